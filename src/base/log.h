@@ -1,0 +1,43 @@
+/*
+ * Log lines with structured fields, written where an error is first known.
+ *
+ *     log_info(log, "server", "listening", "address=%s", address);
+ *
+ * The last arguments are a printf format of logfmt fields; a value that may hold
+ * blanks, quotes or control characters goes through log_quote first.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include "peal/peal.h"
+
+struct log {
+    peal_log_function *function; /* NULL: nothing is logged */
+    void *user;
+    enum peal_log_level level; /* lines below it are not made */
+};
+
+static inline bool log_enabled(const struct log *log, enum peal_log_level level)
+{
+    return log->function != NULL && level >= log->level;
+}
+
+__attribute__((format(printf, 5, 6))) void
+log_write(const struct log *log, enum peal_log_level level,
+          const char *component, const char *message, const char *format, ...);
+
+/*
+ * Writes `value` as a logfmt value (bare, or in quotes with \" \\ \n \xNN) into
+ * `out`, cut to fit, always terminated. Returns `out`.
+ */
+char *log_quote(char *out, size_t size, struct peal_slice value);
+
+#define log_at(log, level, ...)                                                \
+    (log_enabled((log), (level)) ? log_write((log), (level), __VA_ARGS__)      \
+                                 : (void)0)
+#define log_debug(log, ...) log_at((log), PEAL_LOG_DEBUG, __VA_ARGS__)
+#define log_info(log, ...) log_at((log), PEAL_LOG_INFO, __VA_ARGS__)
+#define log_warn(log, ...) log_at((log), PEAL_LOG_WARN, __VA_ARGS__)
+#define log_error(log, ...) log_at((log), PEAL_LOG_ERROR, __VA_ARGS__)
+
+#endif
