@@ -2,7 +2,9 @@
  * A growable byte buffer that cannot be made without a maximum: anything sized
  * by a peer lives in one of these. Bytes are appended at the end and consumed
  * at the front; consuming is O(1), and space at the front is reclaimed when
- * room is needed, so that appending and consuming n bytes costs O(n) in all.
+ * room is needed, so that appending and consuming n bytes costs O(n) in all
+ * while the buffer holds at most half of its maximum. Fuller than that, a call
+ * that needs room may move all bytes: that is the price of never exceeding it.
  *
  * Invariants: start <= end <= capacity <= max (capacity may be 0, data NULL).
  */

@@ -17,10 +17,12 @@ static inline struct peal_slice slice_make(const char *data, size_t size)
 
 static inline bool slice_equal(struct peal_slice a, struct peal_slice b)
 {
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+    return a.size == b.size &&
+           (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-static inline bool slice_has_prefix(struct peal_slice a, struct peal_slice prefix)
+static inline bool slice_has_prefix(struct peal_slice a,
+                                    struct peal_slice prefix)
 {
     return a.size >= prefix.size &&
            (prefix.size == 0 || memcmp(a.data, prefix.data, prefix.size) == 0);
