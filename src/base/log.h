@@ -3,8 +3,9 @@
  *
  *     log_info(log, "server", "listening", "address=%s", address);
  *
- * The last arguments are a printf format of logfmt fields; a value that may hold
- * blanks, quotes or control characters goes through log_quote first.
+ * The last arguments are a printf format of logfmt fields; a value that may
+ * hold blanks, quotes or control characters goes through log_quote first.
+ * Fields beyond 1 KiB are left out, and truncated=true says so.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -28,7 +29,9 @@ log_write(const struct log *log, enum peal_log_level level,
 
 /*
  * Writes `value` as a logfmt value (bare, or in quotes with \" \\ \n \xNN) into
- * `out`, cut to fit, always terminated. Returns `out`.
+ * `out`, cut to fit, always terminated, always printable ASCII: whatever a peer
+ * sends, it cannot forge a line or steer a terminal. `size` >= 3. Returns
+ * `out`.
  */
 char *log_quote(char *out, size_t size, struct peal_slice value);
 
