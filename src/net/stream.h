@@ -1,0 +1,86 @@
+/*
+ * A stream: one connected socket on a loop, and its output queue, which is a
+ * short list of slices of tape. Lives inside the connection that uses it.
+ *
+ * All [L].
+ */
+#ifndef NET_STREAM_H
+#define NET_STREAM_H
+
+#include "net/loop.h"
+#include "net/tape.h"
+
+enum stream_flag {
+    STREAM_UNFLUSHED = 1 << 0, /* in the loop's list of streams to flush */
+    STREAM_BLOCKED = 1 << 1,   /* the socket takes no more for now */
+    STREAM_PAUSED = 1 << 2,    /* is not read */
+    STREAM_FINISHING = 1 << 3, /* FIN once the queue is empty */
+    STREAM_FINISHED = 1 << 4,  /* FIN was sent */
+    STREAM_ENDED = 1 << 5      /* the peer's FIN was read */
+};
+
+/* What happens on a stream. One table for all streams of a kind. */
+struct stream_events {
+    /*
+     * Bytes arrived: at most LOOP_READ_BYTES, in the loop's buffer, which may be
+     * written to and is reused after the return. May close the stream.
+     */
+    void (*on_data)(struct stream *stream, char *data, size_t size);
+    /* The peer will send no more. May close the stream; else it stays open. */
+    void (*on_end)(struct stream *stream);
+    /* The connection is broken: `error` is the errno. Must close the stream. */
+    void (*on_error)(struct stream *stream, int error);
+    /* The queue was blocked and is empty again. */
+    void (*on_drained)(struct stream *stream);
+};
+
+struct stream_queue; /* slices beyond the first */
+
+struct stream {
+    int fd; /* -1 when closed */
+    uint32_t flags;
+    struct loop *loop;
+    const struct stream_events *events;
+    struct tape_slice first; /* segment NULL: nothing is queued */
+    struct stream_queue *rest; /* NULL: at most one slice is queued */
+    struct stream *next_unflushed;
+    size_t queued_bytes;
+};
+
+/* Takes over `fd`. Reading starts. 0, PEAL_ENOMEM or PEAL_ESYSTEM. */
+int stream_open(struct stream *stream, struct loop *loop, int fd,
+                const struct stream_events *events);
+
+/*
+ * Closes the socket and drops the queue. No event comes after it. The memory of
+ * the stream must outlive the turn (on_turn_end is early enough to free it).
+ */
+void stream_close(struct stream *stream);
+
+/*
+ * Queues a slice; it is sent when the loop flushes. PEAL_ENOMEM: it was not
+ * queued. Not to be called after stream_finish or stream_close.
+ */
+int stream_send(struct stream *stream, struct tape_slice slice);
+
+/* Sends what it can of the queue now. Never calls an event but on_error. */
+void stream_flush(struct stream *stream);
+
+/* Ends the output: FIN follows what is queued. Reading goes on. */
+void stream_finish(struct stream *stream);
+
+/* Stops and restarts reading. */
+void stream_pause(struct stream *stream);
+void stream_resume(struct stream *stream);
+
+static inline bool stream_is_open(const struct stream *stream)
+{
+    return stream->fd >= 0;
+}
+
+static inline size_t stream_queued(const struct stream *stream)
+{
+    return stream->queued_bytes;
+}
+
+#endif
