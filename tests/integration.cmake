@@ -1,0 +1,44 @@
+# Real processes on real sockets. They know the public headers and the wire,
+# nothing of src/.
+
+if(NOT TARGET peal_static)
+    return()
+endif()
+
+file(GLOB support_sources CONFIGURE_DEPENDS ${here}/integration/support/*.c)
+if(support_sources)
+    add_library(integration_support STATIC EXCLUDE_FROM_ALL ${support_sources})
+    target_compile_options(integration_support PRIVATE -UNDEBUG)
+    target_include_directories(integration_support PUBLIC
+        ${here}/integration ${here}/integration/support)
+    target_link_libraries(integration_support
+        PRIVATE peal_flags PUBLIC peal_static)
+endif()
+
+file(GLOB programs CONFIGURE_DEPENDS ${here}/integration/*.c)
+foreach(source IN LISTS programs)
+    cmake_path(GET source STEM name)
+    set(target integration_${name})
+    peal_test_program(${target} ${source})
+    set_target_properties(${target} PROPERTIES
+        OUTPUT_NAME ${name}
+        RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/integration)
+    target_include_directories(${target} PRIVATE ${here}/integration)
+    if(TARGET integration_support)
+        target_link_libraries(${target} PRIVATE integration_support)
+    endif()
+    target_link_libraries(${target} PRIVATE
+        peal_static OpenSSL::Crypto Threads::Threads m)
+    peal_test(integration.${name} integration $<TARGET_FILE:${target}>)
+endforeach()
+
+file(GLOB scripts CONFIGURE_DEPENDS ${here}/integration/*.mjs)
+if(scripts)
+    find_program(PEAL_NODE NAMES node nodejs REQUIRED)
+endif()
+foreach(source IN LISTS scripts)
+    cmake_path(GET source STEM name)
+    peal_test(integration.${name} integration ${PEAL_NODE} ${source})
+    set_tests_properties(integration.${name} PROPERTIES
+        WORKING_DIRECTORY ${here}/integration)
+endforeach()
