@@ -1,0 +1,705 @@
+#include "proto/json.h"
+
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "base/assert.h"
+#include "base/slice.h"
+
+/*
+ * One bit per open array or object, set for an object. `depth` counts from the
+ * outermost one of the text, so that a value inside a scanned object is held to
+ * the same maximum.
+ */
+struct json_stack {
+    uint64_t bits[JSON_DEPTH_MAX / 64];
+    unsigned depth;
+};
+
+static void json_push(struct json_stack *stack, bool is_object)
+{
+    uint64_t bit = UINT64_C(1) << (stack->depth % 64);
+    uint64_t *bits = &stack->bits[stack->depth / 64];
+
+    *bits = is_object ? *bits | bit : *bits & ~bit;
+    stack->depth++;
+}
+
+static bool json_top_is_object(const struct json_stack *stack)
+{
+    unsigned top = stack->depth - 1;
+
+    return (stack->bits[top / 64] >> (top % 64) & 1) != 0;
+}
+
+static const char *json_skip_blanks(const char *at, const char *end)
+{
+    while (at < end &&
+           (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) {
+        at++;
+    }
+    return at;
+}
+
+static bool json_is_special(char byte)
+{
+    return byte == '"' || byte == '\\' || (unsigned char)byte < 0x20;
+}
+
+/*
+ * The first byte that cannot stand in a string as it is: a quote, a backslash
+ * or a control character. `end` when there is none.
+ */
+#if defined(__SSE2__)
+
+static const char *json_find_special(const char *at, const char *end)
+{
+    const __m128i quote = _mm_set1_epi8('"');
+    const __m128i backslash = _mm_set1_epi8('\\');
+    const __m128i control_max = _mm_set1_epi8(0x1f);
+
+    while (end - at >= 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        /* min(byte, 0x1f) is the byte itself just for control characters. */
+        __m128i found = _mm_or_si128(
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, quote),
+                         _mm_cmpeq_epi8(bytes, backslash)),
+            _mm_cmpeq_epi8(_mm_min_epu8(bytes, control_max), bytes));
+        int mask = _mm_movemask_epi8(found);
+
+        if (mask != 0) {
+            return at + __builtin_ctz((unsigned)mask);
+        }
+        at += 16;
+    }
+    while (at < end && !json_is_special(*at)) {
+        at++;
+    }
+    return at;
+}
+
+#else
+
+static const char *json_find_special(const char *at, const char *end)
+{
+    while (at < end && !json_is_special(*at)) {
+        at++;
+    }
+    return at;
+}
+
+#endif
+
+static int json_hex_value(char digit)
+{
+    if (digit >= '0' && digit <= '9') {
+        return digit - '0';
+    }
+    /* Lower case by one bit; no other character becomes a letter by it. */
+    digit = (char)(digit | 0x20);
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+/* `at` is at a backslash. Returns what follows the escape, or NULL. */
+static const char *json_skip_escape(const char *at, const char *end)
+{
+    if (end - at < 2) {
+        return NULL;
+    }
+    switch (at[1]) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return at + 2;
+    case 'u':
+        if (end - at < 6) {
+            return NULL;
+        }
+        for (int i = 2; i < 6; i++) {
+            if (json_hex_value(at[i]) < 0) {
+                return NULL;
+            }
+        }
+        return at + 6;
+    default:
+        return NULL;
+    }
+}
+
+/* `at` is behind the opening quote. Returns what follows the closing one. */
+static const char *json_skip_string(const char *at, const char *end,
+                                    bool *has_escapes)
+{
+    *has_escapes = false;
+    for (;;) {
+        at = json_find_special(at, end);
+        if (at == end) {
+            return NULL;
+        }
+        if (*at == '"') {
+            return at + 1;
+        }
+        if (*at != '\\') {
+            return NULL;
+        }
+        *has_escapes = true;
+        at = json_skip_escape(at, end);
+        if (at == NULL) {
+            return NULL;
+        }
+    }
+}
+
+static bool json_is_digit(char byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+/* One digit at least. */
+static const char *json_skip_digits(const char *at, const char *end)
+{
+    if (at == end || !json_is_digit(*at)) {
+        return NULL;
+    }
+    do {
+        at++;
+    } while (at < end && json_is_digit(*at));
+    return at;
+}
+
+static const char *json_skip_number(const char *at, const char *end)
+{
+    if (*at == '-') {
+        at++;
+    }
+    if (at < end && *at == '0') {
+        at++;
+    } else {
+        at = json_skip_digits(at, end);
+    }
+    if (at != NULL && at < end && *at == '.') {
+        at = json_skip_digits(at + 1, end);
+    }
+    if (at != NULL && at < end && (*at == 'e' || *at == 'E')) {
+        at++;
+        if (at < end && (*at == '+' || *at == '-')) {
+            at++;
+        }
+        at = json_skip_digits(at, end);
+    }
+    return at;
+}
+
+static const char *json_skip_word(const char *at, const char *end,
+                                  const char *word, size_t size)
+{
+    if ((size_t)(end - at) < size || memcmp(at, word, size) != 0) {
+        return NULL;
+    }
+    return at + size;
+}
+
+/* A string, number or word; NULL for anything else. at < end. */
+static const char *json_skip_scalar(const char *at, const char *end)
+{
+    bool has_escapes;
+
+    switch (*at) {
+    case '"':
+        return json_skip_string(at + 1, end, &has_escapes);
+    case 't':
+        return json_skip_word(at, end, "true", 4);
+    case 'f':
+        return json_skip_word(at, end, "false", 5);
+    case 'n':
+        return json_skip_word(at, end, "null", 4);
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9':
+        return json_skip_number(at, end);
+    default:
+        return NULL;
+    }
+}
+
+/* A key, inside quotes, and its colon. `at` may be at the end. */
+static const char *json_skip_key(const char *at, const char *end,
+                                 struct peal_slice *key, bool *has_escapes)
+{
+    const char *start = at + 1;
+
+    if (at == end || *at != '"') {
+        return NULL;
+    }
+    at = json_skip_string(start, end, has_escapes);
+    if (at == NULL) {
+        return NULL;
+    }
+    *key = slice_make(start, (size_t)(at - 1 - start));
+    at = json_skip_blanks(at, end);
+    return at < end && *at == ':' ? at + 1 : NULL;
+}
+
+/* What follows a comma in the array or object on top. */
+static const char *json_skip_comma(const char *at, const char *end,
+                                   const struct json_stack *stack)
+{
+    struct peal_slice key;
+    bool has_escapes;
+
+    if (!json_top_is_object(stack)) {
+        return at + 1;
+    }
+    return json_skip_key(json_skip_blanks(at + 1, end), end, &key,
+                         &has_escapes);
+}
+
+/*
+ * Skips the rest of what is open after a value has ended at `at`: closing
+ * brackets, and the comma that a further value follows. Returns NULL for what
+ * fits neither.
+ */
+static const char *json_skip_closing(const char *at, const char *end,
+                                     struct json_stack *stack, unsigned outer)
+{
+    while (stack->depth > outer) {
+        at = json_skip_blanks(at, end);
+        if (at == end) {
+            return NULL;
+        }
+        if (*at == ',') {
+            return json_skip_comma(at, end, stack);
+        }
+        if (*at != (json_top_is_object(stack) ? '}' : ']')) {
+            return NULL;
+        }
+        stack->depth--;
+        at++;
+    }
+    return at;
+}
+
+/*
+ * Skips one value of any kind, blanks before it included; `outer` arrays and
+ * objects are open around it. Returns what follows it, or NULL.
+ */
+static const char *json_skip_value(const char *at, const char *end,
+                                   unsigned outer)
+{
+    struct json_stack stack = {.depth = outer};
+
+    do {
+        at = json_skip_blanks(at, end);
+        if (at == end) {
+            return NULL;
+        }
+        if (*at == '{' || *at == '[') {
+            bool is_object = *at == '{';
+            struct peal_slice key;
+            bool has_escapes;
+
+            if (stack.depth == JSON_DEPTH_MAX) {
+                return NULL;
+            }
+            json_push(&stack, is_object);
+            at = json_skip_blanks(at + 1, end);
+            if (at == end) {
+                return NULL;
+            }
+            if (*at != (is_object ? '}' : ']')) {
+                if (is_object) {
+                    at = json_skip_key(at, end, &key, &has_escapes);
+                }
+                continue;
+            }
+        } else {
+            at = json_skip_scalar(at, end);
+            if (at == NULL) {
+                return NULL;
+            }
+        }
+        at = json_skip_closing(at, end, &stack, outer);
+    } while (at != NULL && stack.depth > outer);
+    return at;
+}
+
+/* The type of a valid value by its first byte. */
+static enum json_type json_type_of(char first)
+{
+    switch (first) {
+    case '"':
+        return JSON_STRING;
+    case '{':
+        return JSON_OBJECT;
+    case '[':
+        return JSON_ARRAY;
+    case 't':
+        return JSON_TRUE;
+    case 'f':
+        return JSON_FALSE;
+    case 'n':
+        return JSON_NULL;
+    default:
+        return JSON_NUMBER;
+    }
+}
+
+int json_check(const char *text, size_t size)
+{
+    const char *end;
+    const char *start;
+    const char *at;
+
+    if (size == 0) {
+        return PEAL_EPROTOCOL;
+    }
+    end = text + size;
+    start = json_skip_blanks(text, end);
+    at = json_skip_value(start, end, 0);
+    if (at == NULL || json_skip_blanks(at, end) != end) {
+        return PEAL_EPROTOCOL;
+    }
+    return (int)json_type_of(*start);
+}
+
+static size_t json_encode_utf8(uint32_t point, char *out)
+{
+    if (point < 0x80) {
+        out[0] = (char)point;
+        return 1;
+    }
+    if (point < 0x800) {
+        out[0] = (char)(0xc0 | point >> 6);
+        out[1] = (char)(0x80 | (point & 0x3f));
+        return 2;
+    }
+    if (point < 0x10000) {
+        out[0] = (char)(0xe0 | point >> 12);
+        out[1] = (char)(0x80 | (point >> 6 & 0x3f));
+        out[2] = (char)(0x80 | (point & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | point >> 18);
+    out[1] = (char)(0x80 | (point >> 12 & 0x3f));
+    out[2] = (char)(0x80 | (point >> 6 & 0x3f));
+    out[3] = (char)(0x80 | (point & 0x3f));
+    return 4;
+}
+
+/* The four digits of a valid \u escape, whose backslash is at `at`. */
+static uint32_t json_hex_point(const char *at)
+{
+    uint32_t point = 0;
+
+    for (int i = 2; i < 6; i++) {
+        point = point << 4 | (uint32_t)json_hex_value(at[i]);
+    }
+    return point;
+}
+
+/*
+ * Decodes the valid escape at *at into at most 4 bytes and steps over it, or
+ * over two of them for a pair of surrogates. Returns how many bytes it became,
+ * or 0 for a surrogate that is alone.
+ */
+static size_t json_decode_escape(const char **at, const char *end, char *out)
+{
+    static const char plain[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
+    const char *start = *at;
+    uint32_t point;
+
+    if (start[1] != 'u') {
+        const char *pair = plain;
+
+        while (pair[0] != start[1]) {
+            pair += 2;
+        }
+        *at = start + 2;
+        out[0] = pair[1];
+        return 1;
+    }
+    point = json_hex_point(start);
+    *at = start + 6;
+    if (point >= 0xd800 && point <= 0xdfff) {
+        uint32_t low;
+
+        if (point >= 0xdc00 || end - *at < 6 || start[6] != '\\' ||
+            start[7] != 'u') {
+            return 0;
+        }
+        low = json_hex_point(*at);
+        if (low < 0xdc00 || low > 0xdfff) {
+            return 0;
+        }
+        point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
+        *at = start + 12;
+    }
+    return json_encode_utf8(point, out);
+}
+
+/* Whether a valid key that is written with escapes is `name`. */
+static bool json_key_equals(struct peal_slice key, struct peal_slice name)
+{
+    const char *at = key.data;
+    const char *end = key.data + key.size;
+    size_t matched = 0;
+
+    while (at < end) {
+        char bytes[4] = {*at};
+        size_t size = 1;
+
+        if (*at == '\\') {
+            size = json_decode_escape(&at, end, bytes);
+            if (size == 0) {
+                return false;
+            }
+        } else {
+            at++;
+        }
+        if (name.size - matched < size ||
+            memcmp(name.data + matched, bytes, size) != 0) {
+            return false;
+        }
+        matched += size;
+    }
+    return matched == name.size;
+}
+
+/* The index of `key` among the names, or `count`. */
+static size_t json_find_name(const struct peal_slice *names, size_t count,
+                             struct peal_slice key, bool has_escapes)
+{
+    size_t i = 0;
+
+    if (has_escapes) {
+        while (i < count && !json_key_equals(key, names[i])) {
+            i++;
+        }
+    } else {
+        while (i < count && !slice_equal(key, names[i])) {
+            i++;
+        }
+    }
+    return i;
+}
+
+/* One member, its key due at `at`. Returns what follows it, or NULL. */
+static const char *json_scan_member(const char *at, const char *end,
+                                    const struct peal_slice *names,
+                                    size_t count, struct json_value *values)
+{
+    struct peal_slice key;
+    bool has_escapes;
+    const char *start;
+    size_t found;
+
+    at = json_skip_key(at, end, &key, &has_escapes);
+    if (at == NULL) {
+        return NULL;
+    }
+    start = json_skip_blanks(at, end);
+    at = json_skip_value(start, end, 1);
+    if (at == NULL) {
+        return NULL;
+    }
+    found = json_find_name(names, count, key, has_escapes);
+    if (found < count) {
+        if (values[found].type != JSON_ABSENT) {
+            return NULL;
+        }
+        values[found].type = json_type_of(*start);
+        values[found].raw = slice_make(start, (size_t)(at - start));
+    }
+    return at;
+}
+
+int json_scan(const char *text, size_t size, const struct peal_slice *names,
+              size_t count, struct json_value *values)
+{
+    const char *end;
+    const char *at;
+
+    for (size_t i = 0; i < count; i++) {
+        values[i] = (struct json_value){.type = JSON_ABSENT};
+    }
+    if (size == 0) {
+        return PEAL_EPROTOCOL;
+    }
+    end = text + size;
+    at = json_skip_blanks(text, end);
+    if (at == end || *at != '{') {
+        return json_check(text, size) < 0 ? PEAL_EPROTOCOL : PEAL_EINVAL;
+    }
+    at = json_skip_blanks(at + 1, end);
+    if (at == end || *at != '}') {
+        at = json_scan_member(at, end, names, count, values);
+        while (at != NULL) {
+            at = json_skip_blanks(at, end);
+            if (at == end || *at != ',') {
+                break;
+            }
+            at = json_skip_blanks(at + 1, end);
+            at = json_scan_member(at, end, names, count, values);
+        }
+    }
+    if (at == NULL || at == end || *at != '}' ||
+        json_skip_blanks(at + 1, end) != end) {
+        return PEAL_EPROTOCOL;
+    }
+    return 0;
+}
+
+bool json_next(struct peal_slice array, size_t *cursor,
+               struct json_value *element)
+{
+    const char *end = array.data + array.size;
+    const char *at = json_skip_blanks(array.data + *cursor, end);
+    const char *start;
+
+    /* The opening bracket at first, then the comma, or the end. */
+    ASSERT(at < end && (*cursor > 0 || *at == '['));
+    if (*at == ']') {
+        return false;
+    }
+    start = json_skip_blanks(at + 1, end);
+    if (start < end && *start == ']') {
+        return false;
+    }
+    at = json_skip_value(start, end, 0);
+    ASSERT(at != NULL);
+    element->type = json_type_of(*start);
+    element->raw = slice_make(start, (size_t)(at - start));
+    *cursor = (size_t)(at - array.data);
+    return true;
+}
+
+long json_decode(struct peal_slice raw, char *out)
+{
+    const char *at = raw.data + 1;
+    const char *end = raw.data + raw.size - 1;
+    char *start = out;
+
+    ASSERT(raw.size >= 2);
+    for (;;) {
+        const char *next = json_find_special(at, end);
+        char bytes[4];
+        size_t size;
+
+        /* `out` may be the text itself: it is never ahead of `at`. */
+        memmove(out, at, (size_t)(next - at));
+        out += next - at;
+        if (next == end) {
+            return out - start;
+        }
+        at = next;
+        size = json_decode_escape(&at, end, bytes);
+        if (size == 0) {
+            return PEAL_EPROTOCOL;
+        }
+        memcpy(out, bytes, size);
+        out += size;
+    }
+}
+
+int64_t json_integer(struct peal_slice raw)
+{
+    const int64_t max = (INT64_C(1) << 53) - 1;
+    int64_t value = 0;
+
+    for (size_t i = 0; i < raw.size; i++) {
+        if (!json_is_digit(raw.data[i])) {
+            return PEAL_EPROTOCOL;
+        }
+        value = value * 10 + (raw.data[i] - '0');
+        if (value > max) {
+            return PEAL_EPROTOCOL;
+        }
+    }
+    return raw.size > 0 ? value : PEAL_EPROTOCOL;
+}
+
+/* The letter of the short escape of a special byte, or 'u' when it has none. */
+static char json_escape_of(char byte)
+{
+    switch (byte) {
+    case '"':
+    case '\\':
+        return byte;
+    case '\b':
+        return 'b';
+    case '\f':
+        return 'f';
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return 'u';
+    }
+}
+
+size_t json_quoted_size(struct peal_slice text)
+{
+    size_t size = text.size + 2;
+    size_t at = 0;
+
+    while (at < text.size) {
+        const char *end = text.data + text.size;
+        const char *next = json_find_special(text.data + at, end);
+
+        if (next == end) {
+            break;
+        }
+        size += json_escape_of(*next) == 'u' ? 5 : 1;
+        at = (size_t)(next - text.data) + 1;
+    }
+    return size;
+}
+
+char *json_quote(char *out, struct peal_slice text)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t at = 0;
+
+    *out++ = '"';
+    while (at < text.size) {
+        const char *end = text.data + text.size;
+        const char *next = json_find_special(text.data + at, end);
+        size_t plain = (size_t)(next - text.data) - at;
+
+        memcpy(out, text.data + at, plain);
+        out += plain;
+        if (next == end) {
+            break;
+        }
+        *out++ = '\\';
+        *out = json_escape_of(*next);
+        if (*out++ == 'u') {
+            *out++ = '0';
+            *out++ = '0';
+            *out++ = hex[*next >> 4];
+            *out++ = hex[*next & 15];
+        }
+        at += plain + 1;
+    }
+    *out++ = '"';
+    return out;
+}
