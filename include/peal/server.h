@@ -1,0 +1,579 @@
+/*
+ * server.h - the server: WebSocket and framed TCP clients in the same rooms.
+ *
+ * Stability: as peal.h. Structs with a `size` field may grow at their end; set
+ * it to the size of the struct you compiled with. In every options struct, zero
+ * means the default that its comment names.
+ *
+ * Threads: a server runs `loops` threads, and each client belongs to one of them
+ * for life. Callbacks run on the client's loop, one at a time and in order for
+ * each client, and must not block. Functions that take a `struct peal_client *`
+ * may be called on that client's loop only, that is from inside its callbacks.
+ * Functions marked "Any thread." may be called from anywhere, callbacks
+ * included; they take ids, and an id whose client has gone gives PEAL_EGONE or,
+ * where the answer is not known yet, does nothing.
+ *
+ * Lifetime: a `struct peal_client *` is valid from on_connect until on_disconnect
+ * has returned. Everything passed in is copied if it is kept.
+ *
+ *     static void on_chat(struct peal_client *from,
+ *                         const struct peal_event *event, void *user)
+ *     {
+ *         peal_room_emit(from, "lobby", event);
+ *     }
+ *
+ *     struct peal_server_options options = {
+ *         .size = sizeof options, .ws_listen = "127.0.0.1:8080",
+ *     };
+ *     struct peal_server *server;
+ *
+ *     if (peal_server_new(&server, &options) == 0) {
+ *         peal_server_on(server, "chat", on_chat, NULL);
+ *         peal_server_run(server);
+ *         peal_server_free(server);
+ *     }
+ */
+#ifndef PEAL_SERVER_H
+#define PEAL_SERVER_H
+
+#include <peal/peal.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct peal_server;
+struct peal_client;
+
+/* Bytes of a client's id, without the zero byte. */
+#define PEAL_ID_MAX 128
+
+/* Bytes of an address as text, zero byte included. */
+#define PEAL_ADDRESS_MAX 128
+
+/* Switches off what has a default: .ping_interval_ms = PEAL_OFF. */
+#define PEAL_OFF UINT32_MAX
+
+/*
+ * A client by value: may be kept and passed between threads. Never used again
+ * for another client of this server. Value 0 is nobody.
+ */
+struct peal_client_ref {
+    uint64_t value;
+};
+
+/*
+ * A request of a client that waits for its answer, by value. It is answered
+ * once: by peal_request_answer, peal_request_fail, or, when neither comes in
+ * time, by a coded error. Afterwards it is gone.
+ */
+struct peal_request {
+    struct peal_server *server;
+    struct peal_client_ref client;
+    uint64_t value;
+};
+
+enum peal_transport { PEAL_WS, PEAL_TCP };
+
+/* How messages look on the wire. docs/protocol.md has them byte by byte. */
+enum peal_dialect {
+    PEAL_DIALECT_DEFAULT, /* the server's option, and there: peal */
+    PEAL_DIALECT_PEAL,    /* JSON envelopes with ids, rooms and coded errors */
+    PEAL_DIALECT_STELAR,  /* for clients of stelar-time-real */
+    PEAL_DIALECT_RAW      /* no envelope: texts and bytes as they are */
+};
+
+/*
+ * An error answer. Codes below 1000 are peal's own and listed in
+ * docs/protocol.md; an application's begin at 1000.
+ */
+struct peal_failure {
+    int code;
+    const char *name;    /* stable, for programs: "no_such_user" */
+    const char *message; /* for humans */
+    bool temporary;      /* the same again may work later */
+};
+
+/* What a client brought with it. Lives until on_connect returns. */
+struct peal_connect {
+    enum peal_transport transport;
+    enum peal_dialect dialect;
+    struct peal_slice path;  /* "/chat", not decoded; empty for TCP */
+    struct peal_slice query; /* "token=x", not decoded */
+    struct peal_slice origin;
+    struct peal_slice protocol; /* the subprotocol that was agreed on */
+    const char *address;        /* "127.0.0.1:4711", "unix:" */
+    const void *request;        /* for peal_connect_header */
+};
+
+/*
+ * The first header of that name (letter case ignored) of a WebSocket client's
+ * request; data is NULL when there is none, and for TCP.
+ */
+PEAL_API struct peal_slice
+peal_connect_header(const struct peal_connect *connect, const char *name);
+
+/* An event arrived. */
+typedef void peal_event_function(struct peal_client *from,
+                                 const struct peal_event *event, void *user);
+
+/* A request arrived, to be answered now or later, from any thread. */
+typedef void peal_request_function(struct peal_client *from,
+                                   const struct peal_event *event,
+                                   struct peal_request request, void *user);
+
+/*
+ * The outcome of a request to a client, exactly once: status 0 with the answer;
+ * PEAL_ETIMEOUT; PEAL_EGONE when the client left first; PEAL_EREFUSED with
+ * `failure` when it answered with an error. `client` is NULL when it has gone.
+ * Runs on the client's loop.
+ */
+struct peal_answer {
+    int status;
+    struct peal_event event; /* data and kind */
+    struct peal_failure failure;
+};
+
+typedef void peal_answer_function(struct peal_client *client,
+                                  const struct peal_answer *answer,
+                                  void *user);
+
+/* Why a client left: a close code of RFC 6455, 7.4, for TCP clients too. */
+struct peal_disconnect {
+    int code; /* 1006: the connection broke; 1005: closed without a code */
+    const char *reason;
+    bool by_peer;
+};
+
+struct peal_server_options {
+    size_t size; /* sizeof(struct peal_server_options) */
+
+    /*
+     * Where to listen: "127.0.0.1:8080", "[::1]:0", "*:80", "unix:/run/p.sock".
+     * NULL: not at all. peal_server_listen adds more.
+     */
+    const char *ws_listen;
+    const char *tcp_listen;
+    enum peal_dialect dialect; /* of listeners and routes; default peal */
+    int loops;                 /* threads; default 1, at most 64 */
+    int backlog;               /* of listening sockets; default 4096 */
+
+    /* Limits. docs/limits.md tells what happens at each. */
+    size_t message_bytes_max; /* one message in; default 1 MiB, at most 1 GiB */
+    size_t frame_bytes_max;   /* one WebSocket frame; default as message */
+    size_t header_bytes_max;  /* the head of a request; default 8 KiB */
+    size_t queue_bytes_max;   /* waiting for one client; default 1 MiB */
+    size_t mailbox_bytes_max; /* waiting for one loop; default 64 MiB */
+    uint32_t clients_max;     /* default 100,000 */
+    uint32_t clients_per_address_max; /* default 10,000 */
+    uint32_t rooms_max;               /* default 100,000 */
+    uint32_t rooms_per_client_max;    /* default 128 */
+    uint32_t room_name_bytes_max;     /* default 256, at most 256 */
+    uint32_t metadata_bytes_max;      /* per client; default 16 KiB */
+    uint32_t requests_per_client_max; /* waiting, each way; default 64 */
+
+    /* Times in milliseconds. PEAL_OFF switches one off. */
+    uint32_t handshake_timeout_ms; /* until a client is in; default 10,000 */
+    uint32_t ping_interval_ms;     /* of silence; default 25,000 */
+    uint32_t ping_timeout_ms;      /* after that; default 20,000 */
+    uint32_t close_timeout_ms;     /* of the closing handshake; 5,000 */
+    uint32_t request_timeout_ms;   /* until an answer is due; 10,000 */
+    uint32_t stop_timeout_ms;      /* of a graceful stop; default 5,000 */
+
+    /*
+     * What clients may do by themselves. Off by default: then only the
+     * application joins them to rooms and sends to rooms.
+     */
+    bool clients_may_join;
+    bool clients_may_publish; /* to rooms that they are members of */
+
+    /* Subprotocols to choose from, NULL-terminated, in order of preference. */
+    const char *const *protocols;
+
+    /* Answers GET on this path with the state as JSON; NULL: off. */
+    const char *health_path;
+
+    /* NULL: silence. Lines below the level are not made; default info. */
+    peal_log_function *log;
+    void *log_user;
+    enum peal_log_level log_level;
+
+    /*
+     * A client is in. The first callback for it; it may already send to it,
+     * join it to rooms, or close it.
+     */
+    void (*on_connect)(struct peal_client *client,
+                       const struct peal_connect *connect, void *user);
+
+    /*
+     * A client is gone: exactly once for each on_connect, and last. It is still
+     * in its rooms; nothing can be sent to it any more.
+     */
+    void (*on_disconnect)(struct peal_client *client,
+                          const struct peal_disconnect *disconnect,
+                          void *user);
+
+    /*
+     * Writes the application's own id for a client into `id` (up to
+     * PEAL_ID_MAX bytes) and returns its size; 0 for a UUID; negative refuses
+     * the client. An id that is in use refuses it, too. NULL: UUIDs.
+     */
+    long (*make_id)(const struct peal_connect *connect, char *id, void *user);
+
+    /*
+     * A client asks to join a room, or to publish to one: 0 allows it, a
+     * negative enum peal_error refuses it. NULL: as the two flags above say.
+     */
+    int (*on_join)(struct peal_client *client, struct peal_slice room,
+                   void *user);
+    int (*on_publish)(struct peal_client *client,
+                      const struct peal_event *event, void *user);
+
+    void *user; /* handed to the callbacks above */
+};
+
+/* --- The server's life ----------------------------------------------------- */
+
+/*
+ * Makes a server and binds its listeners; nobody is accepted yet.
+ *
+ * Returns 0; PEAL_EINVAL for an option out of range (the log says which);
+ * PEAL_EADDRESS, PEAL_EADDRINUSE or PEAL_EACCESS when an address cannot be had;
+ * PEAL_ENOMEM; PEAL_ESYSTEM. `*server` is set on success only.
+ */
+PEAL_API int peal_server_new(struct peal_server **server,
+                             const struct peal_server_options *options);
+
+/*
+ * Frees a server that was never started, or that has stopped and been waited
+ * for. NULL is allowed.
+ */
+PEAL_API void peal_server_free(struct peal_server *server);
+
+/* One more address to listen on. */
+struct peal_listen {
+    size_t size;
+    const char *address;
+    enum peal_transport transport;
+    enum peal_dialect dialect; /* default: the server's */
+};
+
+/* Before the start. Errors as peal_server_new, PEAL_ESTATE when running. */
+PEAL_API int peal_server_listen(struct peal_server *server,
+                                const struct peal_listen *listen);
+
+/*
+ * Writes the address of listener `index` (ws_listen first, then tcp_listen, then
+ * those added) as text, with the port that the system chose. Returns 0, or
+ * PEAL_ENOTFOUND. `out` has room for PEAL_ADDRESS_MAX bytes. Any thread.
+ */
+PEAL_API int peal_server_address(const struct peal_server *server,
+                                 size_t index, char *out);
+
+/* A path that WebSocket clients may connect to. */
+struct peal_route {
+    size_t size;
+    const char *path;          /* "/chat": matched exactly, without the query */
+    enum peal_dialect dialect; /* default: the listener's */
+};
+
+/*
+ * Adds a route. Without any, every path is accepted; with one or more, all other
+ * paths are answered with 404. Before the start; PEAL_ESTATE, PEAL_EEXIST,
+ * PEAL_EINVAL, PEAL_ENOMEM.
+ */
+PEAL_API int peal_server_route(struct peal_server *server,
+                               const struct peal_route *route);
+
+/*
+ * Serves a fixed page on GET and HEAD of `path`, such as a demo or a client
+ * library. The content is copied. `type` is its Content-Type. Before the start;
+ * errors as peal_server_route.
+ */
+PEAL_API int peal_server_page(struct peal_server *server, const char *path,
+                              const char *type, const void *content,
+                              size_t size);
+
+/*
+ * Calls `handler` for events of this name. One handler for a name. Before the
+ * start; PEAL_ESTATE, PEAL_EEXIST, PEAL_EINVAL, PEAL_ENOMEM.
+ */
+PEAL_API int peal_server_on(struct peal_server *server, const char *name,
+                            peal_event_function *handler, void *user);
+
+/*
+ * Calls `handler` for every event, after the handler for its name, if there is
+ * one. In the raw dialect, where messages have no name, it gets them all.
+ */
+PEAL_API int peal_server_on_any(struct peal_server *server,
+                                peal_event_function *handler, void *user);
+
+/*
+ * Calls `handler` for requests of this name: events that want an answer. An
+ * event that wants one but has only an ordinary handler is answered "ok" when
+ * the handler has returned.
+ */
+PEAL_API int peal_server_on_request(struct peal_server *server,
+                                    const char *name,
+                                    peal_request_function *handler,
+                                    void *user);
+
+/*
+ * Runs on the calling thread, with further threads for further loops, until
+ * peal_server_stop has been called and all is closed. Returns 0 after a graceful
+ * stop, or PEAL_ESTATE, PEAL_ENOMEM, PEAL_ESYSTEM.
+ */
+PEAL_API int peal_server_run(struct peal_server *server);
+
+/* Starts all loops on threads of their own and returns. Errors as above. */
+PEAL_API int peal_server_start(struct peal_server *server);
+
+/* Waits until a started server has stopped. Not from inside a callback. */
+PEAL_API int peal_server_wait(struct peal_server *server);
+
+/*
+ * Begins a graceful stop: no more clients are accepted, every client is told
+ * (close code 1001, or a goodbye over TCP), what is queued is sent, and after
+ * stop_timeout_ms what is left is cut off. Any thread, and from a signal handler.
+ */
+PEAL_API void peal_server_stop(struct peal_server *server);
+
+/* --- One client, from inside its callbacks --------------------------------- */
+
+PEAL_API struct peal_client_ref
+peal_client_ref(const struct peal_client *client);
+
+/*
+ * The client's id: the application's own, else a UUID of version 4. NULL only
+ * when there is no memory to make it. Lives as long as the client.
+ */
+PEAL_API const char *peal_client_id(struct peal_client *client);
+
+PEAL_API struct peal_server *
+peal_client_server(const struct peal_client *client);
+PEAL_API enum peal_transport
+peal_client_transport(const struct peal_client *client);
+PEAL_API enum peal_dialect
+peal_client_dialect(const struct peal_client *client);
+
+/* Writes the peer's address as text into PEAL_ADDRESS_MAX bytes; "" if gone. */
+PEAL_API void peal_client_address(const struct peal_client *client,
+                                  char *out);
+
+/* A pointer of the application's own for this client. */
+PEAL_API void peal_client_set_user(struct peal_client *client, void *user);
+PEAL_API void *peal_client_user(const struct peal_client *client);
+
+/*
+ * Metadata: small texts by key, kept as long as the client. `value` NULL removes.
+ * PEAL_ELIMIT beyond metadata_bytes_max (then nothing changes), PEAL_ENOMEM.
+ */
+PEAL_API int peal_client_set(struct peal_client *client, const char *key,
+                             const char *value);
+
+/* NULL when there is none. Lives until the key is set again. */
+PEAL_API const char *peal_client_get(const struct peal_client *client,
+                                     const char *key);
+
+/*
+ * Sends an event to this client.
+ *
+ * Returns 0 once it is queued, which does not mean delivered; ask for an answer
+ * if that matters. PEAL_EFULL: its queue is at queue_bytes_max; the client is
+ * being closed with code 1013. PEAL_EINVAL: the name is empty, too long or
+ * reserved, or the data is not JSON. PEAL_ENOTSUP: its dialect cannot say it.
+ * PEAL_EGONE: it is being closed. PEAL_ENOMEM.
+ */
+PEAL_API int peal_client_emit(struct peal_client *client,
+                              const struct peal_event *event);
+
+/*
+ * Asks this client and calls `on_answer` exactly once, never before this
+ * function has returned, unless this fails: errors as peal_client_emit, and
+ * PEAL_ELIMIT beyond requests_per_client_max. `timeout_ms` 0 means
+ * request_timeout_ms. Dialects without requests: PEAL_ENOTSUP.
+ */
+PEAL_API int peal_client_request(struct peal_client *client,
+                                 const struct peal_event *event,
+                                 uint32_t timeout_ms,
+                                 peal_answer_function *on_answer, void *user);
+
+/*
+ * Joins this client to a room, which exists from then on. Joining twice is one
+ * membership. PEAL_EINVAL: the name is empty, longer than room_name_bytes_max or
+ * not UTF-8. PEAL_ELIMIT: rooms_per_client_max or rooms_max. PEAL_ENOMEM.
+ */
+PEAL_API int peal_client_join(struct peal_client *client, const char *room);
+
+/* 0, or PEAL_ENOTFOUND when it was not a member. */
+PEAL_API int peal_client_leave(struct peal_client *client, const char *room);
+
+PEAL_API bool peal_client_is_in(const struct peal_client *client,
+                                const char *room);
+
+/*
+ * The rooms of this client: copies up to `max` names (which live until it leaves
+ * them) and returns how many there are.
+ */
+PEAL_API size_t peal_client_rooms(const struct peal_client *client,
+                                  const char **out, size_t max);
+
+/*
+ * Closes this client: what was queued before is sent, then a close frame with
+ * `code` (1000-1003, 1007-1014 or 3000-4999; RFC 6455, 7.4) and `reason` (cut at
+ * 123 bytes), or a goodbye over TCP. on_disconnect follows later. A second call
+ * does nothing. PEAL_EINVAL for a code that may not be sent.
+ */
+PEAL_API int peal_client_close(struct peal_client *client, int code,
+                               const char *reason);
+
+/* Bytes that are waiting to be sent to this client. */
+PEAL_API size_t peal_client_queued_bytes(const struct peal_client *client);
+
+/*
+ * Sends an event to all in a room but `from`, which need not be a member. 0, also
+ * when nobody is in it; PEAL_EINVAL; PEAL_EFULL when the way to another loop is
+ * full, or PEAL_ENOMEM: then nobody gets it.
+ */
+PEAL_API int peal_room_emit(struct peal_client *from, const char *room,
+                            const struct peal_event *event);
+
+/* The same to every client but `from`. */
+PEAL_API int peal_broadcast(struct peal_client *from,
+                            const struct peal_event *event);
+
+/* --- Requests --------------------------------------------------------------- */
+
+/*
+ * Answers with JSON; NULL for no data. 0, PEAL_EGONE when it was answered
+ * already, timed out or the client left, PEAL_EINVAL when it is not JSON,
+ * PEAL_EFULL or PEAL_ENOMEM. From another thread than the client's loop, 0 means
+ * that the answer is on its way there. Any thread.
+ */
+PEAL_API int peal_request_answer(struct peal_request request,
+                                 const char *json);
+
+/* The same with the data and kind of an event. Any thread. */
+PEAL_API int peal_request_answer_event(struct peal_request request,
+                                       const struct peal_event *event);
+
+/* Answers with an error. Errors as peal_request_answer. Any thread. */
+PEAL_API int peal_request_fail(struct peal_request request,
+                               const struct peal_failure *failure);
+
+/* --- Everything else: any thread -------------------------------------------- */
+
+/*
+ * As peal_client_emit, peal_client_join, peal_client_leave, peal_client_close and
+ * peal_client_request, for a client by reference. On the client's own loop they
+ * do it at once and return the same errors. From elsewhere 0 means that it is on
+ * its way to that loop; PEAL_EGONE when the reference is known to be dead;
+ * PEAL_EFULL when that loop's mailbox is at mailbox_bytes_max. Any thread.
+ */
+PEAL_API int peal_server_emit(struct peal_server *server,
+                              struct peal_client_ref client,
+                              const struct peal_event *event);
+PEAL_API int peal_server_join(struct peal_server *server,
+                              struct peal_client_ref client,
+                              const char *room);
+PEAL_API int peal_server_leave(struct peal_server *server,
+                               struct peal_client_ref client,
+                               const char *room);
+PEAL_API int peal_server_close(struct peal_server *server,
+                               struct peal_client_ref client, int code,
+                               const char *reason);
+PEAL_API int peal_server_request(struct peal_server *server,
+                                 struct peal_client_ref client,
+                                 const struct peal_event *event,
+                                 uint32_t timeout_ms,
+                                 peal_answer_function *on_answer, void *user);
+
+/*
+ * Sends an event to all in a room, but the clients in `except` (may be NULL with
+ * a count of 0). All members see the messages of a room in one order. Errors as
+ * peal_room_emit. Any thread.
+ */
+PEAL_API int peal_server_room_emit(struct peal_server *server,
+                                   const char *room,
+                                   const struct peal_event *event,
+                                   const struct peal_client_ref *except,
+                                   size_t except_count);
+
+/* The same to every client. Any thread. */
+PEAL_API int peal_server_broadcast(struct peal_server *server,
+                                   const struct peal_event *event,
+                                   const struct peal_client_ref *except,
+                                   size_t except_count);
+
+/* The client with this id; value 0 when there is none. O(1). Any thread. */
+PEAL_API struct peal_client_ref peal_server_find(struct peal_server *server,
+                                                 const char *id);
+
+/*
+ * Lists: copy up to `max` references into `out` and return how many there are.
+ * What they tell was true at one moment for each loop. Any thread.
+ */
+PEAL_API size_t peal_server_clients(struct peal_server *server,
+                                    struct peal_client_ref *out, size_t max);
+PEAL_API size_t peal_server_members(struct peal_server *server,
+                                    const char *room,
+                                    struct peal_client_ref *out, size_t max);
+
+/*
+ * Calls `each` for every room, with its number of members, on the calling thread,
+ * until it returns false. The list is a copy: `each` may call anything. Any
+ * thread. 0 or PEAL_ENOMEM.
+ */
+PEAL_API int peal_server_rooms(struct peal_server *server,
+                               bool (*each)(const char *room, size_t members,
+                                            void *user),
+                               void *user);
+
+/* Counts since the start, and gauges of now, over all loops. */
+struct peal_server_stats {
+    size_t size; /* set by the caller */
+    uint64_t uptime_ms;
+
+    /* Gauges. */
+    uint64_t clients;
+    uint64_t ws_clients;
+    uint64_t tcp_clients;
+    uint64_t connections; /* clients, and those that are not in yet */
+    uint64_t rooms;
+    uint64_t queued_bytes;
+    uint64_t requests_pending;
+
+    /* Counters. */
+    uint64_t clients_total;
+    uint64_t messages_in;  /* events, requests and answers; no heartbeats */
+    uint64_t messages_out; /* the same, for each receiver */
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t messages_invalid;   /* not understood */
+    uint64_t requests_timed_out; /* of clients, without an answer in time */
+
+    /* What a limit refused; each has the name of its option. */
+    uint64_t refused_clients;             /* clients_max */
+    uint64_t refused_clients_per_address; /* clients_per_address_max */
+    uint64_t refused_rooms;               /* rooms_max */
+    uint64_t refused_rooms_per_client;    /* rooms_per_client_max */
+    uint64_t refused_requests;            /* requests_per_client_max */
+    uint64_t refused_mail;                /* mailbox_bytes_max */
+    uint64_t closed_message_bytes;        /* message or frame_bytes_max */
+    uint64_t closed_header_bytes;         /* header_bytes_max */
+    uint64_t closed_queue_bytes;          /* queue_bytes_max */
+    uint64_t closed_handshake_timeout;
+    uint64_t closed_ping_timeout;
+    uint64_t closed_protocol;  /* the peer broke the protocol */
+    uint64_t accept_exhausted; /* descriptors or memory ran out */
+};
+
+/* Fills in what fits into stats->size. PEAL_EINVAL when that is 0. Any thread. */
+PEAL_API int peal_server_stats(struct peal_server *server,
+                               struct peal_server_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

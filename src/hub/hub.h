@@ -1,0 +1,284 @@
+/*
+ * The hub: clients, rooms and who gets what. Pure rules: it knows no socket, no
+ * clock and no wire format; what it decides goes out through `struct hub_ops`.
+ *
+ * There is one hub for each loop, and `struct hub_cluster` ties them together.
+ * A client belongs to the hub of its loop. A room has members on any loops and
+ * one home, the hub chosen by the hash of its name: the home puts all messages
+ * to the room in one order and knows which loops have members.
+ *
+ *     publisher's loop --publish--> home --deliver--> loops with members
+ *
+ * With one loop, and where publisher, home and members share a loop, that is a
+ * function call and nothing is copied.
+ *
+ * How fields may be touched: [I] set before start; [L] by the owner's loop only;
+ * [m] written by the owner under `lock`, read by the owner without it and by
+ * other threads under it; [r] under `registry_lock`; [a] atomic. Both locks are
+ * leaves: nothing else is locked, and nobody is called, while one is held.
+ */
+#ifndef HUB_HUB_H
+#define HUB_HUB_H
+
+#include "base/map.h"
+#include "hub/message.h"
+#include "peal/server.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define HUB_MAX 64 /* one bit each in room_home.loops */
+
+struct hub;
+struct room;
+
+struct hub_limits {
+    uint32_t clients_max;
+    uint32_t clients_per_address_max;
+    uint32_t rooms_max;
+    uint32_t rooms_per_client_max;
+    uint32_t room_name_bytes_max;
+    uint32_t metadata_bytes_max;
+};
+
+/* What a hub asks of the server around it. `user` is hub->user. */
+struct hub_ops {
+    /* [L] The deliveries that follow are of this event. */
+    void (*begin)(void *user, const struct peal_event *event);
+
+    /*
+     * [L] The event that was begun goes to this client. Must not change
+     * memberships and must not call the application.
+     */
+    void (*deliver)(void *user, struct peal_client *client);
+
+    /*
+     * Any thread. Hands `message` to another loop, which is to call
+     * hub_on_publish or hub_on_deliver with it: in the order of the calls.
+     * Takes a reference of its own. 0, PEAL_ENOMEM or PEAL_EFULL.
+     */
+    int (*post_publish)(void *user, int to, struct message *message);
+    int (*post_deliver)(void *user, int to, struct message *message);
+};
+
+/* A client's place in a room, at index i of peal_client.rooms. */
+struct membership {
+    struct room *room;
+    uint32_t index; /* in room->members */
+};
+
+/* A room's member, at index i of room.members. */
+struct member {
+    struct peal_client *client;
+    uint32_t index; /* in client->rooms */
+};
+
+struct metadata {
+    struct metadata *next;
+    size_t size; /* counts towards metadata_bytes_max: key and value */
+    const char *value;
+    char key[];
+};
+
+/* What only some clients have; made when first needed. */
+struct client_extra {
+    struct peal_client_ref ref;
+    struct metadata *metadata; /* [L] */
+    size_t metadata_bytes;     /* [L] */
+    size_t id_size;
+    char id[]; /* [I] with a zero byte; in cluster.ids */
+};
+
+struct peal_client {
+    struct hub *hub;               /* [I] */
+    void *conn;                    /* [L] the server's */
+    void *user;                    /* [L] the application's */
+    struct membership *rooms;      /* [m] */
+    struct client_extra *extra;    /* [L] NULL until there is an id */
+    struct address_count *address; /* [I] NULL: not counted */
+    uint32_t slot;                 /* [I] */
+    uint32_t generation;           /* [I] */
+    uint32_t room_count;           /* [m] */
+    uint32_t room_capacity;        /* [L] */
+    uint32_t mark;                 /* [L] left out of hub->mark's delivery */
+};
+
+/* The members of a room on one loop. Exists while there are any. */
+struct room {
+    struct member *members; /* [m] */
+    uint32_t count;         /* [m] */
+    uint32_t capacity;      /* [L] */
+    int home;               /* [I] index of the home hub */
+    uint32_t name_size;     /* [I] */
+    uint64_t hash;          /* [I] */
+    char name[];            /* [I] with a zero byte */
+};
+
+/* A room as its home knows it. Exists while it has members anywhere. */
+struct room_home {
+    uint64_t loops; /* [r] a bit for each hub with members */
+    uint32_t name_size;
+    char name[];
+};
+
+struct client_slot {
+    struct peal_client *client; /* [m] NULL: free */
+    uint32_t generation;        /* [m] of the present or the next client */
+    uint32_t next_free;         /* [L] */
+};
+
+struct hub {
+    struct hub_cluster *cluster; /* [I] */
+    int index;                   /* [I] */
+    const struct hub_ops *ops;   /* [I] */
+    void *user;                  /* [I] */
+
+    pthread_mutex_t lock;
+    struct client_slot *slots; /* [m] */
+    uint32_t slot_count;       /* [m] slots that have been in use ever */
+    uint32_t slot_capacity;    /* [m] */
+    uint32_t first_free;       /* [L] */
+    uint32_t client_count;     /* [m] */
+    struct map rooms;          /* [m] by name */
+    uint32_t mark;             /* [L] see hub_deliver */
+
+    pthread_mutex_t registry_lock;
+    struct map homes; /* [r] rooms this hub is home of, by name */
+};
+
+struct address_count {
+    uint32_t count;
+    uint8_t size;
+    uint8_t key[16];
+};
+
+struct hub_cluster {
+    struct hub_limits limits; /* [I] */
+    int count;                /* [I] */
+    struct hub *hubs;         /* [I] */
+    _Atomic uint32_t clients; /* [a] admitted and not gone */
+    _Atomic uint32_t rooms;   /* [a] */
+
+    pthread_mutex_t lock; /* a leaf, for the two maps below */
+    struct map ids;       /* of client_extra */
+    struct map addresses; /* of address_count */
+};
+
+/* `ops` and users[i] belong to hubs[i]. 0 or PEAL_ENOMEM. */
+int hub_cluster_init(struct hub_cluster *cluster, int count,
+                     const struct hub_limits *limits,
+                     const struct hub_ops *ops, void *const *users);
+
+/* All clients must have gone. */
+void hub_cluster_fini(struct hub_cluster *cluster);
+
+/* --- Clients: hub/client.c ------------------------------------------------ */
+
+/*
+ * [L] Admits a client. `id` is the application's own id, or empty: then a UUID
+ * is made when it is first asked for. `address` are the bytes to count it by,
+ * empty for none.
+ *
+ * Returns 0; PEAL_ELIMIT when clients_max or clients_per_address_max forbids it
+ * (`*limit` tells which, static storage); PEAL_EEXIST when the id is taken;
+ * PEAL_EINVAL when it has more than PEAL_ID_MAX bytes; PEAL_ENOMEM. On failure
+ * nothing has changed.
+ */
+int client_admit(struct peal_client **out, struct hub *hub, void *conn,
+                 struct peal_slice id, struct peal_slice address,
+                 const char **limit);
+
+/* [L] Leaves all rooms, forgets id and metadata, frees. */
+void client_remove(struct peal_client *client);
+
+/* Any thread that may read the client: its reference. Never 0. */
+struct peal_client_ref client_ref(const struct peal_client *client);
+
+/* Which loop a reference belongs to, or -1 when it is none. */
+int client_ref_loop(const struct hub_cluster *cluster,
+                    struct peal_client_ref ref);
+
+/* [L] The client, or NULL when it has gone or is of another loop. O(1). */
+struct peal_client *client_find(const struct hub *hub,
+                                struct peal_client_ref ref);
+
+/* [L] The id, made if need be; NULL when there is no memory. */
+const char *client_id(struct peal_client *client);
+
+/* Any thread. The client with this id; value 0 when there is none. O(1). */
+struct peal_client_ref client_find_id(struct hub_cluster *cluster,
+                                      struct peal_slice id);
+
+/* [L] Stores a copy; NULL removes. PEAL_ELIMIT, PEAL_ENOMEM, PEAL_EINVAL. */
+int client_set(struct peal_client *client, const char *key, const char *value);
+
+/* [L] NULL when there is none. */
+const char *client_get(const struct peal_client *client, const char *key);
+
+/*
+ * Any thread. Copies up to `max` references of all clients, returns how many
+ * there are.
+ */
+size_t client_list(struct hub_cluster *cluster, struct peal_client_ref *out,
+                   size_t max);
+
+/* --- Rooms: hub/room.c ---------------------------------------------------- */
+
+/*
+ * [L] Returns 1 when the client became a member, 0 when it was one already;
+ * PEAL_EINVAL for a name that is empty, too long or not UTF-8; PEAL_ELIMIT at
+ * rooms_per_client_max or rooms_max (`*limit` tells which); PEAL_ENOMEM. A member
+ * gets every message that its home takes in after this.
+ */
+int room_join(struct peal_client *client, struct peal_slice name,
+              const char **limit);
+
+/* [L] Returns 1 when it left, 0 when it was not a member. */
+int room_leave(struct peal_client *client, struct peal_slice name);
+
+/* [L] */
+bool room_has(const struct peal_client *client, struct peal_slice name);
+
+/* Any thread. Rooms with members, and members of a room, over all loops. */
+size_t room_count(struct hub_cluster *cluster);
+size_t room_member_count(struct hub_cluster *cluster, struct peal_slice name);
+size_t room_members(struct hub_cluster *cluster, struct peal_slice name,
+                    struct peal_client_ref *out, size_t max);
+
+/*
+ * Any thread. Calls `each` for every room with its number of members, on this
+ * thread and with nothing locked: the list is a copy. Stops when it returns
+ * false. 0 or PEAL_ENOMEM.
+ */
+int room_each(struct hub_cluster *cluster,
+              bool (*each)(const char *name, size_t members, void *user),
+              void *user);
+
+/* For the tests: aborts when an invariant of this hub does not hold. */
+void hub_check(struct hub *hub);
+
+/* --- Fan-out: hub/fanout.c ------------------------------------------------ */
+
+/*
+ * [L] Sends `event` to the members of event->room, or to every client when the
+ * room is empty, but those in `except`. 0; PEAL_ENOMEM or PEAL_EFULL when the
+ * way to the room's home is closed: then nobody gets it.
+ */
+int hub_publish(struct hub *hub, const struct peal_event *event,
+                const struct peal_client_ref *except, size_t except_count);
+
+/* Any other thread: the same, by way of the home's loop. */
+int hub_publish_any(struct hub_cluster *cluster,
+                    const struct peal_event *event,
+                    const struct peal_client_ref *except, size_t except_count);
+
+/* [L] A message for which this hub is the home. */
+void hub_on_publish(struct hub *hub, struct message *message);
+
+/* [L] A message from a home to the members here. */
+void hub_on_deliver(struct hub *hub, struct message *message);
+
+/* The hub that is home of a room ("" is everybody's). */
+int hub_home_of(const struct hub_cluster *cluster, struct peal_slice room);
+
+#endif
