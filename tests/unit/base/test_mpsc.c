@@ -80,6 +80,8 @@ static void test_unfinished_push(void **state)
 
     mpsc_push(&queue, &third.node);
     assert_ptr_equal(previous, &first.node);
+    /* Asking again must not change anything. */
+    assert_null(mpsc_pop(&queue));
     assert_null(mpsc_pop(&queue));
     atomic_store(&previous->next, &second.node);
     assert_ptr_equal(pop_message(&queue), &first);
