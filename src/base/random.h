@@ -10,6 +10,7 @@
 
 void random_bytes(void *out, size_t size);
 
+/* Uniform over all 2^32 values. */
 uint32_t random_u32(void);
 
 /* Uniform in 0 .. bound - 1, without modulo bias. `bound` > 0. */
