@@ -15,10 +15,12 @@ foreach(header IN LISTS headers)
         LABELS header)
 endforeach()
 
-foreach(check IN ITEMS layers symbols docs format)
-    if(NOT EXISTS ${root}/scripts/check-${check})
-        continue()
-    endif()
+set(checks layers symbols docs format)
+# A program of a user's is not built with our sanitizers.
+if(TARGET peal_static AND NOT PEAL_SANITIZE AND NOT PEAL_COVERAGE)
+    list(APPEND checks install)
+endif()
+foreach(check IN LISTS checks)
     add_test(NAME house.${check}
         COMMAND ${root}/scripts/check-${check} ${PROJECT_BINARY_DIR}
         WORKING_DIRECTORY ${root})
