@@ -14,6 +14,7 @@ enum byte_class {
     BYTE_TARGET = 4, /* visible ASCII but '#': a fragment is never sent */
 };
 
+/* clang-format off */
 static const unsigned char byte_classes[256] = {
     0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, /* tab */
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* controls */
@@ -32,6 +33,7 @@ static const unsigned char byte_classes[256] = {
     2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
     2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
 };
+/* clang-format on */
 
 /* Fields that must not stand in a head twice. */
 enum single {
@@ -314,7 +316,7 @@ static bool split_target(struct http_request *request,
     return true;
 }
 
-/* uri-host [":" port] (RFC 9110, 7.2), by its alphabet; no userinfo, no list. */
+/* uri-host [":" port] (RFC 9110, 7.2), by its alphabet: no userinfo, no list */
 static bool host_is_valid(struct peal_slice host)
 {
     for (size_t i = 0; i < host.size; i++) {

@@ -39,9 +39,10 @@ struct http_response {
 };
 
 /*
- * Looks for the end of a head. `*scanned` (0 at first) remembers how far earlier
- * calls have looked, so that a head that arrives byte by byte costs O(n) in all.
- * Returns the head's size with its closing blank line, or 0: not there yet.
+ * Looks for the end of a head. `*scanned` (0 at first) remembers how far
+ * earlier calls have looked, so that a head that arrives byte by byte costs
+ * O(n) in all. Returns the head's size with its closing blank line, or 0: not
+ * there yet.
  */
 size_t http_head_size(const char *data, size_t size, size_t *scanned);
 
@@ -54,8 +55,10 @@ size_t http_head_size(const char *data, size_t size, size_t *scanned);
  *   505  not HTTP/1.x
  *
  * An absolute-form target ("http://host/path", RFC 9112, 3.2.2) gives the path
- * and query in it. Empty lines before the request line are skipped, two at most.
- * Bytes that cannot begin a request (a TLS hello) are refused at once.
+ * and query in it; its host must be the one of the Host field. Empty lines
+ * before the request line are skipped, two at most. What is malformed is
+ * refused as soon as the bytes that show it are there: a TLS hello with its
+ * first.
  */
 long http_request_parse(struct http_request *request, const char *data,
                         size_t size, size_t bytes_max);
@@ -92,22 +95,21 @@ long http_decode(struct peal_slice in, bool is_query, char *out);
 /* The reason phrase of a status: "Not Found". Static storage. */
 const char *http_reason(int status);
 
-/*
- * Writes a whole answer into `out`: status line, `headers` (complete lines, each
- * with its CRLF, may be ""), Content-Type when `type` is not NULL,
- * Content-Length, "Connection: close" when `is_last`, the body. A status of 1xx
- * or 204 gets neither length nor body. With `is_head` the body is left out, not
- * its length. Returns the bytes written, or PEAL_EFULL when `size` is too small.
- */
+/* What a server has to say to one request. */
 struct http_answer {
     int status;
-    const char *headers;
-    const char *type;
+    const char *headers; /* complete lines, each with its CRLF; may be "" */
+    const char *type;    /* Content-Type; NULL: none */
     struct peal_slice body;
-    bool is_last;
-    bool is_head;
+    bool is_last; /* say "Connection: close" */
+    bool is_head; /* to a HEAD: leave out the body, but not its length */
 };
 
+/*
+ * Writes a whole answer into `out`: status line, headers, Content-Type,
+ * Content-Length, Connection, body. A status of 1xx or 204 gets neither length
+ * nor body. Returns the bytes written, or PEAL_EFULL when `size` is too small.
+ */
 long http_answer_write(char *out, size_t size,
                        const struct http_answer *answer);
 

@@ -61,8 +61,7 @@ const char *http_reason(int status)
     return "";
 }
 
-long http_answer_write(char *out, size_t size,
-                       const struct http_answer *answer)
+long http_answer_write(char *out, size_t size, const struct http_answer *answer)
 {
     struct http_writer writer = {.out = out, .size = size};
     bool has_body = answer->status >= 200 && answer->status != 204;

@@ -28,8 +28,8 @@ enum tcp_type {
     TCP_JOIN = 8,
     TCP_LEAVE = 9,
     TCP_ERROR = 10,
-    TCP_ENVELOPE = 16,        /* payload: what a WebSocket text would be */
-    TCP_BINARY_ENVELOPE = 17  /* payload: what a WebSocket binary would be */
+    TCP_ENVELOPE = 16,       /* payload: what a WebSocket text would be */
+    TCP_BINARY_ENVELOPE = 17 /* payload: what a WebSocket binary would be */
 };
 
 /* Slices of the bytes that were parsed. The payload may be written to. */
@@ -54,7 +54,8 @@ long tcp_frame_parse(struct tcp_frame *frame, char *data, size_t size,
 
 /*
  * The total length that the header at the start of `data` announces, or 0 when
- * fewer than 4 bytes are there. For a reader who wants to know how much to keep.
+ * fewer than 4 bytes are there. For a reader who wants to know how much to
+ * keep.
  */
 size_t tcp_frame_announced(const char *data, size_t size);
 

@@ -239,7 +239,7 @@ static void deliver(struct input *in, enum ws_item_kind kind, char *data,
     in->item->size = size;
 }
 
-/* A close frame's payload is empty, or a code and a reason (RFC 6455, 5.5.1). */
+/* Its payload is empty, or a code and a reason (RFC 6455, 5.5.1). */
 static long deliver_close(struct input *in, char *data, size_t size)
 {
     if (size == 0) {
@@ -379,8 +379,9 @@ static void bound_message(struct ws_partial *partial,
 /* The header is complete: what becomes of the payload? */
 static long begin_payload(struct input *in, const struct frame *frame)
 {
-    bool is_alone = is_control(frame->opcode) ||
-                    (frame->is_final && frame->opcode != WS_OPCODE_CONTINUATION);
+    bool is_alone =
+        is_control(frame->opcode) ||
+        (frame->is_final && frame->opcode != WS_OPCODE_CONTINUATION);
 
     if (is_alone && in->size - in->used >= frame->size) {
         return read_whole(in, frame);
@@ -413,8 +414,7 @@ static long resume_header(struct input *in)
     struct frame frame;
 
     while (in->used < in->size) {
-        partial->header[partial->header_size++] =
-            (uint8_t)in->data[in->used++];
+        partial->header[partial->header_size++] = (uint8_t)in->data[in->used++];
         long rc =
             header_parse(in, &frame, partial->header, partial->header_size);
 

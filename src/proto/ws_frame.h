@@ -2,9 +2,9 @@
  * WebSocket frames (RFC 6455, 5), both roles, without I/O.
  *
  * Reading is a stream: give ws_parse whatever arrived, get back one item at a
- * time. A frame that is whole in the bytes given is unmasked and validated where
- * it lies, nothing is copied or allocated. Only a message that arrives in pieces
- * gets memory, and gives it back when it is complete.
+ * time. A frame that is whole in the bytes given is unmasked and validated
+ * where it lies, nothing is copied or allocated. Only a message that arrives in
+ * pieces gets memory, and gives it back when it is complete.
  */
 #ifndef PROTO_WS_FRAME_H
 #define PROTO_WS_FRAME_H
@@ -94,9 +94,9 @@ bool ws_parser_is_midway(const struct ws_parser *parser);
 size_t ws_parser_memory(const struct ws_parser *parser);
 
 /*
- * Reads from `data`, which it may change (unmasking in place), until one item is
- * complete or the bytes run out. Returns > 0: how many bytes were consumed, and
- * `item` tells what they completed. `size` > 0.
+ * Reads from `data`, which it may change (unmasking in place), until one item
+ * is complete or the bytes run out. Returns > 0: how many bytes were consumed,
+ * and `item` tells what they completed. `size` > 0.
  *
  * Item data lie in `data` or in the parser: they live until the next call and
  * until ws_parser_release, which frees what the item lived in and is to be

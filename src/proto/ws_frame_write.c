@@ -16,10 +16,12 @@ bool ws_close_code_is_valid(int code)
 static char *header_write(char *out, enum ws_opcode opcode, size_t size,
                           unsigned masked)
 {
-    size_t length_size = size < 126 ? 0 : size <= 0xffff ? 2 : 8;
-    unsigned code =
-        length_size == 0 ? (unsigned)size : length_size == 2 ? 126 : 127;
+    size_t length_size = ws_header_size(size) - 2;
+    unsigned code = length_size == 2 ? 126 : 127;
 
+    if (length_size == 0) {
+        code = (unsigned)size;
+    }
     out[0] = (char)(FINAL | opcode);
     out[1] = (char)(masked | code);
     out += 2;

@@ -83,8 +83,8 @@ static bool list_has(struct peal_slice list, struct peal_slice name)
         if (i < list.size && list.data[i] != ',') {
             continue;
         }
-        if (slice_equal(
-                slice_trim(slice_make(list.data + start, i - start)), name)) {
+        if (slice_equal(slice_trim(slice_make(list.data + start, i - start)),
+                        name)) {
             return true;
         }
         start = i + 1;

@@ -48,9 +48,9 @@ int ws_accept(struct peal_slice key, char out[WS_ACCEPT_SIZE]);
 #define WS_ANSWER_SIZE_MAX 512
 
 /*
- * Writes the 101 answer. `protocol` may be NULL, else at most 128 bytes; `extra`
- * holds further complete header lines or is "". Returns the bytes written, or
- * PEAL_EFULL, PEAL_ENOMEM, PEAL_ESYSTEM.
+ * Writes the 101 answer. `protocol` may be NULL, else at most 128 bytes;
+ * `extra` holds further complete header lines or is "". Returns the bytes
+ * written, or PEAL_EFULL, PEAL_ENOMEM, PEAL_ESYSTEM.
  */
 long ws_answer_write(char *out, size_t size, struct peal_slice key,
                      const char *protocol, const char *extra);
