@@ -1,0 +1,152 @@
+#include "proto/wire.h"
+
+#include "base/assert.h"
+#include "base/utf8.h"
+
+struct wire_failure wire_failure_of(enum wire_code code)
+{
+    static const struct wire_failure failures[] = {
+        {WIRE_BAD_MESSAGE,
+         {"bad_message", 11},
+         {"The message cannot be understood", 32},
+         false},
+        {WIRE_UNKNOWN_EVENT,
+         {"unknown_event", 13},
+         {"Nobody here handles this event", 30},
+         false},
+        {WIRE_NOT_ALLOWED,
+         {"not_allowed", 11},
+         {"A client may not do this", 24},
+         false},
+        {WIRE_TOO_LARGE,
+         {"too_large", 9},
+         {"The message is larger than allowed", 34},
+         false},
+        {WIRE_BAD_ROOM,
+         {"bad_room", 8},
+         {"The name of the room is empty or too long", 41},
+         false},
+        {WIRE_ROOM_LIMIT,
+         {"room_limit", 10},
+         {"There are too many rooms", 24},
+         false},
+        {WIRE_TIMEOUT,
+         {"timeout", 7},
+         {"The answer did not come in time", 31},
+         true},
+        {WIRE_INTERNAL, {"internal", 8}, {"The server failed", 17}, true},
+        {WIRE_REFUSED, {"refused", 7}, {"The request was refused", 23}, false},
+        {WIRE_BUSY, {"busy", 4}, {"The server is busy", 18}, true},
+    };
+    size_t index = (size_t)code - WIRE_BAD_MESSAGE;
+
+    ASSERT(index < ARRAY_SIZE(failures));
+    return failures[index];
+}
+
+void wire_invalidate(struct wire *wire, enum wire_code code)
+{
+    wire->kind = WIRE_INVALID;
+    wire->failure = wire_failure_of(code);
+}
+
+bool wire_decode(struct peal_slice raw, struct peal_slice *text)
+{
+    char *start = (char *)raw.data;
+    long size;
+
+    if (memchr(start, '\\', raw.size) == NULL) {
+        *text = slice_make(start + 1, raw.size - 2);
+        return true;
+    }
+    size = json_decode(raw, start);
+    if (size < 0) {
+        return false;
+    }
+    *text = slice_make(start, (size_t)size);
+    return true;
+}
+
+static bool wire_is_blank(char byte)
+{
+    return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
+}
+
+bool wire_read_json(const char *payload, size_t size, struct json_value *value)
+{
+    int type;
+
+    if (size == 0 || !utf8_is_valid(payload, size)) {
+        return false;
+    }
+    type = json_check(payload, size);
+    if (type < 0) {
+        return false;
+    }
+    while (wire_is_blank(*payload)) {
+        payload++;
+        size--;
+    }
+    while (wire_is_blank(payload[size - 1])) {
+        size--;
+    }
+    value->type = (enum json_type)type;
+    value->raw = slice_make(payload, size);
+    return true;
+}
+
+bool wire_split_binary(char *data, size_t size, struct peal_slice *header,
+                       struct peal_slice *bytes)
+{
+    const unsigned char *length = (const unsigned char *)data;
+    size_t header_size;
+
+    if (size < 4) {
+        return false;
+    }
+    header_size = (size_t)length[0] << 24 | (size_t)length[1] << 16 |
+                  (size_t)length[2] << 8 | length[3];
+    if (header_size > size - 4 || !utf8_is_valid(data + 4, header_size)) {
+        return false;
+    }
+    *header = slice_make(data + 4, header_size);
+    *bytes = slice_make(data + 4 + header_size, size - 4 - header_size);
+    return true;
+}
+
+char *wire_put_u32(char *out, size_t value)
+{
+    ASSERT(value <= UINT32_MAX);
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        *out++ = (char)(value >> shift & 0xff);
+    }
+    return out;
+}
+
+size_t wire_number_size(int64_t value)
+{
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    size_t size = value < 0 ? 2 : 1;
+
+    while (rest >= 10) {
+        rest /= 10;
+        size++;
+    }
+    return size;
+}
+
+char *wire_put_number(char *out, int64_t value)
+{
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    char *end = out + wire_number_size(value);
+    char *at = end;
+
+    if (value < 0) {
+        *out = '-';
+    }
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    return end;
+}
