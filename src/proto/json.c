@@ -2,12 +2,9 @@
 
 #include <string.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 #include "base/assert.h"
 #include "base/slice.h"
+#include "proto/json_string.h"
 
 /*
  * One bit per open array or object, set for an object. `depth` counts from the
@@ -42,65 +39,6 @@ static const char *json_skip_blanks(const char *at, const char *end)
         at++;
     }
     return at;
-}
-
-static bool json_is_special(char byte)
-{
-    return byte == '"' || byte == '\\' || (unsigned char)byte < 0x20;
-}
-
-/*
- * The first byte that cannot stand in a string as it is: a quote, a backslash
- * or a control character. `end` when there is none.
- */
-#if defined(__SSE2__)
-
-static const char *json_find_special(const char *at, const char *end)
-{
-    const __m128i quote = _mm_set1_epi8('"');
-    const __m128i backslash = _mm_set1_epi8('\\');
-    const __m128i control_max = _mm_set1_epi8(0x1f);
-
-    while (end - at >= 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        /* min(byte, 0x1f) is the byte itself just for control characters. */
-        __m128i found = _mm_or_si128(
-            _mm_or_si128(_mm_cmpeq_epi8(bytes, quote),
-                         _mm_cmpeq_epi8(bytes, backslash)),
-            _mm_cmpeq_epi8(_mm_min_epu8(bytes, control_max), bytes));
-        int mask = _mm_movemask_epi8(found);
-
-        if (mask != 0) {
-            return at + __builtin_ctz((unsigned)mask);
-        }
-        at += 16;
-    }
-    while (at < end && !json_is_special(*at)) {
-        at++;
-    }
-    return at;
-}
-
-#else
-
-static const char *json_find_special(const char *at, const char *end)
-{
-    while (at < end && !json_is_special(*at)) {
-        at++;
-    }
-    return at;
-}
-
-#endif
-
-static int json_hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9') {
-        return digit - '0';
-    }
-    /* Lower case by one bit; no other character becomes a letter by it. */
-    digit = (char)(digit | 0x20);
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
 }
 
 /* `at` is at a backslash. Returns what follows the escape, or NULL. */
@@ -378,109 +316,6 @@ int json_check(const char *text, size_t size)
     return (int)json_type_of(*start);
 }
 
-static size_t json_encode_utf8(uint32_t point, char *out)
-{
-    if (point < 0x80) {
-        out[0] = (char)point;
-        return 1;
-    }
-    if (point < 0x800) {
-        out[0] = (char)(0xc0 | point >> 6);
-        out[1] = (char)(0x80 | (point & 0x3f));
-        return 2;
-    }
-    if (point < 0x10000) {
-        out[0] = (char)(0xe0 | point >> 12);
-        out[1] = (char)(0x80 | (point >> 6 & 0x3f));
-        out[2] = (char)(0x80 | (point & 0x3f));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | point >> 18);
-    out[1] = (char)(0x80 | (point >> 12 & 0x3f));
-    out[2] = (char)(0x80 | (point >> 6 & 0x3f));
-    out[3] = (char)(0x80 | (point & 0x3f));
-    return 4;
-}
-
-/* The four digits of a valid \u escape, whose backslash is at `at`. */
-static uint32_t json_hex_point(const char *at)
-{
-    uint32_t point = 0;
-
-    for (int i = 2; i < 6; i++) {
-        point = point << 4 | (uint32_t)json_hex_value(at[i]);
-    }
-    return point;
-}
-
-/*
- * Decodes the valid escape at *at into at most 4 bytes and steps over it, or
- * over two of them for a pair of surrogates. Returns how many bytes it became,
- * or 0 for a surrogate that is alone.
- */
-static size_t json_decode_escape(const char **at, const char *end, char *out)
-{
-    static const char plain[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
-    const char *start = *at;
-    uint32_t point;
-
-    if (start[1] != 'u') {
-        const char *pair = plain;
-
-        while (pair[0] != start[1]) {
-            pair += 2;
-        }
-        *at = start + 2;
-        out[0] = pair[1];
-        return 1;
-    }
-    point = json_hex_point(start);
-    *at = start + 6;
-    if (point >= 0xd800 && point <= 0xdfff) {
-        uint32_t low;
-
-        if (point >= 0xdc00 || end - *at < 6 || start[6] != '\\' ||
-            start[7] != 'u') {
-            return 0;
-        }
-        low = json_hex_point(*at);
-        if (low < 0xdc00 || low > 0xdfff) {
-            return 0;
-        }
-        point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
-        *at = start + 12;
-    }
-    return json_encode_utf8(point, out);
-}
-
-/* Whether a valid key that is written with escapes is `name`. */
-static bool json_key_equals(struct peal_slice key, struct peal_slice name)
-{
-    const char *at = key.data;
-    const char *end = key.data + key.size;
-    size_t matched = 0;
-
-    while (at < end) {
-        char bytes[4] = {*at};
-        size_t size = 1;
-
-        if (*at == '\\') {
-            size = json_decode_escape(&at, end, bytes);
-            if (size == 0) {
-                return false;
-            }
-        } else {
-            at++;
-        }
-        if (name.size - matched < size ||
-            memcmp(name.data + matched, bytes, size) != 0) {
-            return false;
-        }
-        matched += size;
-    }
-    return matched == name.size;
-}
-
 /* The index of `key` among the names, or `count`. */
 static size_t json_find_name(const struct peal_slice *names, size_t count,
                              struct peal_slice key, bool has_escapes)
@@ -589,34 +424,6 @@ bool json_next(struct peal_slice array, size_t *cursor,
     return true;
 }
 
-long json_decode(struct peal_slice raw, char *out)
-{
-    const char *at = raw.data + 1;
-    const char *end = raw.data + raw.size - 1;
-    char *start = out;
-
-    ASSERT(raw.size >= 2);
-    for (;;) {
-        const char *next = json_find_special(at, end);
-        char bytes[4];
-        size_t size;
-
-        /* `out` may be the text itself: it is never ahead of `at`. */
-        memmove(out, at, (size_t)(next - at));
-        out += next - at;
-        if (next == end) {
-            return out - start;
-        }
-        at = next;
-        size = json_decode_escape(&at, end, bytes);
-        if (size == 0) {
-            return PEAL_EPROTOCOL;
-        }
-        memcpy(out, bytes, size);
-        out += size;
-    }
-}
-
 int64_t json_integer(struct peal_slice raw)
 {
     const int64_t max = (INT64_C(1) << 53) - 1;
@@ -632,74 +439,4 @@ int64_t json_integer(struct peal_slice raw)
         }
     }
     return raw.size > 0 ? value : PEAL_EPROTOCOL;
-}
-
-/* The letter of the short escape of a special byte, or 'u' when it has none. */
-static char json_escape_of(char byte)
-{
-    switch (byte) {
-    case '"':
-    case '\\':
-        return byte;
-    case '\b':
-        return 'b';
-    case '\f':
-        return 'f';
-    case '\n':
-        return 'n';
-    case '\r':
-        return 'r';
-    case '\t':
-        return 't';
-    default:
-        return 'u';
-    }
-}
-
-size_t json_quoted_size(struct peal_slice text)
-{
-    size_t size = text.size + 2;
-    size_t at = 0;
-
-    while (at < text.size) {
-        const char *end = text.data + text.size;
-        const char *next = json_find_special(text.data + at, end);
-
-        if (next == end) {
-            break;
-        }
-        size += json_escape_of(*next) == 'u' ? 5 : 1;
-        at = (size_t)(next - text.data) + 1;
-    }
-    return size;
-}
-
-char *json_quote(char *out, struct peal_slice text)
-{
-    static const char hex[] = "0123456789abcdef";
-    size_t at = 0;
-
-    *out++ = '"';
-    while (at < text.size) {
-        const char *end = text.data + text.size;
-        const char *next = json_find_special(text.data + at, end);
-        size_t plain = (size_t)(next - text.data) - at;
-
-        memcpy(out, text.data + at, plain);
-        out += plain;
-        if (next == end) {
-            break;
-        }
-        *out++ = '\\';
-        *out = json_escape_of(*next);
-        if (*out++ == 'u') {
-            *out++ = '0';
-            *out++ = '0';
-            *out++ = hex[*next >> 4];
-            *out++ = hex[*next & 15];
-        }
-        at += plain + 1;
-    }
-    *out++ = '"';
-    return out;
 }
