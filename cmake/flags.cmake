@@ -2,7 +2,6 @@
 # peal by add_subdirectory: flags are put on our own targets one by one.
 
 add_library(peal_flags INTERFACE)
-target_compile_features(peal_flags INTERFACE c_std_11)
 target_compile_options(peal_flags INTERFACE
     -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes
     -Wmissing-prototypes
