@@ -12,10 +12,10 @@
  * With one loop, and where publisher, home and members share a loop, that is a
  * function call and nothing is copied.
  *
- * How fields may be touched: [I] set before start; [L] by the owner's loop only;
- * [m] written by the owner under `lock`, read by the owner without it and by
- * other threads under it; [r] under `registry_lock`; [a] atomic. Both locks are
- * leaves: nothing else is locked, and nobody is called, while one is held.
+ * How fields may be touched: [I] set before start; [L] by the owner's loop
+ * only; [m] written by the owner under `lock`, read by the owner without it and
+ * by other threads under it; [r] under `registry_lock`; [a] atomic. Both locks
+ * are leaves: nothing else is locked, and nobody is called, while one is held.
  */
 #ifndef HUB_HUB_H
 #define HUB_HUB_H
@@ -53,12 +53,17 @@ struct hub_ops {
     void (*deliver)(void *user, struct peal_client *client);
 
     /*
-     * Any thread. Hands `message` to another loop, which is to call
-     * hub_on_publish or hub_on_deliver with it: in the order of the calls.
-     * Takes a reference of its own. 0, PEAL_ENOMEM or PEAL_EFULL.
+     * Any thread. Hands `mail` to another loop, in the order of the calls. That
+     * loop is to call hub_on_publish or hub_on_deliver, by mail->kind, with
+     * mail->message and then message_unref.
+     *
+     * The way to a home may be full: 0 or PEAL_EFULL, then the mail stays with
+     * the caller. What a home has taken in must arrive, so post_deliver cannot
+     * fail: it needs no memory, and the bound is kept where messages enter.
+     * `user` is that of hub `to` when the caller is no loop (hub_publish_any).
      */
-    int (*post_publish)(void *user, int to, struct message *message);
-    int (*post_deliver)(void *user, int to, struct message *message);
+    int (*post_publish)(void *user, int to, struct message_mail *mail);
+    void (*post_deliver)(void *user, int to, struct message_mail *mail);
 };
 
 /* A client's place in a room, at index i of peal_client.rooms. */
@@ -80,7 +85,10 @@ struct metadata {
     char key[];
 };
 
-/* What only some clients have; made when first needed. */
+/*
+ * What only some clients have: an id, and with it metadata. Made when first
+ * needed.
+ */
 struct client_extra {
     struct peal_client_ref ref;
     struct metadata *metadata; /* [L] */
@@ -93,7 +101,7 @@ struct peal_client {
     struct hub *hub;               /* [I] */
     void *conn;                    /* [L] the server's */
     void *user;                    /* [L] the application's */
-    struct membership *rooms;      /* [m] */
+    struct membership *rooms;      /* [m] see hub/client_rooms.h */
     struct client_extra *extra;    /* [L] NULL until there is an id */
     struct address_count *address; /* [I] NULL: not counted */
     uint32_t slot;                 /* [I] */
@@ -106,7 +114,7 @@ struct peal_client {
 /* The members of a room on one loop. Exists while there are any. */
 struct room {
     struct member *members; /* [m] */
-    uint32_t count;         /* [m] */
+    uint32_t count;         /* [m] never 0 while it is in hub->rooms */
     uint32_t capacity;      /* [L] */
     int home;               /* [I] index of the home hub */
     uint32_t name_size;     /* [I] */
@@ -114,15 +122,27 @@ struct room {
     char name[];            /* [I] with a zero byte */
 };
 
-/* A room as its home knows it. Exists while it has members anywhere. */
+/*
+ * A room as its home knows it. Exists while it has members anywhere. A cluster
+ * of one hub has none: there hub.rooms tells the same.
+ */
 struct room_home {
     uint64_t loops; /* [r] a bit for each hub with members */
     uint32_t name_size;
     char name[];
 };
 
+/*
+ * A reference is, from the top, 8 bits of loop, 24 of generation and 32 of slot
+ * + 1, so it is never 0. Each client in a slot has a generation of its own;
+ * when they are used up, the slot is retired, so no reference ever comes again.
+ */
+#define CLIENT_GENERATION_MAX 0xffffffu
+#define CLIENT_GENERATION_RETIRED (CLIENT_GENERATION_MAX + 1)
+#define CLIENT_SLOT_NONE UINT32_MAX
+
 struct client_slot {
-    struct peal_client *client; /* [m] NULL: free */
+    struct peal_client *client; /* [m] NULL: free or retired */
     uint32_t generation;        /* [m] of the present or the next client */
     uint32_t next_free;         /* [L] */
 };
@@ -140,10 +160,12 @@ struct hub {
     uint32_t first_free;       /* [L] */
     uint32_t client_count;     /* [m] */
     struct map rooms;          /* [m] by name */
-    uint32_t mark;             /* [L] see hub_deliver */
+    uint32_t mark;             /* [L] serial of the delivery; never 0 then */
 
     pthread_mutex_t registry_lock;
     struct map homes; /* [r] rooms this hub is home of, by name */
+
+    char padding[64]; /* keeps the next hub's fields off our cache lines */
 };
 
 struct address_count {
@@ -164,25 +186,33 @@ struct hub_cluster {
     struct map addresses; /* of address_count */
 };
 
-/* `ops` and users[i] belong to hubs[i]. 0 or PEAL_ENOMEM. */
+/* --- The cluster: hub/hub.c ----------------------------------------------- */
+
+/*
+ * `count` is 1 .. HUB_MAX; users[i] is handed to `ops` by hubs[i]. 0 or
+ * PEAL_ENOMEM.
+ */
 int hub_cluster_init(struct hub_cluster *cluster, int count,
-                     const struct hub_limits *limits,
-                     const struct hub_ops *ops, void *const *users);
+                     const struct hub_limits *limits, const struct hub_ops *ops,
+                     void *const *users);
 
 /* All clients must have gone. */
 void hub_cluster_fini(struct hub_cluster *cluster);
 
-/* --- Clients: hub/client.c ------------------------------------------------ */
+/* The hub that is home of a room ("" is everybody's). */
+int hub_home_of(const struct hub_cluster *cluster, struct peal_slice room);
+
+/* --- Clients: hub/client.c, and hub/client_extra.c for ids and metadata --- */
 
 /*
  * [L] Admits a client. `id` is the application's own id, or empty: then a UUID
  * is made when it is first asked for. `address` are the bytes to count it by,
- * empty for none.
+ * at most 16, empty for none.
  *
  * Returns 0; PEAL_ELIMIT when clients_max or clients_per_address_max forbids it
  * (`*limit` tells which, static storage); PEAL_EEXIST when the id is taken;
- * PEAL_EINVAL when it has more than PEAL_ID_MAX bytes; PEAL_ENOMEM. On failure
- * nothing has changed.
+ * PEAL_EINVAL when it has more than PEAL_ID_MAX bytes, is not UTF-8 or holds a
+ * zero byte; PEAL_ENOMEM. On failure nothing has changed.
  */
 int client_admit(struct peal_client **out, struct hub *hub, void *conn,
                  struct peal_slice id, struct peal_slice address,
@@ -209,7 +239,10 @@ const char *client_id(struct peal_client *client);
 struct peal_client_ref client_find_id(struct hub_cluster *cluster,
                                       struct peal_slice id);
 
-/* [L] Stores a copy; NULL removes. PEAL_ELIMIT, PEAL_ENOMEM, PEAL_EINVAL. */
+/*
+ * [L] Stores a copy; NULL removes. PEAL_ELIMIT beyond metadata_bytes_max,
+ * PEAL_EINVAL for an empty key, PEAL_ENOMEM: then nothing has changed.
+ */
 int client_set(struct peal_client *client, const char *key, const char *value);
 
 /* [L] NULL when there is none. */
@@ -222,13 +255,14 @@ const char *client_get(const struct peal_client *client, const char *key);
 size_t client_list(struct hub_cluster *cluster, struct peal_client_ref *out,
                    size_t max);
 
-/* --- Rooms: hub/room.c ---------------------------------------------------- */
+/* --- Rooms: hub/room.c, and hub/room_query.c for other threads ------------ */
 
 /*
  * [L] Returns 1 when the client became a member, 0 when it was one already;
- * PEAL_EINVAL for a name that is empty, too long or not UTF-8; PEAL_ELIMIT at
- * rooms_per_client_max or rooms_max (`*limit` tells which); PEAL_ENOMEM. A member
- * gets every message that its home takes in after this.
+ * PEAL_EINVAL for a name that is empty, too long, not UTF-8 or holds a zero
+ * byte; PEAL_ELIMIT at rooms_per_client_max or rooms_max (`*limit` tells
+ * which); PEAL_ENOMEM. A member gets every message that the room's home takes
+ * in after this; it may get one that the home took in shortly before.
  */
 int room_join(struct peal_client *client, struct peal_slice name,
               const char **limit);
@@ -254,10 +288,15 @@ int room_each(struct hub_cluster *cluster,
               bool (*each)(const char *name, size_t members, void *user),
               void *user);
 
-/* For the tests: aborts when an invariant of this hub does not hold. */
+/* --- For the tests: hub/hub_check.c --------------------------------------- */
+
+/* [L] Aborts when an invariant of this hub does not hold. */
 void hub_check(struct hub *hub);
 
-/* --- Fan-out: hub/fanout.c ------------------------------------------------ */
+/* The same for all hubs and what ties them together; no loop may run. */
+void hub_check_cluster(struct hub_cluster *cluster);
+
+/* --- Fan-out: hub/hub_fanout.c -------------------------------------------- */
 
 /*
  * [L] Sends `event` to the members of event->room, or to every client when the
@@ -267,9 +306,8 @@ void hub_check(struct hub *hub);
 int hub_publish(struct hub *hub, const struct peal_event *event,
                 const struct peal_client_ref *except, size_t except_count);
 
-/* Any other thread: the same, by way of the home's loop. */
-int hub_publish_any(struct hub_cluster *cluster,
-                    const struct peal_event *event,
+/* Any thread: the same, but always by way of the home's loop. */
+int hub_publish_any(struct hub_cluster *cluster, const struct peal_event *event,
                     const struct peal_client_ref *except, size_t except_count);
 
 /* [L] A message for which this hub is the home. */
@@ -277,8 +315,5 @@ void hub_on_publish(struct hub *hub, struct message *message);
 
 /* [L] A message from a home to the members here. */
 void hub_on_deliver(struct hub *hub, struct message *message);
-
-/* The hub that is home of a room ("" is everybody's). */
-int hub_home_of(const struct hub_cluster *cluster, struct peal_slice room);
 
 #endif

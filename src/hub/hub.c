@@ -1,0 +1,98 @@
+#include "hub/hub.h"
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "hub/client_address.h"
+#include "hub/client_extra.h"
+#include "hub/room.h"
+#include "hub/room_home.h"
+
+/* 0 or PEAL_ENOMEM. */
+static int hub_lock_init(pthread_mutex_t *lock)
+{
+    return pthread_mutex_init(lock, NULL) == 0 ? 0 : PEAL_ENOMEM;
+}
+
+static int hub_init(struct hub *hub, struct hub_cluster *cluster, int index)
+{
+    hub->cluster = cluster;
+    hub->index = index;
+    hub->first_free = CLIENT_SLOT_NONE;
+    map_init(&hub->rooms, room_key);
+    map_init(&hub->homes, room_home_key);
+    if (hub_lock_init(&hub->lock) < 0) {
+        return PEAL_ENOMEM;
+    }
+    if (hub_lock_init(&hub->registry_lock) < 0) {
+        pthread_mutex_destroy(&hub->lock);
+        return PEAL_ENOMEM;
+    }
+    return 0;
+}
+
+static void hub_fini(struct hub *hub)
+{
+    ASSERT(hub->client_count == 0);
+    ASSERT(hub->rooms.count == 0 && hub->homes.count == 0);
+    map_fini(&hub->homes);
+    map_fini(&hub->rooms);
+    mem_free(hub->slots);
+    pthread_mutex_destroy(&hub->registry_lock);
+    pthread_mutex_destroy(&hub->lock);
+}
+
+int hub_cluster_init(struct hub_cluster *cluster, int count,
+                     const struct hub_limits *limits, const struct hub_ops *ops,
+                     void *const *users)
+{
+    int made = 0;
+
+    ASSERT(count >= 1 && count <= HUB_MAX);
+    *cluster = (struct hub_cluster){.limits = *limits, .count = count};
+    map_init(&cluster->ids, client_extra_key);
+    map_init(&cluster->addresses, client_address_key);
+    cluster->hubs = mem_zalloc((size_t)count * sizeof *cluster->hubs);
+    if (cluster->hubs == NULL) {
+        return PEAL_ENOMEM;
+    }
+    if (hub_lock_init(&cluster->lock) < 0) {
+        goto free_hubs;
+    }
+    for (; made < count; made++) {
+        if (hub_init(&cluster->hubs[made], cluster, made) < 0) {
+            goto fini_made;
+        }
+        cluster->hubs[made].ops = ops;
+        cluster->hubs[made].user = users[made];
+    }
+    return 0;
+
+fini_made:
+    while (made > 0) {
+        hub_fini(&cluster->hubs[--made]);
+    }
+    pthread_mutex_destroy(&cluster->lock);
+free_hubs:
+    mem_free(cluster->hubs);
+    return PEAL_ENOMEM;
+}
+
+void hub_cluster_fini(struct hub_cluster *cluster)
+{
+    for (int i = 0; i < cluster->count; i++) {
+        hub_fini(&cluster->hubs[i]);
+    }
+    ASSERT(cluster->ids.count == 0 && cluster->addresses.count == 0);
+    map_fini(&cluster->ids);
+    map_fini(&cluster->addresses);
+    pthread_mutex_destroy(&cluster->lock);
+    mem_free(cluster->hubs);
+}
+
+int hub_home_of(const struct hub_cluster *cluster, struct peal_slice room)
+{
+    return room.size > 0
+               ? room_home_index(cluster, hash_bytes(room.data, room.size))
+               : 0;
+}
