@@ -11,7 +11,9 @@
 #include <stdint.h>
 
 #define TIMER_LEVELS 5
-#define TIMER_SLOTS 64 /* 64^5 ms: 12 days; later deadlines wait and re-enter */
+#define TIMER_SLOTS 64
+
+/* 64^5 ms are 12 days; later deadlines wait and enter again. */
 
 struct timer {
     struct list link; /* links to itself when it does not run */
@@ -21,6 +23,7 @@ struct timer {
 
 struct timer_wheel {
     uint64_t now_ms;
+    struct list due; /* started in the past: fire at the next advance */
     uint64_t occupied[TIMER_LEVELS]; /* a bit per slot that is not empty */
     struct list slots[TIMER_LEVELS][TIMER_SLOTS];
     size_t count;
