@@ -11,9 +11,9 @@
 
 #include "peal/peal.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <netinet/in.h>
 
 struct socket_address {
     union {
@@ -23,17 +23,22 @@ struct socket_address {
         struct sockaddr_un local;
     } of;
     socklen_t size;
+    bool is_wildcard; /* "*": listens for IPv4 as well as IPv6 */
 };
 
 #define SOCKET_TEXT_SIZE 128 /* of an address as text, zero byte included */
 
 /*
- * Reads an address; host names are resolved (that may block: at start only).
- * PEAL_EADDRESS when it cannot be read or resolved.
+ * Reads an address; host names are resolved (that may block: at start only), to
+ * an IPv4 address if there is one. PEAL_EADDRESS when it cannot be read or
+ * resolved.
  */
 int socket_address_parse(struct socket_address *address, const char *text);
 
-/* As users write it; a peer on a unix socket is "unix:". Returns `out`. */
+/*
+ * As users write it; a peer on a unix socket is "unix:", and one that came by
+ * IPv4 to a socket for both is written as IPv4. Returns `out`.
+ */
 char *socket_address_format(const struct socket_address *address,
                             char out[SOCKET_TEXT_SIZE]);
 
@@ -52,14 +57,16 @@ struct socket_key {
 struct socket_key socket_address_key(const struct socket_address *address);
 
 /*
- * Opens `count` listening sockets on one address, one for each loop, into fds[].
- * With port 0 all get the same port; `address` is updated to what was bound.
+ * Opens `count` listening sockets on one address, one for each loop, into
+ * fds[]. With port 0 all get the same port; `address` is updated to what was
+ * bound.
  *
- * IP: SO_REUSEPORT spreads connections over the sockets, but a port that another
- * process listens on is PEAL_EADDRINUSE all the same. unix: one socket, whose
- * descriptor is duplicated; a stale socket file is replaced, one that answers is
- * PEAL_EADDRINUSE. PEAL_EACCESS, PEAL_EADDRESS (not an address of this machine),
- * PEAL_ESYSTEM otherwise; then nothing is open.
+ * IP: SO_REUSEPORT spreads connections over the sockets, but a port that
+ * another process listens on is PEAL_EADDRINUSE all the same. unix: one socket,
+ * whose descriptor is duplicated; a stale socket file is replaced, one that
+ * answers is PEAL_EADDRINUSE. PEAL_EACCESS, PEAL_EADDRESS (not an address of
+ * this machine), PEAL_ENOMEM, PEAL_ESYSTEM otherwise; then nothing is open, and
+ * errno tells more. Sockets accepted from these have TCP_NODELAY set already.
  */
 int socket_listen(int *fds, size_t count, struct socket_address *address,
                   int backlog);
@@ -70,7 +77,7 @@ void socket_unlink(const struct socket_address *address);
 /* TCP_NODELAY, where there is such a thing. */
 void socket_no_delay(int fd);
 
-/* Reset the connection on close instead of lingering: for refusing in a flood. */
+/* Resets the connection on close instead of lingering: to refuse in a flood. */
 void socket_reset_on_close(int fd);
 
 #endif
