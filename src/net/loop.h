@@ -29,6 +29,7 @@
 
 #define LOOP_MAX 64 /* loops that may post to each other, by index */
 #define LOOP_READ_BYTES 65536
+#define LOOP_SEND_BYTES 16384 /* of slices that are joined for one send */
 
 struct loop;
 struct stream;
@@ -41,8 +42,9 @@ struct loop_mail {
 struct loop_options {
     int index; /* 0 .. LOOP_MAX - 1, unique among loops that post */
     const struct log *log;
-    void (*on_turn_begin)(struct loop *loop, void *user);
+    void (*on_turn_begin)(struct loop *loop, void *user); /* may be NULL */
     void (*on_mail)(struct loop *loop, struct loop_mail *mail, void *user);
+    /* May be NULL. Not to send on a stream, nor to close one that it frees. */
     void (*on_turn_end)(struct loop *loop, void *user);
     void *user;
 };
@@ -57,13 +59,15 @@ struct loop {
     uint64_t turn_began_ns;      /* [L] */
     struct stream *unflushed;    /* [L] streams with new output */
     char *read_buffer;           /* [L] LOOP_READ_BYTES */
+    char *send_buffer;           /* [L] LOOP_SEND_BYTES */
     bool is_kept_awake;          /* [L] the next wait does not block */
     bool is_stopped;             /* [L] */
     uint64_t wake_set;           /* [L] loops to wake at the end of the turn */
-    struct mpsc mail;            /* [a] */
-    _Atomic size_t mail_bytes;   /* [a] posted and not yet handled */
-    _Atomic bool is_woken;       /* [a] */
-    int wake_fd;                 /* [I] */
+    struct loop *wake_targets[LOOP_MAX]; /* [L] by index, where a bit is set */
+    struct mpsc mail;                    /* [a] */
+    _Atomic size_t mail_bytes;           /* [a] posted and not yet handled */
+    _Atomic bool is_woken;               /* [a] */
+    int wake_fd;                         /* [I] */
 
     /* [L] written, [a] read: counters for statistics. */
     _Atomic uint64_t turns;
@@ -74,7 +78,10 @@ struct loop {
 /* Returns 0, PEAL_ENOMEM or PEAL_ESYSTEM. */
 int loop_new(struct loop **out, const struct loop_options *options);
 
-/* No streams or listeners may be open. Mail left is handed to on_mail. */
+/*
+ * No streams or listeners may be open, and nobody may post any more. Mail left
+ * is handed to on_mail.
+ */
 void loop_free(struct loop *loop);
 
 /* Runs turns on the calling thread until loop_stop. */
@@ -85,6 +92,14 @@ void loop_turn(struct loop *loop, int timeout_ms);
 
 /* [L] loop_run returns after this turn. */
 void loop_stop(struct loop *loop);
+
+/* [L] One more, in a counter that other threads may read. */
+static inline void loop_count(_Atomic uint64_t *counter)
+{
+    uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+
+    atomic_store_explicit(counter, value + 1, memory_order_relaxed);
+}
 
 /* [L] The next turn comes at once: something was left over. */
 static inline void loop_keep_awake(struct loop *loop)
@@ -116,7 +131,8 @@ void loop_wake(struct loop *loop);
 size_t loop_mail_bytes(const struct loop *loop);
 
 /*
- * [L] Sends what streams have queued, now: for a turn that grows long.
+ * [L] Sends what streams have queued, now, and wakes the loops posted to: for a
+ * turn that grows long. Streams may get on_error.
  */
 void loop_flush(struct loop *loop);
 
@@ -139,15 +155,22 @@ struct loop_listener {
 };
 
 /*
- * [L, or before the loop runs] Listens on `fd`, which it owns from now on. When
+ * [L, or before the loop runs] Listens on `fd`, which it owns from now on, with
+ * on_accept, on_exhausted and user set by the caller. When
  * the process runs out of descriptors, the waiting connection is accepted with
  * the reserve and closed, and the listener pauses for a while instead of
- * spinning.
+ * spinning. 0, PEAL_ENOMEM or PEAL_ESYSTEM; then `fd` is still the caller's.
  */
 int loop_listener_open(struct loop_listener *listener, struct loop *loop,
                        int fd);
 
-/* [L] */
+/*
+ * [L] Harmless when it is closed. Its memory must outlive the turn, as that of
+ * a stream.
+ */
 void loop_listener_close(struct loop_listener *listener);
+
+/* For the poller: connections wait. */
+void loop_listener_ready(struct loop_listener *listener);
 
 #endif

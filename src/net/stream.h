@@ -22,15 +22,15 @@ enum stream_flag {
 /* What happens on a stream. One table for all streams of a kind. */
 struct stream_events {
     /*
-     * Bytes arrived: at most LOOP_READ_BYTES, in the loop's buffer, which may be
-     * written to and is reused after the return. May close the stream.
+     * Bytes arrived: at most LOOP_READ_BYTES, in the loop's buffer, which may
+     * be written to and is reused after the return. May close the stream.
      */
     void (*on_data)(struct stream *stream, char *data, size_t size);
     /* The peer will send no more. May close the stream; else it stays open. */
     void (*on_end)(struct stream *stream);
     /* The connection is broken: `error` is the errno. Must close the stream. */
     void (*on_error)(struct stream *stream, int error);
-    /* The queue was blocked and is empty again. */
+    /* The queue was blocked and is empty again. Not after stream_finish. */
     void (*on_drained)(struct stream *stream);
 };
 
@@ -41,19 +41,23 @@ struct stream {
     uint32_t flags;
     struct loop *loop;
     const struct stream_events *events;
-    struct tape_slice first; /* segment NULL: nothing is queued */
+    struct tape_slice first;   /* segment NULL: nothing is queued */
     struct stream_queue *rest; /* NULL: at most one slice is queued */
     struct stream *next_unflushed;
     size_t queued_bytes;
 };
 
-/* Takes over `fd`. Reading starts. 0, PEAL_ENOMEM or PEAL_ESYSTEM. */
+/*
+ * Takes over `fd`. Reading starts. 0, PEAL_ENOMEM or PEAL_ESYSTEM; then `fd` is
+ * still the caller's.
+ */
 int stream_open(struct stream *stream, struct loop *loop, int fd,
                 const struct stream_events *events);
 
 /*
  * Closes the socket and drops the queue. No event comes after it. The memory of
  * the stream must outlive the turn (on_turn_end is early enough to free it).
+ * Harmless when it is closed.
  */
 void stream_close(struct stream *stream);
 
@@ -69,9 +73,15 @@ void stream_flush(struct stream *stream);
 /* Ends the output: FIN follows what is queued. Reading goes on. */
 void stream_finish(struct stream *stream);
 
-/* Stops and restarts reading. */
+/* Stops and restarts reading. Harmless when closed. */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
+
+/* For the loop: sends what it can of all queues in the list of `loop`. */
+void stream_flush_all(struct loop *loop);
+
+/* For the poller: `ready` is of enum loop_ready. */
+void stream_ready(struct stream *stream, unsigned ready);
 
 static inline bool stream_is_open(const struct stream *stream)
 {

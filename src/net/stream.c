@@ -1,0 +1,301 @@
+#include "net/stream.h"
+
+#include "base/assert.h"
+#include "net/loop_poller.h"
+#include "net/stream_queue.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STREAM_PARTS_MAX 64
+
+/* --- The poller's interest ------------------------------------------------ */
+
+static unsigned stream_interest(const struct stream *stream)
+{
+    unsigned ready = 0;
+
+    if ((stream->flags & (STREAM_PAUSED | STREAM_ENDED)) == 0) {
+        ready |= LOOP_READABLE;
+    }
+    if ((stream->flags & STREAM_BLOCKED) != 0) {
+        ready |= LOOP_WRITABLE;
+    }
+    return ready;
+}
+
+static void stream_fail(struct stream *stream, int error)
+{
+    stream->events->on_error(stream, error);
+    ASSERT(stream->fd < 0);
+}
+
+static void stream_rewatch(struct stream *stream)
+{
+    int rc = loop_poller_rewatch(stream->loop, stream->fd, stream, LOOP_STREAM,
+                                 stream_interest(stream));
+
+    /* Changing what is watched takes no memory. */
+    ASSERT(rc == 0);
+}
+
+int stream_open(struct stream *stream, struct loop *loop, int fd,
+                const struct stream_events *events)
+{
+    int rc = loop_poller_watch(loop, fd, stream, LOOP_STREAM, LOOP_READABLE);
+
+    if (rc < 0) {
+        return rc;
+    }
+    *stream = (struct stream){.fd = fd, .loop = loop, .events = events};
+    return PEAL_OK;
+}
+
+void stream_close(struct stream *stream)
+{
+    if (stream->fd < 0) {
+        return;
+    }
+    loop_poller_unwatch(stream->loop, stream->fd);
+    close(stream->fd);
+    stream->fd = -1;
+    stream_queue_clear(stream);
+}
+
+void stream_pause(struct stream *stream)
+{
+    if (stream->fd < 0 || (stream->flags & STREAM_PAUSED) != 0) {
+        return;
+    }
+    stream->flags |= STREAM_PAUSED;
+    stream_rewatch(stream);
+}
+
+void stream_resume(struct stream *stream)
+{
+    if (stream->fd < 0 || (stream->flags & STREAM_PAUSED) == 0) {
+        return;
+    }
+    stream->flags &= ~(uint32_t)STREAM_PAUSED;
+    stream_rewatch(stream);
+}
+
+/* --- Output --------------------------------------------------------------- */
+
+static void stream_link(struct stream *stream)
+{
+    if ((stream->flags & STREAM_UNFLUSHED) != 0) {
+        return;
+    }
+    stream->flags |= STREAM_UNFLUSHED;
+    stream->next_unflushed = stream->loop->unflushed;
+    stream->loop->unflushed = stream;
+}
+
+int stream_send(struct stream *stream, struct tape_slice slice)
+{
+    ASSERT(stream->fd >= 0 && slice.size > 0);
+    ASSERT((stream->flags & (STREAM_FINISHING | STREAM_FINISHED)) == 0);
+
+    int rc = stream_queue_push(stream, slice);
+
+    if (rc == PEAL_OK) {
+        stream_link(stream);
+    }
+    return rc;
+}
+
+void stream_finish(struct stream *stream)
+{
+    ASSERT(stream->fd >= 0);
+    if ((stream->flags & STREAM_FINISHING) != 0) {
+        return;
+    }
+    stream->flags |= STREAM_FINISHING;
+    stream_link(stream);
+}
+
+/*
+ * Gives the socket as much of the queue as fits one call. Returns what it took,
+ * or -1 with errno; `tried` is what it was given.
+ */
+static ssize_t stream_transmit(struct stream *stream, size_t *tried)
+{
+    struct loop *loop = stream->loop;
+    const void *data = tape_slice_data(&stream->first);
+
+    loop_count(&loop->sends);
+    *tried = stream->first.size;
+    if (stream->rest != NULL) {
+        if (stream->queued_bytes > LOOP_SEND_BYTES) {
+            struct iovec parts[STREAM_PARTS_MAX];
+            struct msghdr message = {.msg_iov = parts};
+
+            message.msg_iovlen =
+                stream_queue_gather(stream, parts, STREAM_PARTS_MAX, tried);
+            return sendmsg(stream->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        }
+
+        /* One contiguous send beats a vector, even with the copy. */
+        *tried = stream_queue_copy(stream, loop->send_buffer);
+        data = loop->send_buffer;
+    }
+    return send(stream->fd, data, *tried, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/*
+ * The socket is full. The stream stays on the list of the loop, whose flush
+ * copies out what it pins when all others have sent theirs.
+ */
+static void stream_block(struct stream *stream)
+{
+    stream->flags |= STREAM_BLOCKED;
+    stream_rewatch(stream);
+    stream_link(stream);
+}
+
+void stream_flush(struct stream *stream)
+{
+    if (stream->fd < 0 || (stream->flags & STREAM_BLOCKED) != 0) {
+        return;
+    }
+    while (stream->queued_bytes > 0) {
+        size_t tried;
+        ssize_t sent = stream_transmit(stream, &tried);
+
+        if (sent < 0 && errno == EINTR) {
+            continue;
+        }
+        if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+            stream_fail(stream, errno);
+            return;
+        }
+        if (sent > 0) {
+            stream_queue_consume(stream, (size_t)sent);
+        }
+        if (sent < 0 || (size_t)sent < tried) {
+            stream_block(stream);
+            return;
+        }
+    }
+    if ((stream->flags & (STREAM_FINISHING | STREAM_FINISHED)) ==
+        STREAM_FINISHING) {
+        /* Fails only on a broken connection, which the poller reports. */
+        shutdown(stream->fd, SHUT_WR);
+        stream->flags |= STREAM_FINISHED;
+    }
+}
+
+void stream_flush_all(struct loop *loop)
+{
+    struct stream *blocked = NULL;
+
+    while (loop->unflushed != NULL) {
+        struct stream *stream = loop->unflushed;
+
+        loop->unflushed = stream->next_unflushed;
+        if (stream->fd >= 0 && (stream->flags & STREAM_BLOCKED) != 0) {
+            stream->next_unflushed = blocked;
+            blocked = stream;
+            continue;
+        }
+        stream->flags &= ~(uint32_t)STREAM_UNFLUSHED;
+        stream_flush(stream);
+    }
+
+    /* Only now do segments tell what the slow readers alone owe. */
+    while (blocked != NULL) {
+        struct stream *stream = blocked;
+
+        blocked = stream->next_unflushed;
+        stream->flags &= ~(uint32_t)STREAM_UNFLUSHED;
+        stream_queue_unpin(stream);
+    }
+}
+
+/* --- Readiness ------------------------------------------------------------ */
+
+static int stream_pending_error(const struct stream *stream)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) {
+        return errno;
+    }
+    return error;
+}
+
+static void stream_end(struct stream *stream)
+{
+    stream->flags |= STREAM_ENDED;
+    stream->events->on_end(stream);
+    if (stream->fd >= 0) {
+        /* The end stays readable for ever. */
+        stream_rewatch(stream);
+    }
+}
+
+/*
+ * One read: whether more is there, the next wait tells, and reading until
+ * EAGAIN would cost a second system call per message.
+ */
+static void stream_read(struct stream *stream, bool is_broken)
+{
+    struct loop *loop = stream->loop;
+    ssize_t size =
+        recv(stream->fd, loop->read_buffer, LOOP_READ_BYTES, MSG_DONTWAIT);
+
+    loop_count(&loop->reads);
+    if (size > 0) {
+        stream->events->on_data(stream, loop->read_buffer, (size_t)size);
+    } else if (size == 0) {
+        stream_end(stream);
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        stream_fail(stream, errno);
+    } else if (is_broken) {
+        int error = stream_pending_error(stream);
+
+        if (error != 0) {
+            stream_fail(stream, error);
+        }
+    }
+}
+
+static void stream_unblock(struct stream *stream)
+{
+    stream->flags &= ~(uint32_t)STREAM_BLOCKED;
+    stream_flush(stream);
+    if (stream->fd < 0 || (stream->flags & STREAM_BLOCKED) != 0) {
+        return;
+    }
+    stream_rewatch(stream);
+    if ((stream->flags & STREAM_FINISHING) == 0) {
+        stream->events->on_drained(stream);
+    }
+}
+
+void stream_ready(struct stream *stream, unsigned ready)
+{
+    bool is_broken = (ready & LOOP_BROKEN) != 0;
+
+    if (stream->fd < 0) {
+        return;
+    }
+    if ((stream->flags & (STREAM_PAUSED | STREAM_ENDED)) == 0) {
+        if (is_broken || (ready & LOOP_READABLE) != 0) {
+            stream_read(stream, is_broken);
+        }
+    } else if (is_broken) {
+        int error = stream_pending_error(stream);
+
+        if (error != 0) {
+            stream_fail(stream, error);
+        }
+    }
+    if (stream->fd >= 0 && (stream->flags & STREAM_BLOCKED) != 0 &&
+        (is_broken || (ready & LOOP_WRITABLE) != 0)) {
+        stream_unblock(stream);
+    }
+}
