@@ -18,6 +18,7 @@ enum loop_ready {
 /* 0, PEAL_ENOMEM or PEAL_ESYSTEM; errno tells more. */
 int loop_poller_open(struct loop *loop);
 
+/* When nothing is watched any more. */
 void loop_poller_close(struct loop *loop);
 
 /*

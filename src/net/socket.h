@@ -54,6 +54,7 @@ struct socket_key {
     uint8_t size;
 };
 
+/* See struct socket_key. */
 struct socket_key socket_address_key(const struct socket_address *address);
 
 /*

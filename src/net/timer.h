@@ -31,6 +31,7 @@ struct timer_wheel {
 
 void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms);
 
+/* Before anything else is done with it; it does not run. */
 void timer_init(struct timer *timer,
                 void (*fire)(struct timer *timer, uint64_t now_ms));
 
@@ -41,6 +42,7 @@ void timer_start(struct timer_wheel *wheel, struct timer *timer,
 /* Harmless when it does not run. */
 void timer_stop(struct timer_wheel *wheel, struct timer *timer);
 
+/* Started, and neither fired nor stopped since. */
 bool timer_is_running(const struct timer *timer);
 
 /*
