@@ -1,9 +1,9 @@
 /* The frames of tests/vectors/ws, in all cuts. */
-#include <cmocka.h>
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <setjmp.h>
 #include <stdint.h>
+#include <cmocka.h>
 
 #include <string.h>
 
