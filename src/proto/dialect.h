@@ -3,10 +3,10 @@
  * one file behind this interface, chosen per listener and per route.
  *
  * The vocabulary is `struct wire`: one message, read or to be written. Reading
- * turns the bytes of one WebSocket message or TCP frame into a wire whose slices
- * lie in those bytes (strings are decoded where they stand). Writing is in two
- * steps, so that frames are laid out once, at their final place: `plan` tells
- * the exact size, `write` fills it.
+ * turns the bytes of one WebSocket message or TCP frame into a wire whose
+ * slices lie in those bytes (strings are decoded where they stand). Writing is
+ * in two steps, so that frames are laid out once, at their final place: `plan`
+ * tells the exact size, `write` fills it.
  */
 #ifndef PROTO_DIALECT_H
 #define PROTO_DIALECT_H
@@ -18,10 +18,10 @@ enum transport { TRANSPORT_WS, TRANSPORT_TCP };
 
 enum wire_kind {
     /* Either way. */
-    WIRE_EVENT,  /* name, data; with an id an answer is due */
-    WIRE_ANSWER, /* the good answer to `id`; data may be empty */
+    WIRE_EVENT,   /* name, data; with an id an answer is due */
+    WIRE_ANSWER,  /* the good answer to `id`; data may be empty */
     WIRE_FAILURE, /* the bad answer to `id`, or, without id, a complaint */
-    WIRE_PING,   /* a heartbeat of the transport that wants a pong */
+    WIRE_PING,    /* a heartbeat of the transport that wants a pong */
     WIRE_PONG,
 
     /* From clients. */
@@ -137,10 +137,10 @@ enum wire_code {
     WIRE_TOO_LARGE = 103,
     WIRE_BAD_ROOM = 104, /* the room's name is empty or too long */
     WIRE_ROOM_LIMIT = 105,
-    WIRE_TIMEOUT = 106, /* temporary */
+    WIRE_TIMEOUT = 106,  /* temporary */
     WIRE_INTERNAL = 107, /* temporary */
-    WIRE_REFUSED = 108, /* the application said no, without a code */
-    WIRE_BUSY = 109 /* temporary: a bounded table is full */
+    WIRE_REFUSED = 108,  /* the application said no, without a code */
+    WIRE_BUSY = 109      /* temporary: a bounded table is full */
 };
 
 /* The name, message and `temporary` that belong to a code. */

@@ -367,8 +367,7 @@ static bool plan_wire(struct wire_plan *plan, const struct wire *wire,
         break;
     }
     if (transport == TRANSPORT_TCP) {
-        plan->size =
-            tcp_frame_size(frame_event(wire, shape).size, plan->size);
+        plan->size = tcp_frame_size(frame_event(wire, shape).size, plan->size);
     }
     return true;
 }

@@ -33,7 +33,7 @@ static void refuse_answer(struct wire *wire)
 
 static bool is_given(const struct json_value *value)
 {
-    return value->type != JSON_ABSENT && value->type != JSON_NULL;
+    return value->type != JSON_TYPE_ABSENT && value->type != JSON_TYPE_NULL;
 }
 
 /* An id that is absent or null is no id. False when it cannot be one. */
@@ -42,7 +42,7 @@ static bool read_id(struct wire *wire, const struct json_value *value)
     if (!is_given(value)) {
         return true;
     }
-    if ((value->type != JSON_STRING && value->type != JSON_NUMBER) ||
+    if ((value->type != JSON_TYPE_STRING && value->type != JSON_TYPE_NUMBER) ||
         value->raw.size > WIRE_ID_MAX) {
         return false;
     }
@@ -54,7 +54,8 @@ static bool read_id(struct wire *wire, const struct json_value *value)
 /* Sets the room, or makes the wire invalid and returns false. */
 static bool read_room(struct wire *wire, const struct json_value *value)
 {
-    if (value->type != JSON_STRING || !wire_decode(value->raw, &wire->room)) {
+    if (value->type != JSON_TYPE_STRING ||
+        !wire_decode(value->raw, &wire->room)) {
         refuse(wire);
         return false;
     }
@@ -73,7 +74,7 @@ static void read_membership(struct wire *wire, enum wire_kind kind,
     struct json_value room;
 
     wire->kind = kind;
-    if (data->type != JSON_OBJECT ||
+    if (data->type != JSON_TYPE_OBJECT ||
         json_scan(data->raw.data, data->raw.size, &member_names[MEMBER_ROOM], 1,
                   &room) < 0) {
         refuse(wire);
@@ -86,7 +87,7 @@ static bool read_text(const struct json_value *value, struct peal_slice *text)
 {
     *text = (struct peal_slice){NULL, 0};
     return !is_given(value) ||
-           (value->type == JSON_STRING && wire_decode(value->raw, text));
+           (value->type == JSON_TYPE_STRING && wire_decode(value->raw, text));
 }
 
 /*
@@ -105,11 +106,11 @@ static void read_failure(struct wire *wire, const char *text, size_t size,
 
     if (json_scan(text, size, names, has_id ? COUNT : ID, values) < 0 ||
         (has_id && !read_id(wire, &values[ID])) ||
-        values[CODE].type != JSON_NUMBER) {
+        values[CODE].type != JSON_TYPE_NUMBER) {
         refuse_answer(wire);
         return;
     }
-    code = json_integer(values[CODE].raw);
+    code = json_whole(values[CODE].raw);
     if (code < 0 || code > INT_MAX ||
         !read_text(&values[NAME], &failure->name) ||
         !read_text(&values[MESSAGE], &failure->message)) {
@@ -117,7 +118,7 @@ static void read_failure(struct wire *wire, const char *text, size_t size,
         return;
     }
     failure->code = (int)code;
-    failure->temporary = values[TEMPORARY].type == JSON_TRUE;
+    failure->temporary = values[TEMPORARY].type == JSON_TYPE_TRUE;
     wire->kind = wire->id.size > 0 ? WIRE_FAILURE : WIRE_IGNORED;
     wire->wants_answer = false;
 }
@@ -168,7 +169,7 @@ static bool read_envelope(struct wire *wire, const char *text, size_t size,
 
     if (json_scan(text, size, member_names, MEMBER_COUNT, values) < 0 ||
         !read_id(wire, &values[MEMBER_ID]) ||
-        values[MEMBER_EVENT].type != JSON_STRING ||
+        values[MEMBER_EVENT].type != JSON_TYPE_STRING ||
         !wire_decode(values[MEMBER_EVENT].raw, &wire->name) ||
         wire->name.size == 0 || wire->name.size > WIRE_NAME_MAX) {
         refuse(wire);
@@ -319,12 +320,12 @@ static void read_goodbye(struct wire *wire, const struct tcp_frame *frame)
     if (!utf8_is_valid(frame->payload, frame->payload_size) ||
         json_scan(frame->payload, frame->payload_size, names, ARRAY_SIZE(names),
                   values) < 0 ||
-        values[0].type != JSON_NUMBER ||
+        values[0].type != JSON_TYPE_NUMBER ||
         !read_text(&values[1], &wire->failure.message)) {
         refuse(wire);
         return;
     }
-    code = json_integer(values[0].raw);
+    code = json_whole(values[0].raw);
     if (code < 0 || code > INT_MAX) {
         refuse(wire);
         return;

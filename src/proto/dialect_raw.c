@@ -65,9 +65,9 @@ static struct raw_frame frame_of(const struct wire *wire)
         return (struct raw_frame){
             TCP_DISCONNECT, {NULL, 0}, wire->failure.message};
     default:
-        return (struct raw_frame){
-            wire->data_kind == PEAL_BYTES ? TCP_BINARY : TCP_JSON, wire->name,
-            wire->data};
+        return (struct raw_frame){wire->data_kind == PEAL_BYTES ? TCP_BINARY
+                                                                : TCP_JSON,
+                                  wire->name, wire->data};
     }
 }
 

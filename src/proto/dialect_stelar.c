@@ -204,8 +204,8 @@ static bool plan_wire(struct wire_plan *plan, const struct wire *wire,
     if (transport == TRANSPORT_WS) {
         plan->size = ws_size(plan, wire);
     } else {
-        plan->size = tcp_frame_size(message_name(wire).size,
-                                    payload_size(wire, shape));
+        plan->size =
+            tcp_frame_size(message_name(wire).size, payload_size(wire, shape));
     }
     return true;
 }

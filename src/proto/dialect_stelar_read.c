@@ -17,7 +17,7 @@ static void ignore(struct wire *wire)
 /* Names are at most 256 bytes here, as everywhere in peal. */
 static bool read_name(const struct json_value *value, struct peal_slice *name)
 {
-    return value->type == JSON_STRING && wire_decode(value->raw, name) &&
+    return value->type == JSON_TYPE_STRING && wire_decode(value->raw, name) &&
            name->size <= WIRE_NAME_MAX;
 }
 
@@ -33,11 +33,11 @@ static bool read_correlation(struct wire *wire, const struct json_value *value)
     size_t size = value->raw.size;
 
     switch (value->type) {
-    case JSON_STRING:
+    case JSON_TYPE_STRING:
         wire->id = size > 2 ? value->raw : (struct peal_slice){NULL, 0};
         break;
-    case JSON_NUMBER:
-    case JSON_TRUE:
+    case JSON_TYPE_NUMBER:
+    case JSON_TYPE_TRUE:
         start[-1] = '"';
         start[size] = '"';
         wire->id = slice_make(start - 1, size + 2);
@@ -70,15 +70,15 @@ static void read_room(struct wire *wire, const struct json_value *value)
 {
     wire->room = value->raw;
     switch (value->type) {
-    case JSON_STRING:
+    case JSON_TYPE_STRING:
         if (!wire_decode(value->raw, &wire->room)) {
             refuse(wire);
             return;
         }
         break;
-    case JSON_TRUE:
+    case JSON_TYPE_TRUE:
         break;
-    case JSON_NUMBER:
+    case JSON_TYPE_NUMBER:
         if (!is_zero(value->raw)) {
             break;
         }
@@ -127,7 +127,7 @@ static void read_text(struct wire *wire, char *text, size_t size)
         refuse(wire);
         return;
     }
-    if (values[EVENT].type == JSON_ABSENT) {
+    if (values[EVENT].type == JSON_TYPE_ABSENT) {
         ignore(wire);
         return;
     }
@@ -135,7 +135,7 @@ static void read_text(struct wire *wire, char *text, size_t size)
         refuse(wire);
         return;
     }
-    if (values[ACK].type != JSON_STRING || values[ACK].raw.size == 2 ||
+    if (values[ACK].type != JSON_TYPE_STRING || values[ACK].raw.size == 2 ||
         name.size == 0) {
         read_event(wire, name, &values[DATA]);
         return;
@@ -161,7 +161,7 @@ static void read_binary(struct wire *wire, char *data, size_t size)
     if (!wire_split_binary(data, size, &header, &wire->data) ||
         json_scan(header.data, header.size, &event, 1, &name) < 0) {
         refuse(wire);
-    } else if (name.type == JSON_ABSENT) {
+    } else if (name.type == JSON_TYPE_ABSENT) {
         ignore(wire);
     } else if (!read_name(&name, &wire->name)) {
         refuse(wire);
@@ -231,7 +231,7 @@ static void read_request(struct wire *wire, const struct tcp_frame *frame)
         return;
     }
     wire->data = payload.raw;
-    if (payload.type != JSON_OBJECT) {
+    if (payload.type != JSON_TYPE_OBJECT) {
         return;
     }
     if (json_scan(payload.raw.data, payload.raw.size, names, COUNT, values) <
@@ -239,8 +239,8 @@ static void read_request(struct wire *wire, const struct tcp_frame *frame)
         refuse(wire);
         return;
     }
-    if (values[DATA].type == JSON_ABSENT) {
-        if (values[CORRELATION].type == JSON_STRING &&
+    if (values[DATA].type == JSON_TYPE_ABSENT) {
+        if (values[CORRELATION].type == JSON_TYPE_STRING &&
             !read_correlation(wire, &values[CORRELATION])) {
             refuse(wire);
         }
@@ -249,7 +249,7 @@ static void read_request(struct wire *wire, const struct tcp_frame *frame)
     wire->data = values[DATA].raw;
     if (!read_correlation(wire, &values[CORRELATION])) {
         refuse(wire);
-    } else if (values[EVENT].type == JSON_STRING &&
+    } else if (values[EVENT].type == JSON_TYPE_STRING &&
                !read_name(&values[EVENT], &wire->name)) {
         /* Nobody looks at it, so it need not be a good name. */
         wire->name = (struct peal_slice){NULL, 0};

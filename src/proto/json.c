@@ -282,19 +282,19 @@ static enum json_type json_type_of(char first)
 {
     switch (first) {
     case '"':
-        return JSON_STRING;
+        return JSON_TYPE_STRING;
     case '{':
-        return JSON_OBJECT;
+        return JSON_TYPE_OBJECT;
     case '[':
-        return JSON_ARRAY;
+        return JSON_TYPE_ARRAY;
     case 't':
-        return JSON_TRUE;
+        return JSON_TYPE_TRUE;
     case 'f':
-        return JSON_FALSE;
+        return JSON_TYPE_FALSE;
     case 'n':
-        return JSON_NULL;
+        return JSON_TYPE_NULL;
     default:
-        return JSON_NUMBER;
+        return JSON_TYPE_NUMBER;
     }
 }
 
@@ -355,7 +355,7 @@ static const char *json_scan_member(const char *at, const char *end,
     }
     found = json_find_name(names, count, key, has_escapes);
     if (found < count) {
-        if (values[found].type != JSON_ABSENT) {
+        if (values[found].type != JSON_TYPE_ABSENT) {
             return NULL;
         }
         values[found].type = json_type_of(*start);
@@ -371,7 +371,7 @@ int json_scan(const char *text, size_t size, const struct peal_slice *names,
     const char *at;
 
     for (size_t i = 0; i < count; i++) {
-        values[i] = (struct json_value){.type = JSON_ABSENT};
+        values[i] = (struct json_value){.type = JSON_TYPE_ABSENT};
     }
     if (size == 0) {
         return PEAL_EPROTOCOL;
@@ -424,7 +424,7 @@ bool json_next(struct peal_slice array, size_t *cursor,
     return true;
 }
 
-int64_t json_integer(struct peal_slice raw)
+int64_t json_whole(struct peal_slice raw)
 {
     const int64_t max = (INT64_C(1) << 53) - 1;
     int64_t value = 0;

@@ -31,8 +31,8 @@ bool wire_decode(struct peal_slice raw, struct peal_slice *text);
 bool wire_read_json(const char *payload, size_t size, struct json_value *value);
 
 /*
- * Checks the head of a binary message, `u32 header length | header | bytes`: the
- * header lies inside and is UTF-8. False when not.
+ * Checks the head of a binary message, `u32 header length | header | bytes`:
+ * the header lies inside and is UTF-8. False when not.
  */
 bool wire_split_binary(char *data, size_t size, struct peal_slice *header,
                        struct peal_slice *bytes);
