@@ -171,14 +171,14 @@ export function allServers(build) {
   ];
 }
 
-// What bench/peal_fanout.c wants to hear from a subscriber, and what reaches
-// one of what a publisher sends.
+// What bench/peal_fanout.c wants to hear from a subscriber, and how what a
+// publisher sends reaches one: with its room, for which TCP has no field.
 function pealArgs(role, wire) {
   if (role !== "fanout") {
     return [];
   }
-  if (wire === "tcp") {
-    return ["--join", "0 sub 0"];
-  }
-  return ["--join", '{"event":"sub"}'];
+  const event = '{"event":"bench","room":"all","data":"%"}';
+  return wire === "tcp"
+    ? ["--join", "0 sub 0", "--expect", `16 - ${event}`]
+    : ["--join", '{"event":"sub","data":0}', "--expect", event];
 }

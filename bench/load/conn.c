@@ -210,7 +210,7 @@ static void begin_session(struct load *load, struct conn *conn)
 {
     const struct load_options *options = load->options;
     bool joins = conn->role == ROLE_SUBSCRIBER || conn->role == ROLE_STALLED;
-    unsigned char join[4096 + FRAME_HEAD_MAX];
+    unsigned char join[MESSAGE_MAX + FRAME_HEAD_MAX];
 
     if (options->join == NULL || !joins) {
         is_open(load, conn);

@@ -44,6 +44,7 @@ struct fanout {
     uint64_t slowest;       /* what every subscriber has received */
     uint64_t delivered;
     bool is_publishing;
+    uint64_t budget;        /* how many may be published in all */
 
     uint64_t *orders;       /* per subscriber: the hash of its order */
     uint32_t *expected;     /* per subscriber and publisher */
@@ -132,6 +133,11 @@ static void publish(struct load *load, uint32_t count)
     conn_send(load, &load->conns[publisher], count);
 }
 
+static uint64_t min(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void publish_flat_out(struct load *load, struct fanout *fanout)
 {
     uint32_t publishers = fanout->publishers;
@@ -139,7 +145,8 @@ static void publish_flat_out(struct load *load, struct fanout *fanout)
     for (uint32_t i = 0; i < publishers; i++) {
         uint32_t next = fanout->first_publisher + fanout->next_publisher;
         uint64_t in_flight = fanout->published - fanout->slowest;
-        uint64_t room = load->options->in_flight - in_flight;
+        uint64_t left = fanout->budget - fanout->published;
+        uint64_t room = min(load->options->in_flight - in_flight, left);
         uint64_t share = (room + publishers - i - 1) / (publishers - i);
 
         if (load->conns[next].out.length > 0) {
@@ -149,7 +156,7 @@ static void publish_flat_out(struct load *load, struct fanout *fanout)
             continue;
         }
         if (share > 0) {
-            publish(load, share < BURST_MAX ? (uint32_t)share : BURST_MAX);
+            publish(load, (uint32_t)min(share, BURST_MAX));
         }
     }
 }
@@ -218,6 +225,7 @@ static void init(struct fanout *fanout, const struct load_options *options)
         .positions = allocate(options->conns, sizeof *fanout->positions),
         .expected = allocate((size_t)options->conns * options->publishers,
                              sizeof *fanout->expected),
+        .budget = options->count > 0 ? options->count : UINT64_MAX,
         .interval_ns = options->rate > 0 ? NS_PER_SECOND / options->rate : 0,
     };
     fanout->at[0] = options->conns;
@@ -313,11 +321,18 @@ static void measure(struct load *load, struct fanout *fanout,
 
     fanout->first_due_ns = now_ns() + NS_PER_MS;
     fanout->is_publishing = true;
-    on_turn(load);
-    run_for(load, fanout, options->warm);
-    fanout->is_recording = fanout->interval_ns > 0;
     mark_set(from, options->pid, fanout->delivered);
-    run_for(load, fanout, options->seconds);
+    on_turn(load);
+    if (options->count == 0) {
+        run_for(load, fanout, options->warm);
+        fanout->is_recording = fanout->interval_ns > 0;
+        mark_set(from, options->pid, fanout->delivered);
+        run_for(load, fanout, options->seconds);
+    }
+    while (fanout->slowest < options->count && load_is_clean(load)) {
+        /* As long as it takes: under an instrument this is slow. */
+        load_turn(load, now_ns() + NS_PER_SECOND);
+    }
     mark_set(to, options->pid, fanout->delivered);
 }
 
@@ -341,6 +356,9 @@ int fanout_run(const struct load_options *options)
 
     if (options->in_flight == 0 || options->in_flight >= POSITIONS) {
         die("--in-flight is 1 to %u", POSITIONS - 1);
+    }
+    if (options->rate > 0 && options->count > 0) {
+        die("--rate and --count do not go together");
     }
     init(&fanout, options);
     load_init(&load, options, &EVENTS, &fanout,

@@ -4,6 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Opcodes (RFC 6455, 5.2). */
+enum {
+    WS_TEXT = 1,
+    WS_BINARY = 2,
+    WS_CLOSE = 8,
+    WS_PING = 9,
+    WS_PONG = 10,
+};
+
 /* Types of the framed TCP protocol that are not a message. */
 enum {
     TCP_PING = 2,
@@ -60,19 +69,19 @@ static ssize_t parse_ws(const unsigned char *from, size_t length,
     frame->payload = from + head;
     frame->length = (size_t)payload;
     switch (from[0]) {
-    case 0x81:
+    case 0x80 | WS_TEXT:
         frame->kind = kind_of_text(frame->payload, frame->length);
         break;
-    case 0x82:
+    case 0x80 | WS_BINARY:
         frame->kind = FRAME_MESSAGE;
         break;
-    case 0x88:
+    case 0x80 | WS_CLOSE:
         frame->kind = FRAME_CLOSE;
         break;
-    case 0x89:
+    case 0x80 | WS_PING:
         frame->kind = FRAME_PING;
         break;
-    case 0x8a:
+    case 0x80 | WS_PONG:
         frame->kind = FRAME_PONG;
         break;
     default:
@@ -131,31 +140,37 @@ ssize_t frame_parse(enum load_wire wire, const unsigned char *from,
                            : parse_tcp(from, length, frame);
 }
 
-/* For the few frames of a run that are not stamped: a mask of zeros is a mask
- * like any other. */
-static size_t put_ws(unsigned char opcode, const void *payload, size_t length,
-                     unsigned char *to)
+size_t frame_ws_head(unsigned char *to, uint8_t opcode,
+                     const unsigned char *mask, size_t length)
 {
-    size_t head = 6;
+    unsigned char mask_bit = mask != NULL ? 0x80 : 0;
+    size_t at = 2;
 
-    to[0] = (unsigned char)(0x80 | opcode);
+    to[0] = 0x80 | opcode;
     if (length < 126) {
-        to[1] = (unsigned char)(0x80 | length);
-        memset(to + 2, 0, 4);
-    } else {
+        to[1] = (unsigned char)(mask_bit | length);
+    } else if (length <= UINT16_MAX) {
         uint16_t value = htobe16((uint16_t)length);
 
-        to[1] = 0x80 | 126;
+        to[1] = mask_bit | 126;
         memcpy(to + 2, &value, sizeof value);
-        memset(to + 4, 0, 4);
-        head = 8;
+        at += sizeof value;
+    } else {
+        uint64_t value = htobe64(length);
+
+        to[1] = mask_bit | 127;
+        memcpy(to + 2, &value, sizeof value);
+        at += sizeof value;
     }
-    memcpy(to + head, payload, length);
-    return head + length;
+    if (mask != NULL) {
+        memcpy(to + at, mask, 4);
+        at += 4;
+    }
+    return at;
 }
 
-static size_t put_tcp(unsigned char type, const char *event,
-                      const void *payload, size_t length, unsigned char *to)
+size_t frame_tcp_head(unsigned char *to, uint8_t type, const char *event,
+                      size_t length)
 {
     size_t event_length = strlen(event);
     uint32_t total = htobe32((uint32_t)(7 + event_length + length));
@@ -165,44 +180,67 @@ static size_t put_tcp(unsigned char type, const char *event,
     to[4] = type;
     memcpy(to + 5, &event_field, sizeof event_field);
     memcpy(to + 7, event, event_length);
-    memcpy(to + 7 + event_length, payload, length);
-    return 7 + event_length + length;
+    return 7 + event_length;
 }
 
-/* `text` of a TCP message is "TYPE EVENT PAYLOAD", since type and event are
- * fields of the frame there; for WebSocket it is the message. */
+/* For the few frames of a run that are not stamped: a mask of zeros is a mask
+ * like any other, and changes nothing. */
+static size_t put(enum load_wire wire, uint8_t type, const char *event,
+                  const void *payload, size_t length, unsigned char *to)
+{
+    static const unsigned char ZEROS[4];
+    size_t head = wire == WIRE_WS ? frame_ws_head(to, type, ZEROS, length)
+                                  : frame_tcp_head(to, type, event, length);
+
+    memcpy(to + head, payload, length);
+    return head + length;
+}
+
+void message_parse(struct message *message,
+                   const struct load_options *options, const char *text)
+{
+    int payload_at = 0;
+
+    if (strlen(text) > MESSAGE_MAX) {
+        die("the message %s is too long", text);
+    }
+    message->event[0] = '\0';
+    if (options->wire == WIRE_WS) {
+        message->type = options->is_binary ? WS_BINARY : WS_TEXT;
+        message->payload = text;
+        return;
+    }
+    if (sscanf(text, "%3u %255s %n", &message->type, message->event,
+               &payload_at) != 2) {
+        die("not TYPE EVENT PAYLOAD: %s", text);
+    }
+    if (strcmp(message->event, "-") == 0) {
+        message->event[0] = '\0';
+    }
+    message->payload = text + payload_at;
+}
+
 size_t frame_message(const struct load_options *options, const char *text,
                      unsigned char *to)
 {
-    char event[256];
-    unsigned type;
-    int payload_at = 0;
+    struct message message;
 
-    if (strlen(text) > 4096) {
-        die("the message %s is too long", text);
-    }
-    if (options->wire == WIRE_WS) {
-        return put_ws(1, text, strlen(text), to);
-    }
-    if (sscanf(text, "%3u %255s %n", &type, event, &payload_at) != 2) {
-        die("not TYPE EVENT PAYLOAD: %s", text);
-    }
-    return put_tcp((unsigned char)type, event, text + payload_at,
-                   strlen(text + payload_at), to);
+    message_parse(&message, options, text);
+    return put(options->wire, (uint8_t)message.type, message.event,
+               message.payload, strlen(message.payload), to);
 }
 
 size_t frame_pong(enum load_wire wire, const struct frame *ping,
                   unsigned char *to)
 {
-    if (wire == WIRE_WS) {
-        return put_ws(10, ping->payload, ping->length, to);
-    }
-    return put_tcp(TCP_PONG, "", ping->payload, ping->length, to);
+    return put(wire, wire == WIRE_WS ? WS_PONG : TCP_PONG, "",
+               ping->payload, ping->length, to);
 }
 
 size_t frame_close(enum load_wire wire, unsigned char *to)
 {
     static const unsigned char NORMAL[2] = {1000 >> 8, 1000 & 0xff};
 
-    return wire == WIRE_WS ? put_ws(8, NORMAL, sizeof NORMAL, to) : 0;
+    return wire == WIRE_WS
+        ? put(wire, WS_CLOSE, "", NORMAL, sizeof NORMAL, to) : 0;
 }

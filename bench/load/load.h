@@ -55,11 +55,10 @@ struct load_options {
     struct sockaddr_in to;
     const char *dialect;
     const char *path;       /* ws: of echo, idle and connect */
-    const char *event;      /* tcp: event field of what is sent */
     const char *send;       /* message with % where the payload goes */
     const char *expect;     /* what comes back for it */
     const char *join;       /* first message of a subscriber, or NULL */
-    bool is_binary;
+    bool is_binary;         /* ws */
     bool close_by_frame;
     pid_t pid;              /* of the server, 0 if unknown */
     uint32_t conns;         /* subscribers in fan-out */
@@ -134,10 +133,32 @@ ssize_t frame_parse(enum load_wire wire, const unsigned char *from,
                     size_t length, struct frame *frame);
 
 /*
- * Write a frame of a client and return its length. `to` has room for the
+ * A message as the command line gives it. For WebSocket that is its payload;
+ * for TCP, where type and event are fields of the frame, "TYPE EVENT PAYLOAD",
+ * with "-" for an empty event.
+ */
+struct message {
+    unsigned type;          /* ws: the opcode */
+    char event[256];
+    const char *payload;    /* lies in the text */
+};
+
+#define MESSAGE_MAX 4096u
+
+void message_parse(struct message *message,
+                   const struct load_options *options, const char *text);
+
+/* Write what is before a payload of `length` bytes, and return its size. */
+#define FRAME_HEAD_MAX 272u
+size_t frame_ws_head(unsigned char *to, uint8_t opcode,
+                     const unsigned char *mask, size_t length);
+size_t frame_tcp_head(unsigned char *to, uint8_t type, const char *event,
+                      size_t length);
+
+/*
+ * Write a whole frame of a client and return its length. `to` has room for the
  * payload and FRAME_HEAD_MAX bytes more.
  */
-#define FRAME_HEAD_MAX 272u
 size_t frame_message(const struct load_options *options, const char *text,
                      unsigned char *to);
 size_t frame_pong(enum load_wire wire, const struct frame *ping,

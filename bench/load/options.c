@@ -27,7 +27,7 @@ static const char USAGE[] =
 "  --depth N          echo: messages under way per connection [1]\n"
 "  --seconds S        measured time [3]\n"
 "  --warm S           time before it [1]\n"
-"  --count N          echo: that many messages instead of a time\n"
+"  --count N          echo, fanout: that many messages instead of a time\n"
 "  --publishers N     fanout [1]\n"
 "  --in-flight N      fanout: messages not yet received by all [1]\n"
 "  --rate N           fanout: publish N per second, measure latency\n"
@@ -35,15 +35,15 @@ static const char USAGE[] =
 "  --sources N        connect from 127.0.0.1 to 127.0.0.N [1]\n"
 "  --path PATH        ws: of the request, but for fanout [/]\n"
 "  --close frame|fin  connect: who ends: a close frame, or a FIN [frame]\n"
-"  --binary           binary messages instead of text\n"
-"  --event NAME       tcp: event field [empty; peal: bench]\n"
+"  --binary           ws: binary messages instead of text\n"
 "  --send PATTERN     message with % for the payload\n"
 "  --expect PATTERN   what comes back for it\n"
-"  --join MESSAGE     first message of subscribers, which the server answers;\n"
-"                     tcp: TYPE EVENT PAYLOAD\n"
+"  --join MESSAGE     first message of subscribers, which is answered\n"
+"                     (tcp: these three are TYPE EVENT PAYLOAD, - for none)\n"
 "\n"
-"Prints one line of JSON. Exit status 1: a message was lost, altered or out of\n"
-"order, or a connection refused or closed. Exit status 2: it could not run.\n";
+"Prints one line of JSON. Exit status 1: a message was lost, altered or out\n"
+"of order, or a connection refused or closed. Exit status 2: it could not\n"
+"run.\n";
 
 enum option_name {
     OPTION_TO = 1,
@@ -64,7 +64,6 @@ enum option_name {
     OPTION_PATH,
     OPTION_CLOSE,
     OPTION_BINARY,
-    OPTION_EVENT,
     OPTION_SEND,
     OPTION_EXPECT,
     OPTION_JOIN,
@@ -90,7 +89,6 @@ static const struct option OPTIONS[] = {
     {"path", required_argument, NULL, OPTION_PATH},
     {"close", required_argument, NULL, OPTION_CLOSE},
     {"binary", no_argument, NULL, OPTION_BINARY},
-    {"event", required_argument, NULL, OPTION_EVENT},
     {"send", required_argument, NULL, OPTION_SEND},
     {"expect", required_argument, NULL, OPTION_EXPECT},
     {"join", required_argument, NULL, OPTION_JOIN},
@@ -249,9 +247,6 @@ static void set_text(struct load_options *options, int option,
     case OPTION_BINARY:
         options->is_binary = true;
         break;
-    case OPTION_EVENT:
-        options->event = text;
-        break;
     case OPTION_SEND:
         options->send = text;
         break;
@@ -275,16 +270,12 @@ static void set_dialect_defaults(struct load_options *options)
 {
     bool is_peal = strcmp(options->dialect, "peal") == 0;
 
-    if (options->event == NULL) {
-        options->event = is_peal ? "bench" : "";
-    }
     if (options->send == NULL) {
-        if (!is_peal || options->is_binary) {
-            options->send = "%";
-        } else if (options->wire == WIRE_TCP) {
-            options->send = "\"%\"";
+        if (options->wire == WIRE_TCP) {
+            options->send = is_peal ? "0 bench \"%\"" : "0 - %";
         } else {
-            options->send = "{\"event\":\"bench\",\"data\":\"%\"}";
+            options->send = is_peal ? "{\"event\":\"bench\",\"data\":\"%\"}"
+                                    : "%";
         }
     }
     if (options->expect == NULL) {

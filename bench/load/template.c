@@ -47,49 +47,6 @@ static void fill_payload(unsigned char *to, size_t length)
     }
 }
 
-static size_t put_ws_head(unsigned char *to, bool is_binary, bool is_masked,
-                          size_t length)
-{
-    unsigned char mask_bit = is_masked ? 0x80 : 0;
-    size_t at = 2;
-
-    to[0] = is_binary ? 0x82 : 0x81;
-    if (length < 126) {
-        to[1] = (unsigned char)(mask_bit | length);
-    } else if (length <= UINT16_MAX) {
-        uint16_t value = htobe16((uint16_t)length);
-
-        to[1] = mask_bit | 126;
-        memcpy(to + 2, &value, sizeof value);
-        at += sizeof value;
-    } else {
-        uint64_t value = htobe64(length);
-
-        to[1] = mask_bit | 127;
-        memcpy(to + 2, &value, sizeof value);
-        at += sizeof value;
-    }
-    if (is_masked) {
-        memcpy(to + at, MASK, sizeof MASK);
-        at += sizeof MASK;
-    }
-    return at;
-}
-
-static size_t put_tcp_head(unsigned char *to, bool is_binary,
-                           const char *event, size_t length)
-{
-    size_t event_length = strlen(event);
-    uint32_t total = htobe32((uint32_t)(7 + event_length + length));
-    uint16_t event_field = htobe16((uint16_t)event_length);
-
-    memcpy(to, &total, sizeof total);
-    to[4] = is_binary ? 1 : 0;
-    memcpy(to + 5, &event_field, sizeof event_field);
-    memcpy(to + 7, event, event_length);
-    return 7 + event_length;
-}
-
 static void mask_template(struct template *template, size_t payload_at)
 {
     unsigned char stamp_mask[STAMP_BYTES];
@@ -110,37 +67,38 @@ static void init(struct template *template,
                  const struct load_options *options, const char *pattern,
                  bool is_client)
 {
-    const char *hole = strchr(pattern, '%');
+    struct message message;
+    const unsigned char *mask =
+        is_client && options->wire == WIRE_WS ? MASK : NULL;
+
+    message_parse(&message, options, pattern);
+
+    const char *hole = strchr(message.payload, '%');
 
     if (hole == NULL) {
         die("no %% in the message %s", pattern);
     }
-    size_t before = (size_t)(hole - pattern);
+    size_t before = (size_t)(hole - message.payload);
     size_t after = strlen(hole + 1);
     size_t length = before + options->size + after;
-    bool is_masked = is_client && options->wire == WIRE_WS;
-    size_t head;
+    unsigned char *at = malloc(length + FRAME_HEAD_MAX);
 
-    template->bytes = malloc(length + FRAME_HEAD_MAX);
-    if (template->bytes == NULL) {
+    if (at == NULL) {
         die("out of memory");
     }
-    if (options->wire == WIRE_WS) {
-        head = put_ws_head(template->bytes, options->is_binary, is_masked,
-                           length);
-    } else {
-        head = put_tcp_head(template->bytes, options->is_binary,
-                            options->event, length);
-    }
-    template->length = head + length;
-    template->stamp_at = head + before;
+    template->bytes = at;
+    at += options->wire == WIRE_WS
+        ? frame_ws_head(at, (uint8_t)message.type, mask, length)
+        : frame_tcp_head(at, (uint8_t)message.type, message.event, length);
+    template->length = (size_t)(at - template->bytes) + length;
+    template->stamp_at = template->length - length + before;
     template->sequence_mask = 0;
     template->sender_mask = 0;
-    memcpy(template->bytes + head, pattern, before);
-    fill_payload(template->bytes + head + before, options->size);
-    memcpy(template->bytes + head + before + options->size, hole + 1, after);
-    if (is_masked) {
-        mask_template(template, head);
+    memcpy(at, message.payload, before);
+    fill_payload(at + before, options->size);
+    memcpy(at + before + options->size, hole + 1, after);
+    if (mask != NULL) {
+        mask_template(template, template->length - length);
     }
 }
 
