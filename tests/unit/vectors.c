@@ -185,12 +185,28 @@ static const char *read_hex(const char *at, struct vector_log *bytes)
     return at + 1;
 }
 
+/* Between apostrophes all stands for itself. */
+static const char *read_raw(const char *at, struct vector_log *bytes)
+{
+    const char *end = strchr(at, '\'');
+
+    if (end == NULL) {
+        return NULL;
+    }
+    log_put(bytes, at, (size_t)(end - at));
+    return end + 1;
+}
+
 /* Reads one stretch of bytes with its *N; NULL: malformed. */
 static const char *read_bytes(const char *at, struct vector_log *bytes)
 {
     size_t start = bytes->size;
 
-    at = *at == '"' ? read_quoted(at + 1, bytes) : read_hex(at + 1, bytes);
+    if (*at == '\'') {
+        at = read_raw(at + 1, bytes);
+    } else {
+        at = *at == '"' ? read_quoted(at + 1, bytes) : read_hex(at + 1, bytes);
+    }
     if (at == NULL || *at != '*') {
         return at;
     }
@@ -210,7 +226,7 @@ static const char *read_bytes(const char *at, struct vector_log *bytes)
 
 static bool begins_bytes(char c)
 {
-    return c == '"' || c == '[';
+    return c == '"' || c == '\'' || c == '[';
 }
 
 static void parse_in(struct vector *vector, int line, const char *at,

@@ -11,8 +11,9 @@
  *     out text "Hello"           the events, in order
  *     out error 1002
  *
- * Bytes are quoted text (with \r \n \t \\ \" \xNN), or pairs of hexadecimal
- * digits in brackets; *1000 after either repeats it. Outside of them, what
+ * Bytes are quoted text (with \r \n \t \\ \" \xNN), text between apostrophes,
+ * which has no escapes, or pairs of hexadecimal digits in brackets; *1000 after
+ * any of these repeats it. Outside of them, what
  * stands in an `out` line stands for itself.
  *
  * Each case is run whole, byte by byte, and cut in two at every place (of a
