@@ -95,7 +95,8 @@ int echo_run(const struct load_options *options)
     report_begin(options);
     report_count("depth", options->depth);
     report_span(&from, &to);
-    status = report_end(&load, echo.sent - echo.received);
+    status = report_end(&load, echo.sent > echo.received
+                        ? echo.sent - echo.received : 0);
     load_fini(&load);
     return status;
 }

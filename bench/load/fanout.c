@@ -96,7 +96,10 @@ static void record_latency(struct fanout *fanout, uint32_t from, uint32_t to)
     uint64_t now = now_ns();
 
     for (uint32_t i = from; i < to; i++) {
-        histogram_add(&fanout->latency, now - due_ns(fanout, i));
+        uint64_t due = due_ns(fanout, i);
+
+        /* Only a message that was never sent can come before its time. */
+        histogram_add(&fanout->latency, now > due ? now - due : 0);
     }
 }
 
@@ -283,7 +286,9 @@ static uint64_t count_missing(const struct load *load,
     uint64_t missing = 0;
 
     for (uint32_t i = 0; i < fanout->subscribers; i++) {
-        missing += fanout->published - load->conns[i].received;
+        if (load->conns[i].received < fanout->published) {
+            missing += fanout->published - load->conns[i].received;
+        }
     }
     return missing;
 }
