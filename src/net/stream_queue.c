@@ -7,8 +7,8 @@
 
 #define STREAM_QUEUE_CAPACITY_MIN 6
 
-/* Older slices that each stream_queue_unpin looks at again. */
-#define STREAM_QUEUE_REVISITS 4
+/* Fewer new slices than this are no reason to look at the old ones again. */
+#define STREAM_QUEUE_GROWTH_MIN 32
 
 /* Slices are copied out into segments of at most this, if they are smaller. */
 #define STREAM_QUEUE_COPY_BYTES TAPE_SEGMENT_BYTES
@@ -103,9 +103,6 @@ static void stream_queue_shift(struct stream *stream)
     rest->count--;
     if (rest->settled > 0) {
         rest->settled--;
-    }
-    if (rest->revisit > 0) {
-        rest->revisit--;
     }
     if (rest->count == 0) {
         mem_free(rest);
@@ -204,23 +201,15 @@ static struct tape_slice stream_queue_private(size_t capacity)
     return slice;
 }
 
-/* Copies one slice out without touching its neighbours. */
-static void stream_queue_unpin_one(struct tape_slice *slice)
+/* Small copies of single messages are joined when they have neighbours. */
+static bool stream_queue_is_crumb(const struct tape_slice *slice)
 {
-    if (!stream_queue_pins(slice)) {
-        return;
-    }
-
-    struct tape_slice copy = stream_queue_private(slice->size);
-
-    if (copy.segment != NULL) {
-        stream_queue_move(&copy, *slice);
-        *slice = copy;
-    }
+    return slice->segment->is_private &&
+           slice->segment->capacity < STREAM_QUEUE_COPY_BYTES / 4;
 }
 
 /*
- * How many slices from `index` on can be copied out into one segment; their
+ * How many slices from `index` on are worth copying into one segment; their
  * bytes are added up in `size`.
  */
 static uint32_t stream_queue_run(struct stream *stream, uint32_t index,
@@ -232,12 +221,15 @@ static uint32_t stream_queue_run(struct stream *stream, uint32_t index,
     while (index + run < count) {
         const struct tape_slice *slice = stream_queue_at(stream, index + run);
 
-        if (!stream_queue_pins(slice) ||
+        if (!(stream_queue_pins(slice) || stream_queue_is_crumb(slice)) ||
             (run > 0 && *size + slice->size > STREAM_QUEUE_COPY_BYTES)) {
             break;
         }
         *size += slice->size;
         run++;
+    }
+    if (run == 1 && stream_queue_is_crumb(stream_queue_at(stream, index))) {
+        return 0;
     }
     return run;
 }
@@ -311,21 +303,23 @@ static void stream_queue_unpin_from(struct stream *stream, uint32_t index)
 
 void stream_queue_unpin(struct stream *stream)
 {
-    struct stream_queue *rest = stream->rest;
+    const struct stream_queue *rest = stream->rest;
 
     if (stream->first.segment == NULL) {
         return;
     }
-    if (rest == NULL || rest->settled == 0) {
+    if (rest == NULL || rest->count >= rest->revisit) {
         stream_queue_unpin_from(stream, 0);
-    } else {
-        stream_queue_unpin_one(&stream->first);
-        for (int i = 0; i < STREAM_QUEUE_REVISITS; i++) {
-            if (rest->revisit >= rest->settled) {
-                rest->revisit = 0;
-            }
-            stream_queue_unpin_one(&rest->slices[rest->head + rest->revisit++]);
+        if (stream->rest != NULL) {
+            uint32_t count = stream->rest->count;
+            uint32_t growth = count / 4;
+
+            stream->rest->revisit =
+                count + (growth > STREAM_QUEUE_GROWTH_MIN
+                             ? growth
+                             : STREAM_QUEUE_GROWTH_MIN);
         }
+    } else {
         stream_queue_unpin_from(stream, 1 + rest->settled);
     }
     if (stream->rest != NULL) {

@@ -20,7 +20,7 @@ struct stream_queue {
     uint32_t count;
     uint32_t capacity;
     uint32_t settled; /* how many stream_queue_unpin has looked at */
-    uint32_t revisit; /* the one of these that it looks at again next */
+    uint32_t revisit; /* with how many it looks at all of them again */
     struct tape_slice slices[];
 };
 
@@ -47,8 +47,9 @@ size_t stream_queue_gather(const struct stream *stream, struct iovec *parts,
  * For a stream that is blocked: copies out what it owes from segments that are
  * pinned by little, so that a slow reader costs about what it owes. Without
  * memory for the copies they stay pinned. Each call looks at the slices added
- * since the last one and at a few older ones, so the cost is linear in what is
- * queued however long the stream stays blocked.
+ * since the last one, and at all whenever their number has grown by a quarter:
+ * a segment that many owed may be owed by this stream alone now. So the cost is
+ * linear in what is queued, however long the stream stays blocked.
  */
 void stream_queue_unpin(struct stream *stream);
 
