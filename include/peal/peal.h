@@ -120,6 +120,7 @@ PEAL_API struct peal_event peal_bytes(const char *name, const void *data,
 PEAL_API struct peal_event peal_text(const char *text);
 
 enum peal_log_level {
+    PEAL_LOG_DEFAULT, /* info */
     PEAL_LOG_TRACE,
     PEAL_LOG_DEBUG,
     PEAL_LOG_INFO,

@@ -112,6 +112,8 @@ struct peal_event peal_text(const char *text)
 const char *peal_log_level_name(enum peal_log_level level)
 {
     switch (level) {
+    case PEAL_LOG_DEFAULT:
+        return "default";
     case PEAL_LOG_TRACE:
         return "trace";
     case PEAL_LOG_DEBUG:

@@ -1,0 +1,291 @@
+/*
+ * The public functions for any thread: done at once on the loop that owns the
+ * client, and sent there from everywhere else.
+ */
+#include "server/conn.h"
+
+#include "base/slice.h"
+#include "server/mail.h"
+#include "server/request.h"
+
+#include <string.h>
+
+/*
+ * Where a command for a client has to go: its loop in `*loop`, and, when that is
+ * this thread's, the client itself in `*client`. PEAL_EGONE for a dead one.
+ */
+static int locate(struct peal_server *server, struct peal_client_ref ref,
+                  int *loop, struct peal_client **client)
+{
+    struct worker *worker = worker_current(server);
+
+    *loop = client_ref_loop(&server->cluster, ref);
+    *client = NULL;
+    if (*loop < 0) {
+        return PEAL_EGONE;
+    }
+    if (worker != NULL && worker->hub->index == *loop) {
+        *client = client_find(worker->hub, ref);
+        return *client == NULL ? PEAL_EGONE : 0;
+    }
+    return 0;
+}
+
+int peal_server_emit(struct peal_server *server, struct peal_client_ref ref,
+                     const struct peal_event *event)
+{
+    struct peal_client *client;
+    struct mail *mail;
+    int loop;
+    int rc = locate(server, ref, &loop, &client);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (client != NULL) {
+        return peal_client_emit(client, event);
+    }
+    rc = dispatch_check(worker_current(server), event, false);
+    if (rc < 0) {
+        return rc;
+    }
+    mail = mail_new(MAIL_EMIT, ref, event, 0);
+    return mail == NULL ? PEAL_ENOMEM : mail_post(server, loop, mail);
+}
+
+/* A command with nothing but a text. */
+static int post_text(struct peal_server *server, enum mail_kind kind, int loop,
+                     struct peal_client_ref ref, int code, const char *text)
+{
+    struct peal_slice slice = peal_slice(text);
+    struct mail *mail = mail_new(kind, ref, NULL, slice.size);
+
+    if (mail == NULL) {
+        return PEAL_ENOMEM;
+    }
+    mail->code = code;
+    if (slice.size > 0) {
+        memcpy(mail->text, slice.data, slice.size);
+    }
+    return mail_post(server, loop, mail);
+}
+
+int peal_server_join(struct peal_server *server, struct peal_client_ref ref,
+                     const char *room)
+{
+    struct peal_client *client;
+    int loop;
+    int rc = locate(server, ref, &loop, &client);
+
+    if (rc < 0) {
+        return rc;
+    }
+    return client != NULL ? peal_client_join(client, room)
+                          : post_text(server, MAIL_JOIN, loop, ref, 0, room);
+}
+
+int peal_server_leave(struct peal_server *server, struct peal_client_ref ref,
+                      const char *room)
+{
+    struct peal_client *client;
+    int loop;
+    int rc = locate(server, ref, &loop, &client);
+
+    if (rc < 0) {
+        return rc;
+    }
+    return client != NULL ? peal_client_leave(client, room)
+                          : post_text(server, MAIL_LEAVE, loop, ref, 0, room);
+}
+
+int peal_server_close(struct peal_server *server, struct peal_client_ref ref,
+                      int code, const char *reason)
+{
+    struct peal_client *client;
+    int loop;
+    int rc = locate(server, ref, &loop, &client);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (!ws_close_code_is_valid(code)) {
+        return PEAL_EINVAL;
+    }
+    return client != NULL
+               ? peal_client_close(client, code, reason)
+               : post_text(server, MAIL_CLOSE, loop, ref, code, reason);
+}
+
+int peal_server_request(struct peal_server *server, struct peal_client_ref ref,
+                        const struct peal_event *event, uint32_t timeout_ms,
+                        peal_answer_function *on_answer, void *user)
+{
+    struct peal_client *client;
+    struct mail *mail;
+    int loop;
+    int rc = locate(server, ref, &loop, &client);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (client != NULL) {
+        return peal_client_request(client, event, timeout_ms, on_answer, user);
+    }
+    rc = on_answer == NULL
+             ? PEAL_EINVAL
+             : dispatch_check(worker_current(server), event, true);
+    if (rc < 0) {
+        return rc;
+    }
+    mail = mail_new(MAIL_REQUEST, ref, event, 0);
+    if (mail == NULL) {
+        return PEAL_ENOMEM;
+    }
+    mail->timeout_ms = timeout_ms;
+    mail->on_answer = on_answer;
+    mail->user = user;
+    return mail_post(server, loop, mail);
+}
+
+/* --- Answers -------------------------------------------------------------------- */
+
+int peal_request_answer_event(struct peal_request request,
+                              const struct peal_event *event)
+{
+    struct peal_event unnamed = *event;
+    struct peal_client *client;
+    struct mail *mail;
+    int loop;
+    int rc = locate(request.server, request.client, &loop, &client);
+
+    unnamed.name = slice_make(NULL, 0);
+    unnamed.room = slice_make(NULL, 0);
+    if (rc == 0) {
+        rc = dispatch_check(worker_current(request.server), &unnamed, false);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    if (client != NULL) {
+        return request_close(worker_of(client), request.value, &unnamed, NULL);
+    }
+    mail = mail_new(MAIL_ANSWER, request.client, &unnamed, 0);
+    if (mail == NULL) {
+        return PEAL_ENOMEM;
+    }
+    mail->number = request.value;
+    return mail_post(request.server, loop, mail);
+}
+
+int peal_request_answer(struct peal_request request, const char *json)
+{
+    struct peal_event event = peal_json(NULL, json);
+
+    return peal_request_answer_event(request, &event);
+}
+
+int peal_request_fail(struct peal_request request,
+                      const struct peal_failure *given)
+{
+    struct wire_failure failure = {
+        .code = given->code,
+        .name = peal_slice(given->name),
+        .message = peal_slice(given->message),
+        .temporary = given->temporary,
+    };
+    struct peal_client *client;
+    struct mail *mail;
+    int loop;
+    int rc = locate(request.server, request.client, &loop, &client);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (client != NULL) {
+        return request_close(worker_of(client), request.value, NULL, &failure);
+    }
+    mail = mail_new(MAIL_FAIL, request.client, NULL,
+                    failure.name.size + failure.message.size);
+    if (mail == NULL) {
+        return PEAL_ENOMEM;
+    }
+    mail->number = request.value;
+    mail->code = failure.code;
+    mail->temporary = failure.temporary;
+    mail->name_size = failure.name.size;
+    if (failure.name.size > 0) {
+        memcpy(mail->text, failure.name.data, failure.name.size);
+    }
+    if (failure.message.size > 0) {
+        memcpy(mail->text + failure.name.size, failure.message.data,
+               failure.message.size);
+    }
+    return mail_post(request.server, loop, mail);
+}
+
+/* --- Rooms and everybody ---------------------------------------------------------- */
+
+static int publish(struct peal_server *server, const char *room,
+                   const struct peal_event *event,
+                   const struct peal_client_ref *except, size_t except_count)
+{
+    struct worker *worker = worker_current(server);
+    struct peal_event to_room = *event;
+    int rc = dispatch_check(worker, event, false);
+
+    if (rc < 0) {
+        return rc;
+    }
+    to_room.room = peal_slice(room);
+    return worker != NULL
+               ? hub_publish(worker->hub, &to_room, except, except_count)
+               : hub_publish_any(&server->cluster, &to_room, except,
+                                 except_count);
+}
+
+int peal_server_room_emit(struct peal_server *server, const char *room,
+                          const struct peal_event *event,
+                          const struct peal_client_ref *except,
+                          size_t except_count)
+{
+    if (room == NULL || room[0] == '\0') {
+        return PEAL_EINVAL;
+    }
+    return publish(server, room, event, except, except_count);
+}
+
+int peal_server_broadcast(struct peal_server *server,
+                          const struct peal_event *event,
+                          const struct peal_client_ref *except,
+                          size_t except_count)
+{
+    return publish(server, "", event, except, except_count);
+}
+
+/* --- Questions ---------------------------------------------------------------------- */
+
+struct peal_client_ref peal_server_find(struct peal_server *server,
+                                        const char *id)
+{
+    return client_find_id(&server->cluster, peal_slice(id));
+}
+
+size_t peal_server_clients(struct peal_server *server,
+                           struct peal_client_ref *out, size_t max)
+{
+    return client_list(&server->cluster, out, max);
+}
+
+size_t peal_server_members(struct peal_server *server, const char *room,
+                           struct peal_client_ref *out, size_t max)
+{
+    return room_members(&server->cluster, peal_slice(room), out, max);
+}
+
+int peal_server_rooms(struct peal_server *server,
+                      bool (*each)(const char *room, size_t members,
+                                   void *user),
+                      void *user)
+{
+    return room_each(&server->cluster, each, user);
+}

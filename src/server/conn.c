@@ -1,0 +1,425 @@
+/* The life of a connection: accept, admission, heartbeat, close, end. */
+#include "server/conn.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/slice.h"
+#include "server/request.h"
+
+#include <unistd.h>
+
+static const struct dialect *const dialects[DIALECT_COUNT] = {
+    &dialect_peal,
+    &dialect_stelar,
+    &dialect_raw,
+};
+
+const struct dialect *conn_dialect(const struct conn *conn)
+{
+    return dialects[conn->form / 2];
+}
+
+void conn_set_form(struct conn *conn, const struct dialect *dialect,
+                   enum transport transport)
+{
+    for (uint8_t i = 0; i < DIALECT_COUNT; i++) {
+        if (dialects[i] == dialect) {
+            conn->form = (uint8_t)(i * 2 + (transport == TRANSPORT_TCP));
+            return;
+        }
+    }
+    UNREACHABLE();
+}
+
+static void timer_in(struct conn *conn, uint32_t delay_ms)
+{
+    struct loop *loop = conn->stream.loop;
+
+    if (delay_ms == PEAL_OFF) {
+        timer_stop(&loop->timers, &conn->timer);
+    } else {
+        timer_start(&loop->timers, &conn->timer, loop->now_ms + delay_ms);
+    }
+}
+
+/*
+ * Lets the client go: it is told to the application in the next turn, so that
+ * on_disconnect never comes in the middle of another callback.
+ */
+static void leave(struct conn *conn, int code, struct peal_slice reason,
+                  bool by_peer)
+{
+    struct worker *worker = conn_worker(conn);
+
+    if (conn->client == NULL || conn->is_leaving) {
+        return;
+    }
+    conn->is_leaving = true;
+    conn->is_closed_by_peer = by_peer;
+    conn->close_code = (uint16_t)code;
+    conn->of.reason =
+        reason.size > 0 ? mem_copy(reason.data, reason.size) : NULL;
+    list_remove(&conn->link);
+    list_append(&worker->leaving, &conn->link);
+    loop_keep_awake(conn->stream.loop);
+}
+
+void conn_cut(struct conn *conn)
+{
+    struct worker *worker = conn_worker(conn);
+
+    if (conn->state == CONN_CLOSED) {
+        return;
+    }
+    leave(conn, WS_CLOSE_ABNORMAL, SLICE("the connection broke"), true);
+    conn->state = CONN_CLOSED;
+    timer_stop(&conn->stream.loop->timers, &conn->timer);
+    stream_close(&conn->stream);
+    if (conn->client == NULL) {
+        list_remove(&conn->link);
+        list_append(&worker->dead, &conn->link);
+    }
+}
+
+void conn_finish(struct conn *conn)
+{
+    conn->state = CONN_DRAINING;
+    stream_finish(&conn->stream);
+    stream_flush(&conn->stream);
+    if (!stream_is_open(&conn->stream)) {
+        return; /* the flush found it broken, and it was cut */
+    }
+    if ((conn->stream.flags & STREAM_FINISHED) != 0 &&
+        (conn->stream.flags & STREAM_ENDED) != 0) {
+        conn_cut(conn);
+        return;
+    }
+    if ((conn->stream.flags & STREAM_PAUSED) != 0) {
+        stream_resume(&conn->stream); /* to see the end */
+    }
+    timer_in(conn, conn_worker(conn)->server->options.close_timeout_ms);
+}
+
+static void send_close_frame(struct conn *conn, int code,
+                             struct peal_slice reason)
+{
+    char payload[WS_CONTROL_MAX];
+    size_t size = ws_close_write(payload, code, reason);
+
+    /* Without memory for it, the end of the stream has to say it. */
+    (void)output_control(conn, WS_OPCODE_CLOSE, slice_make(payload, size));
+}
+
+static void send_goodbye(struct conn *conn, int code, struct peal_slice reason)
+{
+    struct wire wire = {
+        .kind = WIRE_GOODBYE,
+        .failure = {.code = code, .message = reason},
+    };
+
+    (void)output_wire(conn, &wire);
+}
+
+void conn_close(struct conn *conn, int code, const char *reason)
+{
+    struct peal_slice text = peal_slice(reason);
+
+    if (conn->state == CONN_WS_OPEN) {
+        send_close_frame(conn, code, text);
+        leave(conn, code, text, false);
+        conn->state = CONN_WS_CLOSING;
+        if ((conn->stream.flags & STREAM_PAUSED) != 0) {
+            stream_resume(&conn->stream); /* the peer's close frame must be seen */
+        }
+        timer_in(conn, conn_worker(conn)->server->options.close_timeout_ms);
+    } else if (conn->state == CONN_TCP_OPEN) {
+        conn_fail(conn, code, reason);
+    }
+}
+
+void conn_fail(struct conn *conn, int code, const char *reason)
+{
+    struct peal_slice text = peal_slice(reason);
+
+    if (!conn_is_open(conn)) {
+        return;
+    }
+    if (conn->state == CONN_WS_OPEN) {
+        send_close_frame(conn, code, text);
+    } else {
+        send_goodbye(conn, code, text);
+    }
+    leave(conn, code, text, false);
+    conn_finish(conn);
+}
+
+void conn_closed_by_peer(struct conn *conn, int code, struct peal_slice reason)
+{
+    leave(conn, code, reason, true);
+    if (conn->state == CONN_WS_OPEN && code != WS_CLOSE_ABNORMAL) {
+        /* The answer repeats the code (RFC 6455, 5.5.1). */
+        send_close_frame(conn, code, slice_make(NULL, 0));
+    }
+    conn_finish(conn);
+}
+
+/* --- Heartbeat and other deadlines ------------------------------------------ */
+
+static void send_ping(struct conn *conn)
+{
+    static const struct wire ping = {.kind = WIRE_PING};
+
+    if (conn_transport(conn) == TRANSPORT_WS) {
+        (void)output_control(conn, WS_OPCODE_PING, slice_make(NULL, 0));
+    } else {
+        (void)output_wire(conn, &ping);
+    }
+}
+
+/* The peer has been silent for ping_interval_ms, or for ping_timeout_ms more. */
+static void check_heartbeat(struct conn *conn, uint64_t now_ms)
+{
+    const struct peal_server_options *options =
+        &conn_worker(conn)->server->options;
+    struct timer_wheel *timers = &conn->stream.loop->timers;
+    uint64_t ping_due_ms = conn->active_ms + options->ping_interval_ms;
+
+    if (now_ms < ping_due_ms) {
+        conn->is_pinged = false;
+        timer_start(timers, &conn->timer, ping_due_ms);
+    } else if (!conn->is_pinged) {
+        conn->is_pinged = true;
+        send_ping(conn);
+        timer_start(timers, &conn->timer,
+                    now_ms + options->ping_timeout_ms);
+    } else {
+        worker_count(conn_worker(conn), COUNT_CLOSED_PING_TIMEOUT);
+        conn_fail(conn, WS_CLOSE_POLICY, "ping timeout");
+    }
+}
+
+static void deadline(struct timer *timer, uint64_t now_ms)
+{
+    struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
+
+    switch ((enum conn_state)conn->state) {
+    case CONN_HEAD:
+        worker_count(conn_worker(conn), COUNT_CLOSED_HANDSHAKE_TIMEOUT);
+        conn_cut(conn);
+        break;
+    case CONN_WS_OPEN:
+    case CONN_TCP_OPEN:
+        check_heartbeat(conn, now_ms);
+        break;
+    case CONN_WS_CLOSING:
+    case CONN_DRAINING:
+        conn_cut(conn);
+        break;
+    case CONN_CLOSED:
+    case CONN_STATE_COUNT:
+        UNREACHABLE();
+    }
+}
+
+/* --- Beginning ---------------------------------------------------------------- */
+
+static void accept_tcp(struct conn *conn, const struct listener *listener)
+{
+    struct worker *worker = conn_worker(conn);
+    struct socket_address peer = {.size = sizeof peer.of};
+    char address[SOCKET_TEXT_SIZE] = "";
+    struct peal_connect connect = {
+        .transport = PEAL_TCP,
+        .dialect = options_dialect_name(listener->dialect),
+    };
+    int status;
+    int rc;
+
+    if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) == 0) {
+        socket_address_format(&peer, address);
+    }
+    connect.address = address;
+    conn_set_form(conn, listener->dialect, TRANSPORT_TCP);
+    rc = conn_admit(conn, &connect, slice_make(NULL, 0), &status);
+    if (rc < 0) {
+        log_debug(&worker->server->log, "server", "client refused",
+                  "remote=%s error=%s", address, peal_error_name(rc));
+        send_goodbye(conn, WS_CLOSE_TRY_AGAIN, peal_slice(peal_strerror(rc)));
+        conn_finish(conn);
+    }
+}
+
+void conn_accept(struct worker *worker, const struct listener *listener, int fd)
+{
+    const struct peal_server_options *options = &worker->server->options;
+    uint64_t open = atomic_load_explicit(&worker->counters[GAUGE_CONNECTIONS],
+                                         memory_order_relaxed);
+    struct conn *conn;
+
+    if (open >= (uint64_t)options->clients_max + HANDSHAKES_MAX) {
+        worker_count(worker, COUNT_REFUSED_CLIENTS);
+        socket_reset_on_close(fd);
+        close(fd);
+        return;
+    }
+    conn = mem_zalloc(sizeof *conn);
+    if (conn == NULL) {
+        worker_count(worker, COUNT_ACCEPT_EXHAUSTED);
+        close(fd);
+        return;
+    }
+    if (stream_open(&conn->stream, worker->loop, fd, &conn_events) < 0) {
+        worker_count(worker, COUNT_ACCEPT_EXHAUSTED);
+        mem_free(conn);
+        return;
+    }
+    timer_init(&conn->timer, deadline);
+    conn->state = CONN_HEAD;
+    conn->of.listener = listener;
+    conn->active_ms = worker->loop->now_ms;
+    list_append(&worker->conns, &conn->link);
+    worker_count(worker, GAUGE_CONNECTIONS);
+    if (listener->transport == TRANSPORT_TCP) {
+        accept_tcp(conn, listener);
+    } else {
+        conn_set_form(conn, listener->dialect, TRANSPORT_WS);
+        timer_in(conn, options->handshake_timeout_ms);
+    }
+}
+
+static void send_welcome(struct conn *conn)
+{
+    const struct peal_server_options *options =
+        &conn_worker(conn)->server->options;
+    struct wire wire = {
+        .kind = WIRE_WELCOME,
+        .welcome = {
+            .client_id = peal_slice(client_id(conn->client)),
+            .message_bytes_max = options->message_bytes_max,
+            .rooms_max = options->rooms_per_client_max,
+            .ping_interval_ms = options->ping_interval_ms == PEAL_OFF
+                                    ? 0
+                                    : options->ping_interval_ms,
+            .ping_timeout_ms = options->ping_timeout_ms,
+        },
+    };
+
+    if (wire.welcome.client_id.size == 0) {
+        conn_cut(conn); /* no memory for an id */
+        return;
+    }
+    (void)output_wire(conn, &wire);
+}
+
+/* The application's id for a client, or none. */
+static long make_id(struct conn *conn, const struct peal_connect *connect,
+                    char *id)
+{
+    const struct peal_server_options *options =
+        &conn_worker(conn)->server->options;
+
+    return options->make_id != NULL
+               ? options->make_id(connect, id, options->user)
+               : 0;
+}
+
+/* The HTTP status that tells why a client is not let in. */
+static int refusal_status(struct worker *worker, int rc, const char *limit)
+{
+    switch (rc) {
+    case PEAL_ELIMIT:
+        dispatch_count_limit(worker, limit);
+        return strcmp(limit, "clients_max") == 0 ? 503 : 429;
+    case PEAL_EEXIST:
+        return 409;
+    case PEAL_EREFUSED:
+        return 403;
+    default:
+        return 503;
+    }
+}
+
+int conn_admit(struct conn *conn, struct peal_connect *connect,
+               struct peal_slice opening, int *status)
+{
+    struct worker *worker = conn_worker(conn);
+    const struct peal_server_options *options = &worker->server->options;
+    struct socket_address peer = {.size = sizeof peer.of};
+    struct socket_key key = {.size = 0};
+    char id[PEAL_ID_MAX];
+    long id_size = make_id(conn, connect, id);
+    const char *limit = NULL;
+    int rc;
+
+    if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) == 0) {
+        key = socket_address_key(&peer);
+    }
+    rc = id_size < 0
+             ? PEAL_EREFUSED
+             : client_admit(&conn->client, worker->hub, conn,
+                            slice_make(id, (size_t)id_size),
+                            slice_make((const char *)key.bytes, key.size),
+                            &limit);
+    if (rc < 0) {
+        *status = refusal_status(worker, rc, limit);
+        return rc;
+    }
+    conn->of.reason = NULL;
+    conn->state = connect->transport == PEAL_WS ? CONN_WS_OPEN : CONN_TCP_OPEN;
+    worker_count(worker, COUNT_CLIENTS);
+    worker_count(worker, conn->state == CONN_WS_OPEN ? GAUGE_WS_CLIENTS
+                                                     : GAUGE_TCP_CLIENTS);
+    timer_in(conn, options->ping_interval_ms);
+    if (opening.size > 0) {
+        (void)output_bytes(conn, opening, slice_make(NULL, 0));
+    }
+    if (conn_dialect(conn)->has_welcome) {
+        send_welcome(conn);
+    }
+    if (options->on_connect != NULL && conn_is_open(conn)) {
+        options->on_connect(conn->client, connect, options->user);
+    }
+    return 0;
+}
+
+/* --- End ---------------------------------------------------------------------- */
+
+void conn_leave_now(struct conn *conn)
+{
+    struct worker *worker = conn_worker(conn);
+    const struct peal_server_options *options = &worker->server->options;
+    struct peal_disconnect disconnect = {
+        .code = conn->close_code,
+        .reason = conn->of.reason != NULL ? conn->of.reason : "",
+        .by_peer = conn->is_closed_by_peer,
+    };
+
+    request_drop_all(conn);
+    if (options->on_disconnect != NULL) {
+        options->on_disconnect(conn->client, &disconnect, options->user);
+    }
+    log_debug(&worker->server->log, "server", "client left",
+              "code=%d by_peer=%s", disconnect.code,
+              disconnect.by_peer ? "true" : "false");
+    worker_uncount(worker, conn_transport(conn) == TRANSPORT_WS
+                               ? GAUGE_WS_CLIENTS
+                               : GAUGE_TCP_CLIENTS);
+    client_remove(conn->client);
+    conn->client = NULL;
+    mem_free(conn->of.reason);
+    conn->of.reason = NULL;
+    list_remove(&conn->link);
+    list_append(conn->state == CONN_CLOSED ? &worker->dead : &worker->conns,
+                &conn->link);
+}
+
+void conn_free(struct conn *conn)
+{
+    ASSERT(conn->state == CONN_CLOSED && conn->client == NULL);
+    worker_uncount(conn_worker(conn), GAUGE_CONNECTIONS);
+    list_remove(&conn->link);
+    conn_input_free(conn);
+    ws_parser_fini(&conn->parser);
+    mem_free(conn->requests);
+    mem_free(conn);
+}

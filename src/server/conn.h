@@ -1,0 +1,197 @@
+/*
+ * A connection: one socket, what has been read of it, and the client on it once
+ * it is in. All [L].
+ *
+ *     HEAD ---upgrade---> WS_OPEN --close--> WS_CLOSING --> DRAINING --> CLOSED
+ *     (accept, tcp) ----> TCP_OPEN ------------close------> DRAINING --> CLOSED
+ *
+ * A broken socket leads from any state to CLOSED. A client leaves once, at the
+ * decision to close: nothing is written for it after that, and its on_disconnect
+ * comes in the next turn, outside of every other callback.
+ */
+#ifndef SERVER_CONN_H
+#define SERVER_CONN_H
+
+#include "base/buffer.h"
+#include "net/stream.h"
+#include "server/server.h"
+
+enum conn_state {
+    CONN_HEAD,       /* reads the head of an HTTP request */
+    CONN_WS_OPEN,    /* a WebSocket client is in */
+    CONN_TCP_OPEN,   /* a TCP client is in */
+    CONN_WS_CLOSING, /* our close frame is sent, the peer's is awaited */
+    CONN_DRAINING,   /* all is said; what arrives is dropped until the end */
+    CONN_CLOSED,     /* the socket is closed; to be freed */
+    CONN_STATE_COUNT
+};
+
+/* Input that could not be worked on yet: an incomplete tail, or leftover work. */
+struct conn_input {
+    struct list link; /* in worker->leftover, when work is left over */
+    struct conn *conn;
+    struct buffer bytes;
+    size_t scanned; /* of an HTTP head */
+};
+
+struct conn {
+    struct stream stream; /* first: events find the conn by it */
+    struct timer timer;   /* of what the state waits for */
+    struct list link;     /* in worker->conns, ->leaving or ->dead */
+    struct peal_client *client; /* NULL before it is in and after it left */
+    union {
+        const struct listener *listener; /* CONN_HEAD */
+        char *reason;                    /* leaving; NULL is "" */
+    } of;
+    struct ws_parser parser;
+    struct conn_input *input; /* NULL: none is kept */
+    struct conn_requests *requests; /* NULL: there was none yet */
+    uint64_t active_ms;       /* when the peer last gave a sign of life */
+    uint16_t close_code;      /* leaving */
+    uint8_t state;            /* enum conn_state */
+    uint8_t form;
+    bool is_leaving : 1;
+    bool is_closed_by_peer : 1;
+    bool is_pinged : 1;
+    bool is_held : 1; /* not read until its own queue has drained */
+};
+
+static inline struct worker *conn_worker(const struct conn *conn)
+{
+    return conn->stream.loop->options.user;
+}
+
+static inline struct conn *conn_of(const struct peal_client *client)
+{
+    return client->conn;
+}
+
+static inline bool conn_is_open(const struct conn *conn)
+{
+    return conn->state == CONN_WS_OPEN || conn->state == CONN_TCP_OPEN;
+}
+
+static inline enum transport conn_transport(const struct conn *conn)
+{
+    return conn->form % 2 == 0 ? TRANSPORT_WS : TRANSPORT_TCP;
+}
+
+const struct dialect *conn_dialect(const struct conn *conn);
+
+/* --- conn.c: its life ------------------------------------------------------- */
+
+/* A socket was accepted; the conn owns `fd`, also when it fails. */
+void conn_accept(struct worker *worker, const struct listener *listener,
+                 int fd);
+
+/*
+ * Puts a client on the connection: admits it, tells it welcome, and hands it to
+ * on_connect. Returns 0, or an error and an HTTP status to refuse with.
+ * `opening` is what the peer must get first (the 101), may be empty.
+ */
+int conn_admit(struct conn *conn, struct peal_connect *connect,
+               struct peal_slice opening, int *status);
+
+/* Fits the connection's form to a dialect and transport. */
+void conn_set_form(struct conn *conn, const struct dialect *dialect,
+                   enum transport transport);
+
+/*
+ * Closes an open connection in good order: its client leaves, the peer is told.
+ * Nothing happens in other states.
+ */
+void conn_close(struct conn *conn, int code, const char *reason);
+
+/*
+ * The same when the peer's stream makes no sense any more: says why and does not
+ * read on.
+ */
+void conn_fail(struct conn *conn, int code, const char *reason);
+
+/* The peer has closed, with this code. */
+void conn_closed_by_peer(struct conn *conn, int code,
+                         struct peal_slice reason);
+
+/* Ends the output; the socket closes when both sides have ended. */
+void conn_finish(struct conn *conn);
+
+/* Closes the socket now. The client, if any, leaves with 1006. */
+void conn_cut(struct conn *conn);
+
+/* Calls on_disconnect for a conn in worker->leaving, and lets go of its client. */
+void conn_leave_now(struct conn *conn);
+
+/* Frees a conn in worker->dead. */
+void conn_free(struct conn *conn);
+
+/* --- conn_input.c: what is read --------------------------------------------- */
+
+extern const struct stream_events conn_events;
+
+/* Goes on with what was left over from an earlier turn. */
+void conn_input_resume(struct conn_input *input);
+
+void conn_input_free(struct conn *conn);
+
+/*
+ * One function per state: reads from `data` and returns the bytes consumed, or
+ * 0 when it needs more.
+ */
+size_t conn_read_head(struct conn *conn, char *data, size_t size);
+size_t conn_read_ws(struct conn *conn, char *data, size_t size);
+size_t conn_read_ws_closing(struct conn *conn, char *data, size_t size);
+size_t conn_read_tcp(struct conn *conn, char *data, size_t size);
+
+/* --- output.c: what is written ---------------------------------------------- */
+
+/*
+ * Encodes a wire for one client and queues it. 0; PEAL_ENOTSUP when the dialect
+ * cannot say it; PEAL_EFULL when the queue is full, then the client is being
+ * closed; PEAL_EGONE when it is not open; PEAL_ENOMEM.
+ */
+int output_wire(struct conn *conn, const struct wire *wire);
+
+/* Queues bytes as they are: HTTP answers. Errors as above. */
+int output_bytes(struct conn *conn, struct peal_slice head,
+                 struct peal_slice body);
+
+/*
+ * Queues a WebSocket control frame, for which a full queue has a reserve.
+ * PEAL_EFULL when that is used up, too.
+ */
+int output_control(struct conn *conn, enum ws_opcode opcode,
+                   struct peal_slice payload);
+
+/* Fan-out: the event that the deliveries are of, and one delivery. */
+void output_begin(struct worker *worker, const struct peal_event *event);
+void output_deliver(struct worker *worker, struct conn *conn);
+
+/* Flushes when much has been encoded since the last time. */
+void output_relieve(struct worker *worker);
+
+/* Makes a wire of an application's event. */
+struct wire output_event(const struct peal_event *event);
+
+/* --- dispatch.c: what a message does ----------------------------------------- */
+
+/* Acts on one message of a client. */
+void dispatch(struct conn *conn, struct wire *wire);
+
+/*
+ * 0 when an application may send this event, else PEAL_EINVAL: name and data are
+ * checked, unless the data has just been read and found valid. `is_named`: an
+ * empty name is not allowed.
+ */
+int dispatch_check(const struct worker *worker, const struct peal_event *event,
+                   bool is_named);
+
+/* Tells a client how its message with this id or ack fared. */
+int dispatch_answer(struct conn *conn, const struct wire *asked,
+                    const struct peal_event *event);
+int dispatch_refuse(struct conn *conn, const struct wire *asked,
+                    struct wire_failure failure);
+
+/* Counts what a limit refused: `limit` as the hub names it. */
+void dispatch_count_limit(struct worker *worker, const char *limit);
+
+#endif

@@ -1,0 +1,266 @@
+/*
+ * The head of a request on a connection that may become a WebSocket: upgrades,
+ * pages, the health endpoint, and refusals.
+ */
+#include "server/conn.h"
+
+#include "base/slice.h"
+#include "proto/http.h"
+#include "proto/ws_handshake.h"
+
+#include <stdio.h>
+
+#define ANSWER_HEAD_MAX 1024
+#define HEALTH_BYTES_MAX 2048
+
+/* Answers a request. After an error nothing more is read of the connection. */
+static void answer(struct conn *conn, const struct http_answer *answer)
+{
+    char head[ANSWER_HEAD_MAX];
+    struct http_answer without_body = *answer;
+    long size;
+
+    without_body.is_head = true; /* the body is queued from where it lies */
+    size = http_answer_write(head, sizeof head, &without_body);
+    if (size < 0 ||
+        output_bytes(conn, slice_make(head, (size_t)size),
+                     answer->is_head ? slice_make(NULL, 0) : answer->body) <
+            0) {
+        conn_cut(conn);
+        return;
+    }
+    if (answer->is_last) {
+        conn_finish(conn);
+    } else {
+        /* The next request has a handshake's time to come. */
+        timer_start(&conn->stream.loop->timers, &conn->timer,
+                    conn->stream.loop->now_ms +
+                        conn_worker(conn)->server->options
+                            .handshake_timeout_ms);
+    }
+}
+
+/* Refuses with a status and its reason as the body. */
+static void refuse(struct conn *conn, int status, const char *headers)
+{
+    char body[128];
+    int size = snprintf(body, sizeof body, "%d %s\n", status,
+                        http_reason(status));
+    struct http_answer refusal = {
+        .status = status,
+        .headers = headers,
+        .type = "text/plain; charset=utf-8",
+        .body = slice_make(body, (size_t)size),
+        .is_last = true,
+    };
+
+    if (status == 431) {
+        worker_count(conn_worker(conn), COUNT_CLOSED_HEADER_BYTES);
+    }
+    answer(conn, &refusal);
+}
+
+/* --- Pages and health ------------------------------------------------------------ */
+
+/* Tells a browser that pages of `origin` may read the answer (Fetch, 3.2). */
+static const char *cors_headers(struct peal_slice origin, char *out,
+                                size_t size)
+{
+    if (origin.data == NULL || origin.size > size / 2) {
+        return "";
+    }
+    snprintf(out, size,
+             "Access-Control-Allow-Origin: %.*s\r\n"
+             "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
+             "Access-Control-Max-Age: 86400\r\nVary: Origin\r\n",
+             (int)origin.size, origin.data);
+    return out;
+}
+
+static void serve_health(struct conn *conn, const struct http_request *request)
+{
+    struct peal_server *server = conn_worker(conn)->server;
+    char body[HEALTH_BYTES_MAX];
+    char cors[512];
+    struct http_answer ok = {
+        .status = 200,
+        .headers = cors_headers(http_header_get(request->headers,
+                                                request->header_count,
+                                                "Origin"),
+                                cors, sizeof cors),
+        .type = "application/json",
+        .is_last = !request->keep_alive,
+        .is_head = slice_equal(request->method, SLICE("HEAD")),
+    };
+
+    if (slice_equal(request->method, SLICE("OPTIONS"))) {
+        ok.status = 204;
+        ok.type = NULL;
+    } else {
+        ok.body = slice_make(body, health_write(server, body, sizeof body));
+    }
+    answer(conn, &ok);
+}
+
+static void serve_page(struct conn *conn, const struct http_request *request,
+                       const struct page *page)
+{
+    struct http_answer ok = {
+        .status = 200,
+        .headers = "Cache-Control: no-cache\r\n"
+                   "X-Content-Type-Options: nosniff\r\n",
+        .type = page->type,
+        .body = page->content,
+        .is_last = !request->keep_alive,
+        .is_head = slice_equal(request->method, SLICE("HEAD")),
+    };
+
+    answer(conn, &ok);
+}
+
+/* Whether WebSocket clients may connect on this path, and in which dialect. */
+static bool find_route(const struct conn *conn, struct peal_slice path,
+                       const struct dialect **dialect)
+{
+    const struct peal_server *server = conn_worker(conn)->server;
+    const struct route *route;
+
+    *dialect = conn->of.listener->dialect;
+    if (server->routes.count == 0) {
+        return true;
+    }
+    route = map_get(&server->routes, path);
+    if (route != NULL && route->dialect != NULL) {
+        *dialect = route->dialect;
+    }
+    return route != NULL;
+}
+
+/* A request that does not ask for an upgrade. */
+static void serve(struct conn *conn, const struct http_request *request)
+{
+    const struct peal_server *server = conn_worker(conn)->server;
+    const char *health = server->options.health_path;
+    const struct page *page = map_get(&server->pages, request->path);
+    bool is_get = slice_equal(request->method, SLICE("GET")) ||
+                  slice_equal(request->method, SLICE("HEAD"));
+    bool is_options = slice_equal(request->method, SLICE("OPTIONS"));
+    const struct dialect *dialect;
+
+    if (request->content_length > 0 || request->is_chunked) {
+        refuse(conn, 413, "");
+    } else if (health != NULL &&
+               slice_equal(request->path, peal_slice(health)) &&
+               (is_get || is_options)) {
+        serve_health(conn, request);
+    } else if (page != NULL && is_get) {
+        serve_page(conn, request, page);
+    } else if (page != NULL || (health != NULL &&
+                                slice_equal(request->path,
+                                            peal_slice(health)))) {
+        refuse(conn, 405, "Allow: GET, HEAD\r\n");
+    } else if (!find_route(conn, request->path, &dialect)) {
+        refuse(conn, 404, "");
+    } else if (is_get) {
+        refuse(conn, 426, WS_VERSION_HEADERS);
+    } else {
+        refuse(conn, 405, "Allow: GET\r\n");
+    }
+}
+
+/* --- Upgrades ---------------------------------------------------------------------- */
+
+static const char *select_protocol(const struct conn *conn,
+                                   const struct http_request *request,
+                                   const struct dialect *dialect)
+{
+    const struct peal_server *server = conn_worker(conn)->server;
+    const char *const own[] = {dialect->subprotocol, NULL};
+
+    return ws_select(request, server->options.protocols != NULL
+                                  ? server->options.protocols
+                                  : own);
+}
+
+static void refuse_client(struct conn *conn, int rc, int status,
+                          const char *address)
+{
+    log_debug(&conn_worker(conn)->server->log, "server", "client refused",
+              "remote=%s error=%s status=%d", address, peal_error_name(rc),
+              status);
+    refuse(conn, status, status == 429 || status == 503 ? "Retry-After: 5\r\n"
+                                                        : "");
+}
+
+static void upgrade(struct conn *conn, const struct http_request *request)
+{
+    struct socket_address peer = {.size = sizeof peer.of};
+    char address[SOCKET_TEXT_SIZE] = "";
+    char opening[WS_ANSWER_SIZE_MAX];
+    const struct dialect *dialect;
+    const char *protocol;
+    struct ws_upgrade offer;
+    int status = ws_upgrade_check(&offer, request);
+    long size;
+    int rc;
+
+    if (!find_route(conn, request->path, &dialect)) {
+        refuse(conn, 404, "");
+        return;
+    }
+    if (status != 0) {
+        refuse(conn, status, status == 426 ? WS_VERSION_HEADERS : "");
+        return;
+    }
+    protocol = select_protocol(conn, request, dialect);
+    size = ws_answer_write(opening, sizeof opening, offer.key, protocol, "");
+    if (size < 0) {
+        refuse(conn, 503, "");
+        return;
+    }
+    if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) == 0) {
+        socket_address_format(&peer, address);
+    }
+    conn_set_form(conn, dialect, TRANSPORT_WS);
+    rc = conn_admit(conn,
+                    &(struct peal_connect){
+                        .transport = PEAL_WS,
+                        .dialect = options_dialect_name(dialect),
+                        .path = request->path,
+                        .query = request->query,
+                        .origin = offer.origin,
+                        .protocol = peal_slice(protocol),
+                        .address = address,
+                        .request = request,
+                    },
+                    slice_make(opening, (size_t)size), &status);
+    if (rc < 0) {
+        refuse_client(conn, rc, status, address);
+    }
+}
+
+size_t conn_read_head(struct conn *conn, char *data, size_t size)
+{
+    size_t most = conn_worker(conn)->server->options.header_bytes_max;
+    struct http_request request;
+    long used;
+
+    if (conn->input != NULL && size <= most &&
+        http_head_size(data, size, &conn->input->scanned) == 0) {
+        return 0;
+    }
+    used = http_request_parse(&request, data, size, most);
+    if (used == 0) {
+        return 0;
+    }
+    if (used < 0) {
+        refuse(conn, (int)-used, "");
+        return size;
+    }
+    if (ws_is_upgrade(&request)) {
+        upgrade(conn, &request);
+    } else {
+        serve(conn, &request);
+    }
+    return (size_t)used;
+}

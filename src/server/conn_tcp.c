@@ -1,0 +1,40 @@
+/* What a TCP connection reads once its client is in. */
+#include "server/conn.h"
+
+#include "base/assert.h"
+#include "base/slice.h"
+#include "proto/tcp_frame.h"
+
+static void refuse(struct conn *conn, long error)
+{
+    if (error == PEAL_ETOOBIG) {
+        worker_count(conn_worker(conn), COUNT_CLOSED_MESSAGE_BYTES);
+        conn_fail(conn, WS_CLOSE_TOO_BIG, "frame is too big");
+    } else {
+        worker_count(conn_worker(conn), COUNT_CLOSED_PROTOCOL);
+        conn_fail(conn, WS_CLOSE_PROTOCOL, "malformed frame");
+    }
+}
+
+size_t conn_read_tcp(struct conn *conn, char *data, size_t size)
+{
+    struct tcp_frame frame;
+    struct wire wire;
+    long used = tcp_frame_parse(&frame, data, size,
+                                conn_worker(conn)->server->tcp_frame_bytes_max);
+
+    if (used < 0) {
+        refuse(conn, used);
+        return size;
+    }
+    if (used == 0) {
+        return 0;
+    }
+    conn_dialect(conn)->read_tcp(&wire, &frame);
+    if (wire.kind == WIRE_GOODBYE) {
+        conn_closed_by_peer(conn, WS_CLOSE_NORMAL, wire.failure.message);
+    } else {
+        dispatch(conn, &wire);
+    }
+    return (size_t)used;
+}

@@ -1,0 +1,78 @@
+/* What a WebSocket connection reads once it is open. */
+#include "server/conn.h"
+
+#include "base/assert.h"
+#include "base/slice.h"
+
+/* Counts what a parser refused, and ends the connection with its close code. */
+static void refuse(struct conn *conn, int code, const char *problem)
+{
+    worker_count(conn_worker(conn), code == WS_CLOSE_TOO_BIG
+                                        ? COUNT_CLOSED_MESSAGE_BYTES
+                                        : COUNT_CLOSED_PROTOCOL);
+    conn_fail(conn, code, problem);
+}
+
+static void pong(struct conn *conn, const struct ws_item *ping)
+{
+    /* A peer that pings without reading loses pongs, not its connection: only
+     * the newest ping needs an answer (RFC 6455, 5.5.3). */
+    (void)output_control(conn, WS_OPCODE_PONG,
+                         slice_make(ping->data, ping->size));
+}
+
+static void handle(struct conn *conn, const struct ws_item *item)
+{
+    struct wire wire;
+
+    switch (item->kind) {
+    case WS_TEXT:
+    case WS_BINARY:
+        conn_dialect(conn)->read_ws(&wire, item->kind == WS_BINARY, item->data,
+                                    item->size);
+        dispatch(conn, &wire);
+        break;
+    case WS_PING:
+        pong(conn, item);
+        break;
+    case WS_CLOSED:
+        conn_closed_by_peer(conn, item->code,
+                            slice_make(item->data, item->size));
+        break;
+    case WS_PONG:
+    case WS_NOTHING:
+        break;
+    }
+}
+
+size_t conn_read_ws(struct conn *conn, char *data, size_t size)
+{
+    const char *problem = "";
+    struct ws_item item;
+    long used = ws_parse(&conn->parser, &conn_worker(conn)->server->ws_limits,
+                         data, size, &item, &problem);
+
+    if (used < 0) {
+        refuse(conn, (int)-used, problem);
+        return size;
+    }
+    handle(conn, &item);
+    ws_parser_release(&conn->parser);
+    return (size_t)used;
+}
+
+/* Only the peer's close frame is of interest; messages come too late. */
+size_t conn_read_ws_closing(struct conn *conn, char *data, size_t size)
+{
+    const char *problem = "";
+    struct ws_item item;
+    long used = ws_parse(&conn->parser, &conn_worker(conn)->server->ws_limits,
+                         data, size, &item, &problem);
+
+    if (used < 0 || item.kind == WS_CLOSED) {
+        conn_finish(conn);
+        return size;
+    }
+    ws_parser_release(&conn->parser);
+    return (size_t)used;
+}

@@ -1,0 +1,118 @@
+/* Commands from other threads. */
+#include "server/mail.h"
+
+#include "base/mem.h"
+#include "base/slice.h"
+#include "server/request.h"
+
+#include <string.h>
+
+struct mail *mail_new(enum mail_kind kind, struct peal_client_ref client,
+                      const struct peal_event *event, size_t text_size)
+{
+    struct mail *mail = mem_zalloc(sizeof *mail + text_size + 1);
+
+    if (mail == NULL) {
+        return NULL;
+    }
+    if (event != NULL) {
+        mail->base.message = message_new(event, NULL, 0, 0);
+        if (mail->base.message == NULL) {
+            mem_free(mail);
+            return NULL;
+        }
+    }
+    mail->base.kind = (uint8_t)kind;
+    mail->base.size = sizeof *mail + text_size +
+                      (event != NULL ? mail->base.message->size : 0);
+    mail->client = client;
+    return mail;
+}
+
+static void mail_free(struct mail *mail)
+{
+    if (mail->base.message != NULL) {
+        message_unref(mail->base.message);
+    }
+    mem_free(mail);
+}
+
+int mail_post(struct peal_server *server, int loop, struct mail *mail)
+{
+    int rc = loop < 0 || loop >= server->worker_count
+                 ? PEAL_EGONE
+                 : worker_post(&server->workers[loop], &mail->base);
+
+    if (rc < 0) {
+        mail_free(mail);
+    }
+    return rc;
+}
+
+/* A request for a client: whatever happens, its outcome is told once. */
+static void carry_out_request(struct peal_client *client, struct mail *mail)
+{
+    struct peal_answer answer = {.status = PEAL_EGONE};
+
+    if (client != NULL) {
+        answer.status = peal_client_request(
+            client, &mail->base.message->event, mail->timeout_ms,
+            mail->on_answer, mail->user);
+    }
+    if (answer.status < 0) {
+        mail->on_answer(client, &answer, mail->user);
+    }
+}
+
+static void carry_out_answer(struct worker *worker, struct mail *mail)
+{
+    struct wire_failure failure = {
+        .code = mail->code,
+        .name = slice_make(mail->text, mail->name_size),
+        .message = peal_slice(mail->text + mail->name_size),
+        .temporary = mail->temporary,
+    };
+
+    if (mail->base.kind == MAIL_FAIL) {
+        (void)request_close(worker, mail->number, NULL, &failure);
+    } else {
+        (void)request_close(worker, mail->number, &mail->base.message->event,
+                            NULL);
+    }
+}
+
+void mail_carry_out(struct worker *worker, struct mail *mail)
+{
+    struct peal_client *client = client_find(worker->hub, mail->client);
+
+    switch ((enum mail_kind)mail->base.kind) {
+    case MAIL_REQUEST:
+        carry_out_request(client, mail);
+        break;
+    case MAIL_ANSWER:
+    case MAIL_FAIL:
+        carry_out_answer(worker, mail);
+        break;
+    case MAIL_EMIT:
+        if (client != NULL) {
+            (void)peal_client_emit(client, &mail->base.message->event);
+        }
+        break;
+    case MAIL_JOIN:
+        if (client != NULL) {
+            (void)peal_client_join(client, mail->text);
+        }
+        break;
+    case MAIL_LEAVE:
+        if (client != NULL) {
+            (void)peal_client_leave(client, mail->text);
+        }
+        break;
+    case MAIL_CLOSE:
+        if (client != NULL) {
+            (void)peal_client_close(client, mail->code, mail->text);
+        }
+        break;
+    }
+    mail_free(mail);
+}

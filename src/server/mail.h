@@ -1,0 +1,50 @@
+/*
+ * What other threads ask of a worker: a command for one client or request, sent
+ * through its loop's mailbox.
+ */
+#ifndef SERVER_MAIL_H
+#define SERVER_MAIL_H
+
+#include "server/server.h"
+
+enum mail_kind {
+    MAIL_EMIT = MESSAGE_KINDS,
+    MAIL_JOIN,
+    MAIL_LEAVE,
+    MAIL_CLOSE,
+    MAIL_REQUEST,
+    MAIL_ANSWER,
+    MAIL_FAIL
+};
+
+/* Begins as the hub's mails do, so that a worker can tell them apart by kind. */
+struct mail {
+    struct message_mail base; /* `message` holds the event, or is NULL */
+    struct peal_client_ref client;
+    uint64_t number; /* of a request */
+    int code;        /* of a close or failure */
+    bool temporary;
+    uint32_t timeout_ms;
+    peal_answer_function *on_answer;
+    void *user;
+    size_t name_size; /* of a failure; `text` begins with it */
+    char text[]; /* room, reason or message, with a zero byte */
+};
+
+/*
+ * A command with room for `text_size` bytes of text (left to be filled, zeroed)
+ * and a copy of `event`, which may be NULL. NULL when there is no memory.
+ */
+struct mail *mail_new(enum mail_kind kind, struct peal_client_ref client,
+                      const struct peal_event *event, size_t text_size);
+
+/*
+ * Any thread. Posts it to the worker of `loop`; frees it when that fails:
+ * PEAL_EFULL, or PEAL_EGONE for a loop that there is none of.
+ */
+int mail_post(struct peal_server *server, int loop, struct mail *mail);
+
+/* [L] Carries out what was asked, and frees it. */
+void mail_carry_out(struct worker *worker, struct mail *mail);
+
+#endif

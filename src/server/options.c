@@ -1,0 +1,142 @@
+/* Options: defaults, and what is not acceptable. */
+#include "server/server.h"
+
+#include "base/assert.h"
+
+#include <string.h>
+
+/* The least that a struct of this kind ever had: up to its `tcp_listen`. */
+#define OPTIONS_SIZE_MIN offsetof(struct peal_server_options, dialect)
+
+#define MESSAGE_BYTES_MAX (1024u * 1024u * 1024u)
+
+static void set_sizes(struct peal_server_options *options)
+{
+    const struct {
+        size_t *value;
+        size_t standard;
+    } sizes[] = {
+        {&options->message_bytes_max, 1024 * 1024},
+        {&options->header_bytes_max, 8192},
+        {&options->queue_bytes_max, 1024 * 1024},
+        {&options->mailbox_bytes_max, 64 * 1024 * 1024},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        if (*sizes[i].value == 0) {
+            *sizes[i].value = sizes[i].standard;
+        }
+    }
+    if (options->frame_bytes_max == 0) {
+        options->frame_bytes_max = options->message_bytes_max;
+    }
+}
+
+static void set_numbers(struct peal_server_options *options)
+{
+    const struct {
+        uint32_t *value;
+        uint32_t standard;
+    } numbers[] = {
+        {&options->clients_max, 100000},
+        {&options->clients_per_address_max, 10000},
+        {&options->rooms_max, 100000},
+        {&options->rooms_per_client_max, 128},
+        {&options->room_name_bytes_max, 256},
+        {&options->metadata_bytes_max, 16 * 1024},
+        {&options->requests_per_client_max, 64},
+        {&options->handshake_timeout_ms, 10000},
+        {&options->ping_interval_ms, 25000},
+        {&options->ping_timeout_ms, 20000},
+        {&options->close_timeout_ms, 5000},
+        {&options->request_timeout_ms, 10000},
+        {&options->stop_timeout_ms, 5000},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        if (*numbers[i].value == 0) {
+            *numbers[i].value = numbers[i].standard;
+        }
+    }
+    if (options->loops == 0) {
+        options->loops = 1;
+    }
+    if (options->backlog == 0) {
+        options->backlog = 4096;
+    }
+    if (options->log_level == PEAL_LOG_DEFAULT) {
+        options->log_level = PEAL_LOG_INFO;
+    }
+}
+
+/* The name of the first option that is out of range, or NULL. */
+static const char *find_problem(const struct peal_server_options *options)
+{
+    if (options_dialect(options->dialect, &dialect_peal) == NULL) {
+        return "dialect";
+    }
+    if (options->loops < 0 || options->loops > HUB_MAX) {
+        return "loops";
+    }
+    if (options->backlog < 0) {
+        return "backlog";
+    }
+    if (options->message_bytes_max > MESSAGE_BYTES_MAX) {
+        return "message_bytes_max";
+    }
+    if (options->frame_bytes_max > options->message_bytes_max) {
+        return "frame_bytes_max";
+    }
+    if (options->room_name_bytes_max > 256) {
+        return "room_name_bytes_max";
+    }
+    if (options->log_level > PEAL_LOG_OFF) {
+        return "log_level";
+    }
+    if (options->health_path != NULL && options->health_path[0] != '/') {
+        return "health_path";
+    }
+    return NULL;
+}
+
+int options_resolve(struct peal_server_options *out,
+                    const struct peal_server_options *given,
+                    const char **problem)
+{
+    size_t size = given->size;
+
+    if (size < OPTIONS_SIZE_MIN || size > sizeof *out) {
+        *problem = "size";
+        return PEAL_EINVAL;
+    }
+    memset(out, 0, sizeof *out);
+    memcpy(out, given, size);
+    set_sizes(out);
+    set_numbers(out);
+    *problem = find_problem(out);
+    return *problem == NULL ? 0 : PEAL_EINVAL;
+}
+
+const struct dialect *options_dialect(enum peal_dialect dialect,
+                                      const struct dialect *fallback)
+{
+    switch (dialect) {
+    case PEAL_DIALECT_DEFAULT:
+        return fallback;
+    case PEAL_DIALECT_PEAL:
+        return &dialect_peal;
+    case PEAL_DIALECT_STELAR:
+        return &dialect_stelar;
+    case PEAL_DIALECT_RAW:
+        return &dialect_raw;
+    }
+    return NULL;
+}
+
+enum peal_dialect options_dialect_name(const struct dialect *dialect)
+{
+    if (dialect == &dialect_stelar) {
+        return PEAL_DIALECT_STELAR;
+    }
+    return dialect == &dialect_raw ? PEAL_DIALECT_RAW : PEAL_DIALECT_PEAL;
+}

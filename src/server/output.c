@@ -1,0 +1,231 @@
+/*
+ * What is written: a message is encoded once, at its place on a tape, and queued
+ * as a slice of it. Frames for one client lie on the worker's `direct` tape,
+ * frames for many on a tape of their form, so that what a member gets in one turn
+ * lies in one piece.
+ */
+#include "server/conn.h"
+
+#include "base/assert.h"
+#include "base/slice.h"
+
+#include <string.h>
+
+/*
+ * Whether `size` more bytes fit the client's queue. An empty queue takes one
+ * message of any size, so that the limits of messages and queues need not be
+ * tuned to each other.
+ */
+static bool fits(struct conn *conn, size_t size, size_t most)
+{
+    size_t queued = stream_queued(&conn->stream);
+
+    if (queued == 0 || queued + size <= most) {
+        return true;
+    }
+    stream_flush(&conn->stream);
+    queued = stream_queued(&conn->stream);
+    return queued == 0 || queued + size <= most;
+}
+
+/* Makes sure that `size` bytes of a message may be queued. */
+static int admit(struct conn *conn, size_t size)
+{
+    struct worker *worker = conn_worker(conn);
+
+    if (fits(conn, size, worker->server->options.queue_bytes_max)) {
+        return conn->state == CONN_CLOSED ? PEAL_EGONE : 0;
+    }
+    worker_count(worker, COUNT_CLOSED_QUEUE_BYTES);
+    conn_fail(conn, WS_CLOSE_TRY_AGAIN, "queue is full");
+    return PEAL_EFULL;
+}
+
+/* Queues a slice that admit() has let through. */
+static int queue(struct conn *conn, struct tape_slice slice)
+{
+    int rc = stream_send(&conn->stream, slice);
+
+    if (rc < 0) {
+        /* A client that misses a message must know: it is closed. */
+        conn_cut(conn);
+        return rc;
+    }
+    worker_add(conn_worker(conn), COUNT_BYTES_OUT, slice.size);
+    return 0;
+}
+
+/* The whole frame's size in bytes. */
+static size_t frame_size(const struct wire_plan *plan, enum transport transport)
+{
+    return transport == TRANSPORT_WS ? ws_header_size(plan->size) + plan->size
+                                     : plan->size;
+}
+
+static void write_frame(char *out, const struct dialect *dialect,
+                        const struct wire_plan *plan, const struct wire *wire,
+                        enum transport transport)
+{
+    if (transport == TRANSPORT_WS) {
+        out = ws_header_write(
+            out, plan->is_binary ? WS_OPCODE_BINARY : WS_OPCODE_TEXT,
+            plan->size);
+    }
+    dialect->write(out, plan, wire, transport);
+}
+
+static bool is_message(enum wire_kind kind)
+{
+    return kind == WIRE_EVENT || kind == WIRE_ANSWER || kind == WIRE_FAILURE;
+}
+
+int output_wire(struct conn *conn, const struct wire *wire)
+{
+    const struct dialect *dialect = conn_dialect(conn);
+    enum transport transport = conn_transport(conn);
+    struct worker *worker = conn_worker(conn);
+    struct wire_plan plan;
+    size_t size;
+    char *out;
+    int rc;
+
+    if (!conn_is_open(conn) && conn->state != CONN_HEAD) {
+        return PEAL_EGONE;
+    }
+    if (!dialect->plan(&plan, wire, transport)) {
+        return PEAL_ENOTSUP;
+    }
+    size = frame_size(&plan, transport);
+    rc = wire->kind == WIRE_GOODBYE ? 0 : admit(conn, size);
+    if (rc < 0) {
+        return rc;
+    }
+    out = tape_reserve(&worker->direct, size);
+    if (out == NULL) {
+        return PEAL_ENOMEM;
+    }
+    write_frame(out, dialect, &plan, wire, transport);
+    worker->unflushed_bytes += size;
+    if (is_message(wire->kind)) {
+        worker_count(worker, COUNT_MESSAGES_OUT);
+    }
+    return queue(conn, tape_commit(&worker->direct, size));
+}
+
+int output_bytes(struct conn *conn, struct peal_slice head,
+                 struct peal_slice body)
+{
+    struct worker *worker = conn_worker(conn);
+    size_t size = head.size + body.size;
+    char *out = tape_reserve(&worker->direct, size);
+
+    if (out == NULL) {
+        return PEAL_ENOMEM;
+    }
+    memcpy(out, head.data, head.size);
+    if (body.size > 0) {
+        memcpy(out + head.size, body.data, body.size);
+    }
+    return queue(conn, tape_commit(&worker->direct, size));
+}
+
+int output_control(struct conn *conn, enum ws_opcode opcode,
+                   struct peal_slice payload)
+{
+    struct worker *worker = conn_worker(conn);
+    size_t size = ws_header_size(payload.size) + payload.size;
+    char *out;
+
+    if (!fits(conn, size,
+              worker->server->options.queue_bytes_max +
+                  CONTROL_RESERVE_BYTES)) {
+        return PEAL_EFULL;
+    }
+    if (conn->state == CONN_CLOSED) {
+        return PEAL_EGONE;
+    }
+    out = tape_reserve(&worker->direct, size);
+    if (out == NULL) {
+        return PEAL_ENOMEM;
+    }
+    out = ws_header_write(out, opcode, payload.size);
+    if (payload.size > 0) {
+        memcpy(out, payload.data, payload.size);
+    }
+    return queue(conn, tape_commit(&worker->direct, size));
+}
+
+struct wire output_event(const struct peal_event *event)
+{
+    return (struct wire){
+        .kind = WIRE_EVENT,
+        .data_kind = event->kind,
+        .name = event->name,
+        .room = event->room,
+        .data = event->data,
+    };
+}
+
+/* --- Fan-out ------------------------------------------------------------------ */
+
+void output_begin(struct worker *worker, const struct peal_event *event)
+{
+    struct fanout *fanout = &worker->fanout;
+
+    fanout->wire = output_event(event);
+    memset(fanout->frames, 0, sizeof fanout->frames);
+    memset(fanout->is_unsayable, 0, sizeof fanout->is_unsayable);
+}
+
+/* Encodes the event for one form; false when it cannot be said there. */
+static bool encode(struct worker *worker, const struct conn *conn)
+{
+    struct fanout *fanout = &worker->fanout;
+    const struct dialect *dialect = conn_dialect(conn);
+    enum transport transport = conn_transport(conn);
+    struct tape *tape = &worker->tapes[conn->form];
+    struct wire_plan plan;
+    size_t size;
+    char *out;
+
+    if (!dialect->plan(&plan, &fanout->wire, transport)) {
+        fanout->is_unsayable[conn->form] = true;
+        return false;
+    }
+    size = frame_size(&plan, transport);
+    out = tape_reserve(tape, size);
+    if (out == NULL) {
+        return false;
+    }
+    write_frame(out, dialect, &plan, &fanout->wire, transport);
+    fanout->frames[conn->form] = tape_commit(tape, size);
+    worker->unflushed_bytes += size;
+    return true;
+}
+
+void output_deliver(struct worker *worker, struct conn *conn)
+{
+    struct fanout *fanout = &worker->fanout;
+    const struct tape_slice *frame = &fanout->frames[conn->form];
+
+    if (!conn_is_open(conn) || fanout->is_unsayable[conn->form]) {
+        return;
+    }
+    if (frame->size == 0 && !encode(worker, conn)) {
+        if (!fanout->is_unsayable[conn->form]) {
+            conn_cut(conn); /* no memory: it would miss this in silence */
+        }
+        return;
+    }
+    if (admit(conn, frame->size) == 0 && queue(conn, *frame) == 0) {
+        worker_count(worker, COUNT_MESSAGES_OUT);
+    }
+}
+
+void output_relieve(struct worker *worker)
+{
+    if (worker->unflushed_bytes > FLUSH_BYTES) {
+        worker->unflushed_bytes = 0;
+        loop_flush(worker->loop);
+    }
+}

@@ -1,0 +1,529 @@
+/* A server's life: new, listen, run, stop, free. And its tables of handlers. */
+#include "server/conn.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/slice.h"
+#include "server/mail.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* --- Tables ------------------------------------------------------------------- */
+
+static struct peal_slice handler_key(const void *value)
+{
+    const struct handler *handler = value;
+
+    return slice_make(handler->name, handler->name_size);
+}
+
+static struct peal_slice route_key(const void *value)
+{
+    const struct route *route = value;
+
+    return slice_make(route->path, route->path_size);
+}
+
+static struct peal_slice page_key(const void *value)
+{
+    const struct page *page = value;
+
+    return slice_make(page->path, page->path_size);
+}
+
+static void free_values(struct map *map)
+{
+    size_t cursor = 0;
+    void *value;
+
+    while ((value = map_next(map, &cursor)) != NULL) {
+        mem_free(value);
+    }
+    map_fini(map);
+}
+
+static bool is_new(const struct peal_server *server)
+{
+    return atomic_load(&server->state) == SERVER_NEW;
+}
+
+/* The handler of this name, made if there is none. */
+static int handler_of(struct peal_server *server, const char *name,
+                      struct handler **out)
+{
+    struct peal_slice key = peal_slice(name);
+    struct handler *handler;
+    int rc;
+
+    if (!is_new(server)) {
+        return PEAL_ESTATE;
+    }
+    if (key.size == 0 || key.size > TCP_EVENT_MAX) {
+        return PEAL_EINVAL;
+    }
+    handler = map_get(&server->handlers, key);
+    if (handler == NULL) {
+        handler = mem_zalloc(sizeof *handler + key.size + 1);
+        if (handler == NULL) {
+            return PEAL_ENOMEM;
+        }
+        handler->name_size = key.size;
+        memcpy(handler->name, key.data, key.size);
+        rc = map_add(&server->handlers, handler);
+        if (rc < 0) {
+            mem_free(handler);
+            return rc;
+        }
+    }
+    *out = handler;
+    return 0;
+}
+
+int peal_server_on(struct peal_server *server, const char *name,
+                   peal_event_function *function, void *user)
+{
+    struct handler *handler;
+    int rc = function == NULL ? PEAL_EINVAL
+                              : handler_of(server, name, &handler);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (handler->on_event != NULL) {
+        return PEAL_EEXIST;
+    }
+    handler->on_event = function;
+    handler->event_user = user;
+    return 0;
+}
+
+int peal_server_on_request(struct peal_server *server, const char *name,
+                           peal_request_function *function, void *user)
+{
+    struct handler *handler;
+    int rc = function == NULL ? PEAL_EINVAL
+                              : handler_of(server, name, &handler);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (handler->on_request != NULL) {
+        return PEAL_EEXIST;
+    }
+    handler->on_request = function;
+    handler->request_user = user;
+    return 0;
+}
+
+int peal_server_on_any(struct peal_server *server,
+                       peal_event_function *function, void *user)
+{
+    if (!is_new(server)) {
+        return PEAL_ESTATE;
+    }
+    if (function == NULL) {
+        return PEAL_EINVAL;
+    }
+    if (server->any != NULL) {
+        return PEAL_EEXIST;
+    }
+    server->any = mem_zalloc(sizeof *server->any);
+    if (server->any == NULL) {
+        return PEAL_ENOMEM;
+    }
+    server->any->on_event = function;
+    server->any->event_user = user;
+    return 0;
+}
+
+/* Whether something may be added under this path. */
+static int check_path(const struct peal_server *server, const struct map *map,
+                      const char *path)
+{
+    if (!is_new(server)) {
+        return PEAL_ESTATE;
+    }
+    if (path == NULL || path[0] != '/') {
+        return PEAL_EINVAL;
+    }
+    return map_get(map, peal_slice(path)) != NULL ? PEAL_EEXIST : 0;
+}
+
+int peal_server_route(struct peal_server *server,
+                      const struct peal_route *given)
+{
+    const struct dialect *dialect = options_dialect(given->dialect, NULL);
+    size_t size = given->path != NULL ? strlen(given->path) : 0;
+    int rc = check_path(server, &server->routes, given->path);
+    struct route *route;
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (given->size != sizeof *given ||
+        (dialect == NULL && given->dialect != PEAL_DIALECT_DEFAULT)) {
+        return PEAL_EINVAL;
+    }
+    route = mem_zalloc(sizeof *route + size + 1);
+    if (route == NULL) {
+        return PEAL_ENOMEM;
+    }
+    route->dialect = dialect;
+    route->path_size = size;
+    memcpy(route->path, given->path, size);
+    rc = map_add(&server->routes, route);
+    if (rc < 0) {
+        mem_free(route);
+    }
+    return rc;
+}
+
+int peal_server_page(struct peal_server *server, const char *path,
+                     const char *type, const void *content, size_t size)
+{
+    int rc = check_path(server, &server->pages, path);
+    size_t path_size;
+    size_t type_size;
+    struct page *page;
+    char *text;
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (type == NULL || strpbrk(type, "\r\n") != NULL || strlen(type) > 128) {
+        return PEAL_EINVAL;
+    }
+    path_size = strlen(path);
+    type_size = strlen(type);
+    page = mem_zalloc(sizeof *page + path_size + type_size + size + 2);
+    if (page == NULL) {
+        return PEAL_ENOMEM;
+    }
+    page->path_size = path_size;
+    memcpy(page->path, path, path_size);
+    text = page->path + path_size + 1;
+    page->type = memcpy(text, type, type_size);
+    text += type_size + 1;
+    if (size > 0) {
+        memcpy(text, content, size);
+    }
+    page->content = slice_make(text, size);
+    rc = map_add(&server->pages, page);
+    if (rc < 0) {
+        mem_free(page);
+    }
+    return rc;
+}
+
+/* --- Listeners ------------------------------------------------------------------ */
+
+int peal_server_listen(struct peal_server *server,
+                       const struct peal_listen *given)
+{
+    struct listener **listeners;
+    struct listener *listener;
+    char text[SOCKET_TEXT_SIZE];
+    int rc;
+
+    if (!is_new(server)) {
+        return PEAL_ESTATE;
+    }
+    if (given->size != sizeof *given || given->address == NULL ||
+        options_dialect(given->dialect, server->dialect) == NULL) {
+        return PEAL_EINVAL;
+    }
+    listeners = mem_realloc(server->listeners, (server->listener_count + 1) *
+                                                   sizeof(*listeners));
+    if (listeners == NULL) {
+        return PEAL_ENOMEM;
+    }
+    server->listeners = listeners;
+    listener = mem_zalloc(sizeof *listener);
+    if (listener == NULL) {
+        return PEAL_ENOMEM;
+    }
+    listener->server = server;
+    listener->transport =
+        given->transport == PEAL_TCP ? TRANSPORT_TCP : TRANSPORT_WS;
+    listener->dialect = options_dialect(given->dialect, server->dialect);
+    rc = socket_address_parse(&listener->address, given->address);
+    if (rc == 0) {
+        rc = socket_listen(listener->fds, (size_t)server->worker_count,
+                           &listener->address, server->options.backlog);
+    }
+    if (rc < 0) {
+        log_error(&server->log, "server", "cannot listen",
+                  "address=%s error=%s",
+                  log_quote(text, sizeof text, peal_slice(given->address)),
+                  peal_error_name(rc));
+        mem_free(listener);
+        return rc;
+    }
+    server->listeners[server->listener_count++] = listener;
+    log_info(&server->log, "server", "listening", "transport=%s address=%s",
+             listener->transport == TRANSPORT_TCP ? "tcp" : "ws",
+             socket_address_format(&listener->address, text));
+    return 0;
+}
+
+int peal_server_address(const struct peal_server *server, size_t index,
+                        char *out)
+{
+    _Static_assert(PEAL_ADDRESS_MAX >= SOCKET_TEXT_SIZE,
+                   "public buffers must hold an address");
+
+    if (index >= server->listener_count) {
+        return PEAL_ENOTFOUND;
+    }
+    socket_address_format(&server->listeners[index]->address, out);
+    return 0;
+}
+
+static void close_listeners(struct peal_server *server)
+{
+    for (size_t i = 0; i < server->listener_count; i++) {
+        struct listener *listener = server->listeners[i];
+
+        for (int k = 0; k < server->worker_count; k++) {
+            if (listener->fds[k] >= 0) {
+                close(listener->fds[k]);
+            }
+        }
+        socket_unlink(&listener->address);
+        mem_free(listener);
+    }
+    mem_free(server->listeners);
+}
+
+static int listen_first(struct peal_server *server)
+{
+    const struct peal_server_options *options = &server->options;
+    struct peal_listen ws = {
+        .size = sizeof ws,
+        .address = options->ws_listen,
+        .transport = PEAL_WS,
+    };
+    struct peal_listen tcp = {
+        .size = sizeof tcp,
+        .address = options->tcp_listen,
+        .transport = PEAL_TCP,
+    };
+    int rc = ws.address != NULL ? peal_server_listen(server, &ws) : 0;
+
+    if (rc == 0 && tcp.address != NULL) {
+        rc = peal_server_listen(server, &tcp);
+    }
+    return rc;
+}
+
+/* --- New and free ------------------------------------------------------------------ */
+
+static void set_limits(struct peal_server *server)
+{
+    const struct peal_server_options *options = &server->options;
+
+    server->ws_limits = (struct ws_limits){
+        .role = WS_SERVER,
+        .frame_bytes_max = options->frame_bytes_max,
+        .message_bytes_max = options->message_bytes_max,
+    };
+    server->tcp_frame_bytes_max = options->message_bytes_max;
+    server->dialect = options_dialect(options->dialect, &dialect_peal);
+    server->log = (struct log){
+        .function = options->log,
+        .user = options->log_user,
+        .level = options->log_level,
+    };
+}
+
+/* Hubs and workers, as many as there are loops. */
+static int make_workers(struct peal_server *server)
+{
+    const struct peal_server_options *options = &server->options;
+    struct hub_limits limits = {
+        .clients_max = options->clients_max,
+        .clients_per_address_max = options->clients_per_address_max,
+        .rooms_max = options->rooms_max,
+        .rooms_per_client_max = options->rooms_per_client_max,
+        .room_name_bytes_max = options->room_name_bytes_max,
+        .metadata_bytes_max = options->metadata_bytes_max,
+    };
+    void *users[HUB_MAX];
+    int rc;
+
+    server->workers =
+        mem_zalloc((size_t)options->loops * sizeof(*server->workers));
+    if (server->workers == NULL) {
+        return PEAL_ENOMEM;
+    }
+    for (int i = 0; i < options->loops; i++) {
+        users[i] = &server->workers[i];
+    }
+    rc = hub_cluster_init(&server->cluster, options->loops, &limits,
+                          &worker_hub_ops, users);
+    if (rc < 0) {
+        return rc;
+    }
+    server->worker_count = options->loops;
+    for (int i = 0; i < options->loops && rc == 0; i++) {
+        rc = worker_open(&server->workers[i], server, i);
+    }
+    return rc;
+}
+
+int peal_server_new(struct peal_server **out,
+                    const struct peal_server_options *given)
+{
+    struct peal_server *server;
+    const char *problem;
+    int rc;
+
+    server = mem_zalloc(sizeof *server);
+    if (server == NULL) {
+        return PEAL_ENOMEM;
+    }
+    map_init(&server->handlers, handler_key);
+    map_init(&server->routes, route_key);
+    map_init(&server->pages, page_key);
+    rc = options_resolve(&server->options, given, &problem);
+    if (rc == 0) {
+        set_limits(server);
+        rc = make_workers(server);
+    } else if (given->size >= offsetof(struct peal_server_options, log_level) &&
+               given->log != NULL) {
+        server->log = (struct log){given->log, given->log_user, PEAL_LOG_ERROR};
+        log_error(&server->log, "server", "bad option", "option=%s", problem);
+    }
+    if (rc == 0) {
+        rc = listen_first(server);
+    }
+    if (rc < 0) {
+        peal_server_free(server);
+        return rc;
+    }
+    *out = server;
+    return 0;
+}
+
+void peal_server_free(struct peal_server *server)
+{
+    if (server == NULL) {
+        return;
+    }
+    ASSERT(atomic_load(&server->state) != SERVER_RUNNING);
+    atomic_store(&server->state, SERVER_STOPPED);
+    close_listeners(server);
+    for (int i = 0; i < server->worker_count; i++) {
+        worker_close(&server->workers[i]);
+    }
+    if (server->worker_count > 0) {
+        hub_cluster_fini(&server->cluster);
+    }
+    mem_free(server->workers);
+    free_values(&server->handlers);
+    free_values(&server->routes);
+    free_values(&server->pages);
+    mem_free(server->any);
+    mem_free(server);
+}
+
+/* --- Running ---------------------------------------------------------------------- */
+
+static void *run_loop(void *argument)
+{
+    struct worker *worker = argument;
+
+    loop_run(worker->loop);
+    return NULL;
+}
+
+/* Waits for the threads that were started, and closes what the loops used. */
+static void join_threads(struct peal_server *server)
+{
+    for (int i = 0; i < server->worker_count; i++) {
+        if (server->workers[i].has_thread) {
+            pthread_join(server->workers[i].thread, NULL);
+            server->workers[i].has_thread = false;
+        }
+    }
+    log_info(&server->log, "server", "stopped", "clients_total=%llu",
+             (unsigned long long)server_sum(server, COUNT_CLIENTS));
+    atomic_store(&server->state, SERVER_STOPPED);
+}
+
+/* Starts the loops from `first` on, each on a thread of its own. */
+static int start_threads(struct peal_server *server, int first)
+{
+    server->started_ms = clock_monotonic_ms();
+    for (int i = 0; i < server->worker_count; i++) {
+        int rc = accept_open(&server->workers[i]);
+
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    for (int i = first; i < server->worker_count; i++) {
+        struct worker *worker = &server->workers[i];
+
+        if (pthread_create(&worker->thread, NULL, run_loop, worker) != 0) {
+            return PEAL_ESYSTEM;
+        }
+        worker->has_thread = true;
+    }
+    return 0;
+}
+
+/* From new to running; undone when the threads cannot be started. */
+static int start(struct peal_server *server, int first)
+{
+    int expected = SERVER_NEW;
+    int rc;
+
+    if (!atomic_compare_exchange_strong(&server->state, &expected,
+                                        SERVER_RUNNING)) {
+        return PEAL_ESTATE;
+    }
+    rc = start_threads(server, first);
+    if (rc < 0) {
+        peal_server_stop(server);
+        join_threads(server);
+    }
+    return rc;
+}
+
+int peal_server_start(struct peal_server *server)
+{
+    return start(server, 0);
+}
+
+int peal_server_run(struct peal_server *server)
+{
+    int rc = start(server, 1);
+
+    if (rc < 0) {
+        return rc;
+    }
+    run_loop(&server->workers[0]);
+    join_threads(server);
+    return 0;
+}
+
+int peal_server_wait(struct peal_server *server)
+{
+    if (atomic_load(&server->state) != SERVER_RUNNING ||
+        worker_current(server) != NULL) {
+        return PEAL_ESTATE;
+    }
+    join_threads(server);
+    return 0;
+}
+
+void peal_server_stop(struct peal_server *server)
+{
+    atomic_store_explicit(&server->is_stop_asked, true, memory_order_release);
+    for (int i = 0; i < server->worker_count; i++) {
+        loop_wake(server->workers[i].loop);
+    }
+}

@@ -1,0 +1,247 @@
+/*
+ * The server's inside: what its files share. `struct peal_server` is one
+ * configuration and N workers; a worker is a loop with its hub, its connections
+ * and its tapes, and runs on one thread.
+ *
+ * How fields may be touched: [I] set before the start; [L] by the worker's loop
+ * only; [a] atomic; [m] under `lock`.
+ */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include "base/log.h"
+#include "base/map.h"
+#include "hub/hub.h"
+#include "net/loop.h"
+#include "net/tape.h"
+#include "peal/server.h"
+#include "proto/dialect.h"
+#include "proto/ws_frame.h"
+
+#include <pthread.h>
+
+/*
+ * A form is a dialect on a transport: clients of one form get the same bytes, so
+ * a message to a room is encoded once for each form among its members.
+ */
+#define DIALECT_COUNT 3
+#define FORM_COUNT (DIALECT_COUNT * 2)
+
+/* Control frames may exceed a full queue by this much, so that a close, a ping
+ * or the newest pong still gets through. */
+#define CONTROL_RESERVE_BYTES 4096
+
+/* Output beyond this is flushed in the middle of a turn. */
+#define FLUSH_BYTES (128 * 1024)
+
+/* Connections that may be in their handshake beyond clients_max. */
+#define HANDSHAKES_MAX 4096
+
+/* Counters of a worker: [L] written, [a] read. See struct peal_server_stats. */
+enum counter {
+    COUNT_CLIENTS,
+    COUNT_MESSAGES_IN,
+    COUNT_MESSAGES_OUT,
+    COUNT_BYTES_IN,
+    COUNT_BYTES_OUT,
+    COUNT_MESSAGES_INVALID,
+    COUNT_REQUESTS_TIMED_OUT,
+    COUNT_REFUSED_CLIENTS,
+    COUNT_REFUSED_CLIENTS_PER_ADDRESS,
+    COUNT_REFUSED_ROOMS,
+    COUNT_REFUSED_ROOMS_PER_CLIENT,
+    COUNT_REFUSED_REQUESTS,
+    COUNT_CLOSED_MESSAGE_BYTES,
+    COUNT_CLOSED_HEADER_BYTES,
+    COUNT_CLOSED_QUEUE_BYTES,
+    COUNT_CLOSED_HANDSHAKE_TIMEOUT,
+    COUNT_CLOSED_PING_TIMEOUT,
+    COUNT_CLOSED_PROTOCOL,
+    COUNT_ACCEPT_EXHAUSTED,
+    /* Gauges: they go down, too. */
+    GAUGE_WS_CLIENTS,
+    GAUGE_TCP_CLIENTS,
+    GAUGE_CONNECTIONS,
+    GAUGE_REQUESTS,
+    COUNTER_COUNT
+};
+
+struct handler {
+    peal_event_function *on_event;
+    void *event_user;
+    peal_request_function *on_request;
+    void *request_user;
+    size_t name_size;
+    char name[];
+};
+
+struct route {
+    const struct dialect *dialect; /* NULL: the listener's */
+    size_t path_size;
+    char path[];
+};
+
+struct page {
+    const char *type;
+    struct peal_slice content;
+    size_t path_size;
+    char path[];
+};
+
+/* One address that is listened on, by all workers. */
+struct listener {
+    struct peal_server *server;
+    struct socket_address address;
+    enum transport transport;
+    const struct dialect *dialect;
+    int fds[HUB_MAX]; /* one for each worker; -1 once it is the loop's */
+};
+
+struct door; /* a listener on one worker: accept.c */
+struct pending_table;
+
+/* The event that is being fanned out, and its frames as far as encoded. */
+struct fanout {
+    struct wire wire;
+    struct tape_slice frames[FORM_COUNT]; /* size 0: not encoded yet */
+    bool is_unsayable[FORM_COUNT];
+};
+
+struct worker {
+    struct peal_server *server; /* [I] */
+    struct hub *hub;            /* [I] */
+    struct loop *loop;          /* [I] */
+    pthread_t thread;           /* [I] */
+    bool has_thread;
+    bool is_stopping;       /* [L] */
+    struct timer cut_timer; /* [L] ends a graceful stop */
+    struct door *doors;     /* [L] one for each listener */
+
+    struct list conns;    /* [L] every connection that has a socket */
+    struct list leaving;  /* [L] conns whose on_disconnect is due */
+    struct list dead;     /* [L] conns to free when the turn ends */
+    struct list leftover; /* [L] conn_inputs with work for the next turn */
+
+    struct tape direct;            /* [L] frames for one client */
+    struct tape tapes[FORM_COUNT]; /* [L] frames for many, by form */
+    size_t unflushed_bytes;        /* [L] encoded since the last flush */
+    struct fanout fanout;          /* [L] */
+
+    /* [L] JSON that is known to be valid, because it has just been read. */
+    struct peal_slice checked;
+
+    struct pending_table *pending; /* [L] requests, both ways */
+    _Atomic uint64_t counters[COUNTER_COUNT];
+};
+
+enum server_state { SERVER_NEW, SERVER_RUNNING, SERVER_STOPPED };
+
+struct peal_server {
+    struct peal_server_options options; /* [I] no field is 0 for "default" */
+    struct log log;                     /* [I] */
+    struct ws_limits ws_limits;         /* [I] */
+    size_t tcp_frame_bytes_max;         /* [I] */
+    const struct dialect *dialect;      /* [I] */
+    struct map handlers;                /* [I] of struct handler, by name */
+    struct handler *any;                /* [I] NULL: none */
+    struct map routes;                  /* [I] of struct route, by path */
+    struct map pages;                   /* [I] of struct page, by path */
+    struct listener **listeners;        /* [I] */
+    size_t listener_count;
+    struct hub_cluster cluster;
+    struct worker *workers; /* [I] options.loops of them */
+    int worker_count;
+    uint64_t started_ms;
+    _Atomic int state;             /* [a] enum server_state */
+    _Atomic bool is_stop_asked;    /* [a] */
+    _Atomic uint64_t refused_mail; /* [a] */
+};
+
+/* --- options.c -------------------------------------------------------------- */
+
+/*
+ * Copies `given` over the defaults. PEAL_EINVAL with the name of the option in
+ * `*problem`.
+ */
+int options_resolve(struct peal_server_options *out,
+                    const struct peal_server_options *given,
+                    const char **problem);
+
+/* The dialect's functions; `fallback` for PEAL_DIALECT_DEFAULT; NULL: unknown. */
+const struct dialect *options_dialect(enum peal_dialect dialect,
+                                      const struct dialect *fallback);
+
+/* The public name of a dialect, and its index among forms. */
+enum peal_dialect options_dialect_name(const struct dialect *dialect);
+
+/* --- worker.c --------------------------------------------------------------- */
+
+/* 0, PEAL_ENOMEM or PEAL_ESYSTEM; nothing is left over on failure. */
+int worker_open(struct worker *worker, struct peal_server *server, int index);
+
+/* The loop has ended, and its thread. */
+void worker_close(struct worker *worker);
+
+extern const struct hub_ops worker_hub_ops;
+
+/* The worker whose loop runs on this thread, or NULL. */
+struct worker *worker_current(const struct peal_server *server);
+
+/* The worker of a client. */
+static inline struct worker *worker_of(const struct peal_client *client)
+{
+    return client->hub->user;
+}
+
+/*
+ * Any thread. Posts to a worker; PEAL_EFULL when its mailbox is full. Loops may
+ * go beyond the bound: they are held back by not reading from their clients.
+ */
+int worker_post(struct worker *worker, struct message_mail *mail);
+
+/*
+ * [L] Whether some mailbox is so full that this worker should not read from its
+ * clients for now.
+ */
+bool worker_is_held_back(const struct worker *worker);
+
+static inline void worker_add(struct worker *worker, enum counter counter,
+                              uint64_t amount)
+{
+    uint64_t value = atomic_load_explicit(&worker->counters[counter],
+                                          memory_order_relaxed);
+
+    atomic_store_explicit(&worker->counters[counter], value + amount,
+                          memory_order_relaxed);
+}
+
+static inline void worker_count(struct worker *worker, enum counter counter)
+{
+    worker_add(worker, counter, 1);
+}
+
+static inline void worker_uncount(struct worker *worker, enum counter gauge)
+{
+    worker_add(worker, gauge, UINT64_MAX);
+}
+
+/* --- accept.c --------------------------------------------------------------- */
+
+/* [L, or before the loop runs] Starts accepting on all listeners. */
+int accept_open(struct worker *worker);
+
+/* [L] Stops. Harmless when it has. */
+void accept_close(struct worker *worker);
+
+/* --- stats.c ---------------------------------------------------------------- */
+
+/* The sum of a counter over all workers. Any thread. */
+uint64_t server_sum(const struct peal_server *server, enum counter counter);
+
+/* Since the start, or 0 before it. Any thread. */
+uint64_t server_uptime_ms(const struct peal_server *server);
+
+/* Writes the state as JSON; returns its size. Any thread. */
+size_t health_write(struct peal_server *server, char *out, size_t size);
+
+#endif

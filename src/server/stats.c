@@ -1,0 +1,111 @@
+/* Counters, summed over the workers when somebody asks. */
+#include "server/conn.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "net/process.h"
+
+#include <stdio.h>
+#include <string.h>
+
+uint64_t server_sum(const struct peal_server *server, enum counter counter)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < server->worker_count; i++) {
+        sum += atomic_load_explicit(&server->workers[i].counters[counter],
+                                    memory_order_relaxed);
+    }
+    return sum;
+}
+
+uint64_t server_uptime_ms(const struct peal_server *server)
+{
+    return server->started_ms == 0
+               ? 0
+               : clock_monotonic_ms() - server->started_ms;
+}
+
+/* The counters that have a field of their own in the public struct. */
+static const struct {
+    enum counter counter;
+    size_t offset;
+} fields[] = {
+#define FIELD(counter, name) {counter, offsetof(struct peal_server_stats, name)}
+    FIELD(GAUGE_WS_CLIENTS, ws_clients),
+    FIELD(GAUGE_TCP_CLIENTS, tcp_clients),
+    FIELD(GAUGE_CONNECTIONS, connections),
+    FIELD(GAUGE_REQUESTS, requests_pending),
+    FIELD(COUNT_CLIENTS, clients_total),
+    FIELD(COUNT_MESSAGES_IN, messages_in),
+    FIELD(COUNT_MESSAGES_OUT, messages_out),
+    FIELD(COUNT_BYTES_IN, bytes_in),
+    FIELD(COUNT_BYTES_OUT, bytes_out),
+    FIELD(COUNT_MESSAGES_INVALID, messages_invalid),
+    FIELD(COUNT_REQUESTS_TIMED_OUT, requests_timed_out),
+    FIELD(COUNT_REFUSED_CLIENTS, refused_clients),
+    FIELD(COUNT_REFUSED_CLIENTS_PER_ADDRESS, refused_clients_per_address),
+    FIELD(COUNT_REFUSED_ROOMS, refused_rooms),
+    FIELD(COUNT_REFUSED_ROOMS_PER_CLIENT, refused_rooms_per_client),
+    FIELD(COUNT_REFUSED_REQUESTS, refused_requests),
+    FIELD(COUNT_CLOSED_MESSAGE_BYTES, closed_message_bytes),
+    FIELD(COUNT_CLOSED_HEADER_BYTES, closed_header_bytes),
+    FIELD(COUNT_CLOSED_QUEUE_BYTES, closed_queue_bytes),
+    FIELD(COUNT_CLOSED_HANDSHAKE_TIMEOUT, closed_handshake_timeout),
+    FIELD(COUNT_CLOSED_PING_TIMEOUT, closed_ping_timeout),
+    FIELD(COUNT_CLOSED_PROTOCOL, closed_protocol),
+    FIELD(COUNT_ACCEPT_EXHAUSTED, accept_exhausted),
+#undef FIELD
+};
+
+int peal_server_stats(struct peal_server *server,
+                      struct peal_server_stats *stats)
+{
+    struct peal_server_stats all = {.uptime_ms = server_uptime_ms(server)};
+    size_t size = stats->size;
+
+    if (size < sizeof stats->size) {
+        return PEAL_EINVAL;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        uint64_t value = server_sum(server, fields[i].counter);
+
+        memcpy((char *)&all + fields[i].offset, &value, sizeof value);
+    }
+    all.clients = all.ws_clients + all.tcp_clients;
+    all.rooms = room_count(&server->cluster);
+    all.refused_mail =
+        atomic_load_explicit(&server->refused_mail, memory_order_relaxed);
+    all.size = size < sizeof all ? size : sizeof all;
+    memcpy(stats, &all, all.size);
+    return 0;
+}
+
+size_t health_write(struct peal_server *server, char *out, size_t size)
+{
+    struct peal_server_stats stats = {.size = sizeof stats};
+    unsigned long long rss = process_resident_bytes();
+    int written;
+
+    peal_server_stats(server, &stats);
+    written = snprintf(
+        out, size,
+        "{\"status\":\"%s\",\"version\":\"%s\",\"totalConnections\":%llu,"
+        "\"activeConnections\":%llu,\"totalMessagesReceived\":%llu,"
+        "\"totalMessagesSent\":%llu,\"totalRooms\":%llu,\"uptime\":%llu,"
+        "\"uptimeSeconds\":%llu,\"wsConnections\":%llu,"
+        "\"tcpConnections\":%llu,\"memoryMB\":%.2f,"
+        "\"memoryUsage\":{\"rss\":%llu},\"rateLimiterEntries\":0}\n",
+        atomic_load(&server->is_stop_asked) ? "stopping" : "ok",
+        peal_version(), (unsigned long long)stats.clients_total,
+        (unsigned long long)stats.clients,
+        (unsigned long long)stats.messages_in,
+        (unsigned long long)stats.messages_out,
+        (unsigned long long)stats.rooms,
+        (unsigned long long)stats.uptime_ms,
+        (unsigned long long)(stats.uptime_ms / 1000),
+        (unsigned long long)stats.ws_clients,
+        (unsigned long long)stats.tcp_clients, (double)rss / (1024.0 * 1024.0),
+        rss);
+    return written > 0 && (size_t)written < size ? (size_t)written : 0;
+}

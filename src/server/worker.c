@@ -1,0 +1,268 @@
+/*
+ * A worker: the loop, the hub, and what happens around their turns. Also how the
+ * hub reaches connections and other loops.
+ */
+#include "server/conn.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "server/mail.h"
+#include "server/request.h"
+
+#include <stddef.h>
+
+/* A loop's mailbox carries the hub's mails and ours by their first members. */
+_Static_assert(offsetof(struct message_mail, node) ==
+                       offsetof(struct loop_mail, node) &&
+                   offsetof(struct message_mail, size) ==
+                       offsetof(struct loop_mail, size),
+               "a message_mail must begin as a loop_mail");
+
+struct worker *worker_current(const struct peal_server *server)
+{
+    struct loop *loop = loop_current();
+    struct worker *worker = loop != NULL ? loop->options.user : NULL;
+
+    return worker != NULL && worker->server == server ? worker : NULL;
+}
+
+/* --- Between loops ------------------------------------------------------------ */
+
+int worker_post(struct worker *worker, struct message_mail *mail)
+{
+    struct peal_server *server = worker->server;
+    size_t most = server->options.mailbox_bytes_max;
+    size_t waiting = loop_mail_bytes(worker->loop);
+
+    if (atomic_load(&server->state) == SERVER_STOPPED) {
+        return PEAL_ESTATE;
+    }
+    /* Loops hold back their clients at half of it and must get through with
+     * what they have already read; the double is for handlers that flood. */
+    if (waiting >= (worker_current(server) != NULL ? 2 * most : most)) {
+        atomic_fetch_add_explicit(&server->refused_mail, 1,
+                                  memory_order_relaxed);
+        return PEAL_EFULL;
+    }
+    loop_post(worker->loop, (struct loop_mail *)mail);
+    return 0;
+}
+
+bool worker_is_held_back(const struct worker *worker)
+{
+    const struct peal_server *server = worker->server;
+
+    for (int i = 0; i < server->worker_count; i++) {
+        if (loop_mail_bytes(server->workers[i].loop) >
+            server->options.mailbox_bytes_max / 2) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int post_publish(void *user, int to, struct message_mail *mail)
+{
+    struct worker *worker = user;
+
+    return worker_post(&worker->server->workers[to], mail);
+}
+
+static void post_deliver(void *user, int to, struct message_mail *mail)
+{
+    struct worker *worker = user;
+
+    loop_post(worker->server->workers[to].loop, (struct loop_mail *)mail);
+}
+
+static void begin(void *user, const struct peal_event *event)
+{
+    output_begin(user, event);
+}
+
+static void deliver(void *user, struct peal_client *client)
+{
+    output_deliver(user, conn_of(client));
+}
+
+const struct hub_ops worker_hub_ops = {
+    .begin = begin,
+    .deliver = deliver,
+    .post_publish = post_publish,
+    .post_deliver = post_deliver,
+};
+
+static void on_mail(struct loop *loop, struct loop_mail *loop_mail, void *user)
+{
+    struct worker *worker = user;
+    struct message_mail *mail = (struct message_mail *)loop_mail;
+    struct message *message = mail->message;
+
+    (void)loop;
+    if (mail->kind < MESSAGE_KINDS) {
+        if (atomic_load(&worker->server->state) == SERVER_STOPPED) {
+            /* Nobody is left to get it, and other loops may be freed. */
+        } else if (mail->kind == MESSAGE_PUBLISH) {
+            hub_on_publish(worker->hub, message);
+        } else {
+            hub_on_deliver(worker->hub, message);
+        }
+        message_unref(message);
+    } else {
+        mail_carry_out(worker, (struct mail *)mail);
+    }
+    output_relieve(worker);
+}
+
+/* --- A graceful stop ------------------------------------------------------------ */
+
+/* What is still open is cut off. */
+static void cut(struct timer *timer, uint64_t now_ms)
+{
+    struct worker *worker = CONTAINER_OF(timer, struct worker, cut_timer);
+
+    (void)now_ms;
+    for (struct list *link = worker->conns.next; link != &worker->conns;) {
+        struct conn *conn = CONTAINER_OF(link, struct conn, link);
+
+        link = link->next;
+        conn_cut(conn);
+    }
+    for (struct list *link = worker->leaving.next; link != &worker->leaving;
+         link = link->next) {
+        conn_cut(CONTAINER_OF(link, struct conn, link));
+    }
+}
+
+static void begin_stop(struct worker *worker)
+{
+    uint32_t timeout_ms = worker->server->options.stop_timeout_ms;
+
+    worker->is_stopping = true;
+    accept_close(worker);
+    for (struct list *link = worker->conns.next; link != &worker->conns;) {
+        struct conn *conn = CONTAINER_OF(link, struct conn, link);
+
+        link = link->next;
+        if (conn->state == CONN_HEAD) {
+            conn_finish(conn);
+        } else {
+            conn_close(conn, WS_CLOSE_GOING_AWAY, "server is stopping");
+        }
+    }
+    timer_start(&worker->loop->timers, &worker->cut_timer,
+                worker->loop->now_ms + timeout_ms);
+    loop_keep_awake(worker->loop);
+}
+
+/* --- Around a turn ---------------------------------------------------------------- */
+
+static void resume_leftover(struct worker *worker)
+{
+    struct list work;
+
+    list_init(&work);
+    list_splice(&work, &worker->leftover);
+    while (!list_is_empty(&work)) {
+        conn_input_resume(CONTAINER_OF(work.next, struct conn_input, link));
+    }
+}
+
+static void tell_leaving(struct worker *worker)
+{
+    while (!list_is_empty(&worker->leaving)) {
+        conn_leave_now(CONTAINER_OF(worker->leaving.next, struct conn, link));
+    }
+}
+
+static void on_turn_begin(struct loop *loop, void *user)
+{
+    struct worker *worker = user;
+
+    (void)loop;
+    tell_leaving(worker);
+    if (atomic_load_explicit(&worker->server->is_stop_asked,
+                             memory_order_acquire) &&
+        !worker->is_stopping) {
+        begin_stop(worker);
+    }
+    if (!list_is_empty(&worker->leftover)) {
+        if (worker_is_held_back(worker)) {
+            loop_keep_awake(loop);
+        } else {
+            resume_leftover(worker);
+        }
+    }
+}
+
+static void on_turn_end(struct loop *loop, void *user)
+{
+    struct worker *worker = user;
+
+    while (!list_is_empty(&worker->dead)) {
+        conn_free(CONTAINER_OF(worker->dead.next, struct conn, link));
+    }
+    worker->unflushed_bytes = 0;
+    tape_rewind(&worker->direct);
+    for (size_t i = 0; i < FORM_COUNT; i++) {
+        tape_rewind(&worker->tapes[i]);
+    }
+    if (worker->is_stopping && list_is_empty(&worker->conns) &&
+        list_is_empty(&worker->leaving)) {
+        timer_stop(&loop->timers, &worker->cut_timer);
+        loop_stop(loop);
+    }
+}
+
+/* --- Its life ------------------------------------------------------------------------ */
+
+int worker_open(struct worker *worker, struct peal_server *server, int index)
+{
+    struct loop_options options = {
+        .index = index,
+        .log = &server->log,
+        .on_turn_begin = on_turn_begin,
+        .on_mail = on_mail,
+        .on_turn_end = on_turn_end,
+        .user = worker,
+    };
+    int rc = loop_new(&worker->loop, &options);
+
+    if (rc < 0) {
+        return rc;
+    }
+    worker->pending = pending_table_new(worker);
+    if (worker->pending == NULL) {
+        loop_free(worker->loop);
+        worker->loop = NULL;
+        return PEAL_ENOMEM;
+    }
+    worker->server = server;
+    worker->hub = &server->cluster.hubs[index];
+    timer_init(&worker->cut_timer, cut);
+    list_init(&worker->conns);
+    list_init(&worker->leaving);
+    list_init(&worker->dead);
+    list_init(&worker->leftover);
+    tape_init(&worker->direct, TAPE_SEGMENT_BYTES);
+    for (size_t i = 0; i < FORM_COUNT; i++) {
+        tape_init(&worker->tapes[i], TAPE_SEGMENT_BYTES);
+    }
+    return 0;
+}
+
+void worker_close(struct worker *worker)
+{
+    if (worker->loop == NULL) {
+        return;
+    }
+    accept_close(worker);
+    ASSERT(list_is_empty(&worker->conns) && list_is_empty(&worker->leaving));
+    loop_free(worker->loop);
+    worker->loop = NULL;
+    pending_table_free(worker->pending);
+    tape_fini(&worker->direct);
+    for (size_t i = 0; i < FORM_COUNT; i++) {
+        tape_fini(&worker->tapes[i]);
+    }
+}
