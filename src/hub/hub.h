@@ -119,6 +119,7 @@ struct room {
     int home;               /* [I] index of the home hub */
     uint32_t name_size;     /* [I] */
     uint64_t hash;          /* [I] */
+    uint64_t since;         /* [I] home's `taken` at the first join here */
     char name[];            /* [I] with a zero byte */
 };
 
@@ -164,6 +165,7 @@ struct hub {
 
     pthread_mutex_t registry_lock;
     struct map homes; /* [r] rooms this hub is home of, by name */
+    uint64_t taken;   /* [r] messages that it took in for other loops' sake */
 
     char padding[64]; /* keeps the next hub's fields off our cache lines */
 };
@@ -261,8 +263,10 @@ size_t client_list(struct hub_cluster *cluster, struct peal_client_ref *out,
  * [L] Returns 1 when the client became a member, 0 when it was one already;
  * PEAL_EINVAL for a name that is empty, too long, not UTF-8 or holds a zero
  * byte; PEAL_ELIMIT at rooms_per_client_max or rooms_max (`*limit` tells
- * which); PEAL_ENOMEM. A member gets every message that the room's home takes
- * in after this; it may get one that the home took in shortly before.
+ * which); PEAL_ENOMEM. A member
+ * gets every message that the room's home takes in after this. It may get some
+ * that the home took in shortly before: then without a gap up to the first one
+ * after it.
  */
 int room_join(struct peal_client *client, struct peal_slice name,
               const char **limit);

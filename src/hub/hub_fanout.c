@@ -17,6 +17,7 @@ struct hub_parcel {
     const struct peal_client_ref *except;
     size_t except_count;
     uint64_t hash;
+    uint64_t serial; /* of a message from another loop's home, else 0 */
 };
 
 /* --- On one loop ---------------------------------------------------------- */
@@ -44,7 +45,8 @@ static struct hub_audience hub_audience(const struct hub *hub,
                                      sizeof hub->slots[0], hub->slot_count};
     }
     room = map_get_hashed(&hub->rooms, parcel->event->room, parcel->hash);
-    if (room == NULL) {
+    if (room == NULL ||
+        (parcel->serial != 0 && parcel->serial <= room->since)) {
         return (struct hub_audience){NULL, 0, 0};
     }
     return (struct hub_audience){(const char *)room->members,
@@ -150,20 +152,24 @@ static int hub_parcel_home(const struct hub_cluster *cluster,
                                         : 0;
 }
 
-/* At the home: the other loops that may have receivers, a bit for each. */
-static uint64_t hub_other_loops(struct hub *home,
-                                const struct hub_parcel *parcel)
+/*
+ * At the home: takes an event in. Returns the other loops that may have
+ * receivers, a bit for each, and the serial for a message to them.
+ */
+static uint64_t hub_take(struct hub *home, const struct hub_parcel *parcel,
+                         uint64_t *serial)
 {
     int count = home->cluster->count;
     uint64_t loops;
 
+    *serial = 0;
     if (count == 1) {
         return 0;
     }
     if (parcel->event->room.size == 0) {
         loops = UINT64_MAX >> (HUB_MAX - count);
     } else {
-        loops = room_home_loops(home, parcel->event->room, parcel->hash);
+        loops = room_home_take(home, parcel->event->room, parcel->hash, serial);
     }
     return loops & ~(UINT64_C(1) << home->index);
 }
@@ -173,8 +179,9 @@ static uint64_t hub_other_loops(struct hub *home,
  * the same order: that is the order of the room.
  */
 static void hub_post_deliver(struct hub *home, struct message *message,
-                             uint64_t loops)
+                             uint64_t loops, uint64_t serial)
 {
+    message->serial = serial;
     while (loops != 0) {
         int to = __builtin_ctzll(loops);
 
@@ -213,11 +220,12 @@ int hub_publish(struct hub *hub, const struct peal_event *event,
     int home = hub_parcel_home(hub->cluster, &parcel);
     struct message *message = NULL;
     uint64_t loops;
+    uint64_t serial;
 
     if (home != hub->index) {
         return hub_post_publish(hub->cluster, home, &parcel, hub->user);
     }
-    loops = hub_other_loops(hub, &parcel);
+    loops = hub_take(hub, &parcel, &serial);
     if (loops != 0) {
         message = message_new(event, except, except_count,
                               (uint32_t)__builtin_popcountll(loops));
@@ -227,7 +235,7 @@ int hub_publish(struct hub *hub, const struct peal_event *event,
     }
     hub_deliver(hub, &parcel);
     if (message != NULL) {
-        hub_post_deliver(hub, message, loops);
+        hub_post_deliver(hub, message, loops, serial);
         message_unref(message);
     }
     return 0;
@@ -245,15 +253,19 @@ int hub_publish_any(struct hub_cluster *cluster, const struct peal_event *event,
 void hub_on_publish(struct hub *hub, struct message *message)
 {
     struct hub_parcel parcel = hub_message_parcel(message);
+    uint64_t loops;
+    uint64_t serial;
 
     ASSERT(hub_parcel_home(hub->cluster, &parcel) == hub->index);
+    loops = hub_take(hub, &parcel, &serial);
     hub_deliver(hub, &parcel);
-    hub_post_deliver(hub, message, hub_other_loops(hub, &parcel));
+    hub_post_deliver(hub, message, loops, serial);
 }
 
 void hub_on_deliver(struct hub *hub, struct message *message)
 {
     struct hub_parcel parcel = hub_message_parcel(message);
 
+    parcel.serial = message->serial;
     hub_deliver(hub, &parcel);
 }

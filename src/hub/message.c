@@ -37,6 +37,7 @@ struct message *message_new(const struct peal_event *event,
     atomic_init(&message->references, 1);
     message->except_count = (uint32_t)except_count;
     message->size = size;
+    message->serial = 0;
     message->mail_count = mail_count;
     message->mail_taken = 0;
     message->except = (struct peal_client_ref *)&message->mails[mail_count];

@@ -36,6 +36,7 @@ struct message {
     size_t size;             /* of the whole block, for the accounts */
     struct peal_event event; /* lies in the block; room empty: to everybody */
     struct peal_client_ref *except; /* lies in the block too */
+    uint64_t serial;                /* hub.taken of the home, set there */
     uint32_t mail_count;
     uint32_t mail_taken; /* by the one loop that has the message so far */
     struct message_mail mails[];

@@ -42,8 +42,7 @@ static int room_home_add(struct room_home **out, struct hub *home,
     return 0;
 }
 
-int room_home_enter(struct hub_cluster *cluster, const struct room *room,
-                    int index)
+int room_home_enter(struct hub_cluster *cluster, struct room *room, int index)
 {
     struct hub *home = &cluster->hubs[room->home];
     uint32_t rooms_max = cluster->limits.rooms_max;
@@ -67,6 +66,7 @@ int room_home_enter(struct hub_cluster *cluster, const struct room *room,
     }
     if (rc == 0) {
         entry->loops |= UINT64_C(1) << index;
+        room->since = home->taken;
     }
     pthread_mutex_unlock(&home->registry_lock);
     return rc;
@@ -95,15 +95,34 @@ void room_home_leave(struct hub_cluster *cluster, const struct room *room,
     pthread_mutex_unlock(&home->registry_lock);
 }
 
+/* Under the home's registry lock. */
+static uint64_t room_home_find(const struct hub *home, struct peal_slice name,
+                               uint64_t hash)
+{
+    const struct room_home *entry = map_get_hashed(&home->homes, name, hash);
+
+    return entry != NULL ? entry->loops : 0;
+}
+
 uint64_t room_home_loops(struct hub *home, struct peal_slice name,
                          uint64_t hash)
 {
-    const struct room_home *entry;
     uint64_t loops;
 
     pthread_mutex_lock(&home->registry_lock);
-    entry = map_get_hashed(&home->homes, name, hash);
-    loops = entry != NULL ? entry->loops : 0;
+    loops = room_home_find(home, name, hash);
+    pthread_mutex_unlock(&home->registry_lock);
+    return loops;
+}
+
+uint64_t room_home_take(struct hub *home, struct peal_slice name, uint64_t hash,
+                        uint64_t *serial)
+{
+    uint64_t loops;
+
+    pthread_mutex_lock(&home->registry_lock);
+    *serial = ++home->taken;
+    loops = room_home_find(home, name, hash);
     pthread_mutex_unlock(&home->registry_lock);
     return loops;
 }
