@@ -88,6 +88,7 @@ struct peal_slice {
 /* The slice of a C string. NULL gives the empty slice. */
 PEAL_API struct peal_slice peal_slice(const char *text);
 
+/* Whether both have the same bytes. */
 PEAL_API bool peal_slice_equal(struct peal_slice a, struct peal_slice b);
 
 /* How the data of an event is to be read. */
@@ -118,6 +119,32 @@ PEAL_API struct peal_event peal_bytes(const char *name, const void *data,
 
 /* A text for clients of the `raw` dialect. Borrowed. */
 PEAL_API struct peal_event peal_text(const char *text);
+
+/*
+ * Finds a member of a JSON object: `value` becomes the value as it stands in
+ * the text, a string with its quotes. PEAL_ENOTFOUND when there is none;
+ * PEAL_EINVAL when `json` is not a JSON object, or has the member twice. O(size
+ * of json).
+ */
+PEAL_API int peal_json_get(struct peal_slice json, const char *name,
+                           struct peal_slice *value);
+
+/*
+ * Decodes a JSON string into UTF-8 with a zero byte behind it. Returns the size
+ * without that, PEAL_EINVAL when `json` is not a string (or is one with a lone
+ * surrogate or a zero character in it), PEAL_ETOOBIG when `size` is too small.
+ */
+PEAL_API long peal_json_text(struct peal_slice json, char *out, size_t size);
+
+/* Reads a JSON number. PEAL_EINVAL when `json` is not one. */
+PEAL_API int peal_json_number(struct peal_slice json, double *out);
+
+/*
+ * Writes `text` as a JSON string, quotes included, with a zero byte behind it.
+ * Returns the size without that; PEAL_ETOOBIG when `size` is too small,
+ * PEAL_EINVAL when `text` is not UTF-8.
+ */
+PEAL_API long peal_json_quote(char *out, size_t size, struct peal_slice text);
 
 enum peal_log_level {
     PEAL_LOG_DEFAULT, /* info */

@@ -5,16 +5,16 @@
  * it to the size of the struct you compiled with. In every options struct, zero
  * means the default that its comment names.
  *
- * Threads: a server runs `loops` threads, and each client belongs to one of them
- * for life. Callbacks run on the client's loop, one at a time and in order for
- * each client, and must not block. Functions that take a `struct peal_client *`
- * may be called on that client's loop only, that is from inside its callbacks.
- * Functions marked "Any thread." may be called from anywhere, callbacks
- * included; they take ids, and an id whose client has gone gives PEAL_EGONE or,
- * where the answer is not known yet, does nothing.
+ * Threads: a server runs `loops` threads, and each client belongs to one of
+ * them for life. Callbacks run on the client's loop, one at a time and in order
+ * for each client, and must not block. Functions that take a `struct
+ * peal_client *` may be called on that client's loop only, that is from inside
+ * its callbacks. Functions marked "Any thread." may be called from anywhere,
+ * callbacks included; they take ids, and an id whose client has gone gives
+ * PEAL_EGONE or, where the answer is not known yet, does nothing.
  *
- * Lifetime: a `struct peal_client *` is valid from on_connect until on_disconnect
- * has returned. Everything passed in is copied if it is kept.
+ * Lifetime: a `struct peal_client *` is valid from on_connect until
+ * on_disconnect has returned. Everything passed in is copied if it is kept.
  *
  *     static void on_chat(struct peal_client *from,
  *                         const struct peal_event *event, void *user)
@@ -232,7 +232,7 @@ struct peal_server_options {
     void *user; /* handed to the callbacks above */
 };
 
-/* --- The server's life ----------------------------------------------------- */
+/* --- The server's life --------------------------------------------------- */
 
 /*
  * Makes a server and binds its listeners; nobody is accepted yet.
@@ -263,8 +263,8 @@ PEAL_API int peal_server_listen(struct peal_server *server,
                                 const struct peal_listen *listen);
 
 /*
- * Writes the address of listener `index` (ws_listen first, then tcp_listen, then
- * those added) as text, with the port that the system chose. Returns 0, or
+ * Writes the address of listener `index` (ws_listen first, then tcp_listen,
+ * then those added) as text, with the port that the system chose. Returns 0, or
  * PEAL_ENOTFOUND. `out` has room for PEAL_ADDRESS_MAX bytes. Any thread.
  */
 PEAL_API int peal_server_address(const struct peal_server *server,
@@ -278,9 +278,9 @@ struct peal_route {
 };
 
 /*
- * Adds a route. Without any, every path is accepted; with one or more, all other
- * paths are answered with 404. Before the start; PEAL_ESTATE, PEAL_EEXIST,
- * PEAL_EINVAL, PEAL_ENOMEM.
+ * Adds a route. Without any, every path is accepted; with one or more, all
+ * other paths are answered with 404. Before the start; PEAL_ESTATE,
+ * PEAL_EEXIST, PEAL_EINVAL, PEAL_ENOMEM.
  */
 PEAL_API int peal_server_route(struct peal_server *server,
                                const struct peal_route *route);
@@ -320,8 +320,8 @@ PEAL_API int peal_server_on_request(struct peal_server *server,
 
 /*
  * Runs on the calling thread, with further threads for further loops, until
- * peal_server_stop has been called and all is closed. Returns 0 after a graceful
- * stop, or PEAL_ESTATE, PEAL_ENOMEM, PEAL_ESYSTEM.
+ * peal_server_stop has been called and all is closed. Returns 0 after a
+ * graceful stop, or PEAL_ESTATE, PEAL_ENOMEM, PEAL_ESYSTEM.
  */
 PEAL_API int peal_server_run(struct peal_server *server);
 
@@ -334,12 +334,14 @@ PEAL_API int peal_server_wait(struct peal_server *server);
 /*
  * Begins a graceful stop: no more clients are accepted, every client is told
  * (close code 1001, or a goodbye over TCP), what is queued is sent, and after
- * stop_timeout_ms what is left is cut off. Any thread, and from a signal handler.
+ * stop_timeout_ms what is left is cut off. Any thread, and from a signal
+ * handler.
  */
 PEAL_API void peal_server_stop(struct peal_server *server);
 
-/* --- One client, from inside its callbacks --------------------------------- */
+/* --- One client, from inside its callbacks ------------------------------- */
 
+/* The reference to keep, and to hand to functions for any thread. */
 PEAL_API struct peal_client_ref
 peal_client_ref(const struct peal_client *client);
 
@@ -349,6 +351,7 @@ peal_client_ref(const struct peal_client *client);
  */
 PEAL_API const char *peal_client_id(struct peal_client *client);
 
+/* Its server, transport and dialect. */
 PEAL_API struct peal_server *
 peal_client_server(const struct peal_client *client);
 PEAL_API enum peal_transport
@@ -365,8 +368,9 @@ PEAL_API void peal_client_set_user(struct peal_client *client, void *user);
 PEAL_API void *peal_client_user(const struct peal_client *client);
 
 /*
- * Metadata: small texts by key, kept as long as the client. `value` NULL removes.
- * PEAL_ELIMIT beyond metadata_bytes_max (then nothing changes), PEAL_ENOMEM.
+ * Metadata: small texts by key, kept as long as the client. `value` NULL
+ * removes. PEAL_ELIMIT beyond metadata_bytes_max (then nothing changes),
+ * PEAL_ENOMEM.
  */
 PEAL_API int peal_client_set(struct peal_client *client, const char *key,
                              const char *value);
@@ -400,29 +404,30 @@ PEAL_API int peal_client_request(struct peal_client *client,
 
 /*
  * Joins this client to a room, which exists from then on. Joining twice is one
- * membership. PEAL_EINVAL: the name is empty, longer than room_name_bytes_max or
- * not UTF-8. PEAL_ELIMIT: rooms_per_client_max or rooms_max. PEAL_ENOMEM.
+ * membership. PEAL_EINVAL: the name is empty, longer than room_name_bytes_max
+ * or not UTF-8. PEAL_ELIMIT: rooms_per_client_max or rooms_max. PEAL_ENOMEM.
  */
 PEAL_API int peal_client_join(struct peal_client *client, const char *room);
 
 /* 0, or PEAL_ENOTFOUND when it was not a member. */
 PEAL_API int peal_client_leave(struct peal_client *client, const char *room);
 
+/* Whether this client is a member. */
 PEAL_API bool peal_client_is_in(const struct peal_client *client,
                                 const char *room);
 
 /*
- * The rooms of this client: copies up to `max` names (which live until it leaves
- * them) and returns how many there are.
+ * The rooms of this client: copies up to `max` names (which live until it
+ * leaves them) and returns how many there are.
  */
 PEAL_API size_t peal_client_rooms(const struct peal_client *client,
                                   const char **out, size_t max);
 
 /*
  * Closes this client: what was queued before is sent, then a close frame with
- * `code` (1000-1003, 1007-1014 or 3000-4999; RFC 6455, 7.4) and `reason` (cut at
- * 123 bytes), or a goodbye over TCP. on_disconnect follows later. A second call
- * does nothing. PEAL_EINVAL for a code that may not be sent.
+ * `code` (1000-1003, 1007-1014 or 3000-4999; RFC 6455, 7.4) and `reason` (cut
+ * at 123 bytes), or a goodbye over TCP. on_disconnect follows later. A second
+ * call does nothing. PEAL_EINVAL for a code that may not be sent.
  */
 PEAL_API int peal_client_close(struct peal_client *client, int code,
                                const char *reason);
@@ -431,9 +436,9 @@ PEAL_API int peal_client_close(struct peal_client *client, int code,
 PEAL_API size_t peal_client_queued_bytes(const struct peal_client *client);
 
 /*
- * Sends an event to all in a room but `from`, which need not be a member. 0, also
- * when nobody is in it; PEAL_EINVAL; PEAL_EFULL when the way to another loop is
- * full, or PEAL_ENOMEM: then nobody gets it.
+ * Sends an event to all in a room but `from`, which need not be a member. 0,
+ * also when nobody is in it; PEAL_EINVAL; PEAL_EFULL when the way to another
+ * loop is full, or PEAL_ENOMEM: then nobody gets it.
  */
 PEAL_API int peal_room_emit(struct peal_client *from, const char *room,
                             const struct peal_event *event);
@@ -442,13 +447,13 @@ PEAL_API int peal_room_emit(struct peal_client *from, const char *room,
 PEAL_API int peal_broadcast(struct peal_client *from,
                             const struct peal_event *event);
 
-/* --- Requests --------------------------------------------------------------- */
+/* --- Requests ------------------------------------------------------------ */
 
 /*
  * Answers with JSON; NULL for no data. 0, PEAL_EGONE when it was answered
  * already, timed out or the client left, PEAL_EINVAL when it is not JSON,
- * PEAL_EFULL or PEAL_ENOMEM. From another thread than the client's loop, 0 means
- * that the answer is on its way there. Any thread.
+ * PEAL_EFULL or PEAL_ENOMEM. From another thread than the client's loop, 0
+ * means that the answer is on its way there. Any thread.
  */
 PEAL_API int peal_request_answer(struct peal_request request,
                                  const char *json);
@@ -461,14 +466,15 @@ PEAL_API int peal_request_answer_event(struct peal_request request,
 PEAL_API int peal_request_fail(struct peal_request request,
                                const struct peal_failure *failure);
 
-/* --- Everything else: any thread -------------------------------------------- */
+/* --- Everything else: any thread ----------------------------------------- */
 
 /*
- * As peal_client_emit, peal_client_join, peal_client_leave, peal_client_close and
- * peal_client_request, for a client by reference. On the client's own loop they
- * do it at once and return the same errors. From elsewhere 0 means that it is on
- * its way to that loop; PEAL_EGONE when the reference is known to be dead;
- * PEAL_EFULL when that loop's mailbox is at mailbox_bytes_max. Any thread.
+ * As peal_client_emit, peal_client_join, peal_client_leave, peal_client_close
+ * and peal_client_request, for a client by reference. On the client's own loop
+ * they do it at once and return the same errors. From elsewhere 0 means that it
+ * is on its way to that loop; PEAL_EGONE when the reference is known to be
+ * dead; PEAL_EFULL when that loop's mailbox is at mailbox_bytes_max. Any
+ * thread.
  */
 PEAL_API int peal_server_emit(struct peal_server *server,
                               struct peal_client_ref client,
@@ -489,9 +495,9 @@ PEAL_API int peal_server_request(struct peal_server *server,
                                  peal_answer_function *on_answer, void *user);
 
 /*
- * Sends an event to all in a room, but the clients in `except` (may be NULL with
- * a count of 0). All members see the messages of a room in one order. Errors as
- * peal_room_emit. Any thread.
+ * Sends an event to all in a room, but the clients in `except` (may be NULL
+ * with a count of 0). All members see the messages of a room in one order.
+ * Errors as peal_room_emit. Any thread.
  */
 PEAL_API int peal_server_room_emit(struct peal_server *server,
                                    const char *room,
@@ -520,9 +526,9 @@ PEAL_API size_t peal_server_members(struct peal_server *server,
                                     struct peal_client_ref *out, size_t max);
 
 /*
- * Calls `each` for every room, with its number of members, on the calling thread,
- * until it returns false. The list is a copy: `each` may call anything. Any
- * thread. 0 or PEAL_ENOMEM.
+ * Calls `each` for every room, with its number of members, on the calling
+ * thread, until it returns false. The list is a copy: `each` may call anything.
+ * Any thread. 0 or PEAL_ENOMEM.
  */
 PEAL_API int peal_server_rooms(struct peal_server *server,
                                bool (*each)(const char *room, size_t members,
@@ -568,7 +574,7 @@ struct peal_server_stats {
     uint64_t accept_exhausted; /* descriptors or memory ran out */
 };
 
-/* Fills in what fits into stats->size. PEAL_EINVAL when that is 0. Any thread. */
+/* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */
 PEAL_API int peal_server_stats(struct peal_server *server,
                                struct peal_server_stats *stats);
 

@@ -11,8 +11,8 @@
 #include <string.h>
 
 /*
- * Where a command for a client has to go: its loop in `*loop`, and, when that is
- * this thread's, the client itself in `*client`. PEAL_EGONE for a dead one.
+ * Where a command for a client has to go: its loop in `*loop`, and, when that
+ * is this thread's, the client itself in `*client`. PEAL_EGONE for a dead one.
  */
 static int locate(struct peal_server *server, struct peal_client_ref ref,
                   int *loop, struct peal_client **client)
@@ -147,7 +147,7 @@ int peal_server_request(struct peal_server *server, struct peal_client_ref ref,
     return mail_post(server, loop, mail);
 }
 
-/* --- Answers -------------------------------------------------------------------- */
+/* --- Answers ------------------------------------------------------------- */
 
 int peal_request_answer_event(struct peal_request request,
                               const struct peal_event *event)
@@ -223,7 +223,7 @@ int peal_request_fail(struct peal_request request,
     return mail_post(request.server, loop, mail);
 }
 
-/* --- Rooms and everybody ---------------------------------------------------------- */
+/* --- Rooms and everybody ------------------------------------------------- */
 
 static int publish(struct peal_server *server, const char *room,
                    const struct peal_event *event,
@@ -262,7 +262,7 @@ int peal_server_broadcast(struct peal_server *server,
     return publish(server, "", event, except, except_count);
 }
 
-/* --- Questions ---------------------------------------------------------------------- */
+/* --- Questions ----------------------------------------------------------- */
 
 struct peal_client_ref peal_server_find(struct peal_server *server,
                                         const char *id)

@@ -129,7 +129,7 @@ void conn_close(struct conn *conn, int code, const char *reason)
         leave(conn, code, text, false);
         conn->state = CONN_WS_CLOSING;
         if ((conn->stream.flags & STREAM_PAUSED) != 0) {
-            stream_resume(&conn->stream); /* the peer's close frame must be seen */
+            stream_resume(&conn->stream); /* for the peer's close frame */
         }
         timer_in(conn, conn_worker(conn)->server->options.close_timeout_ms);
     } else if (conn->state == CONN_TCP_OPEN) {
@@ -163,7 +163,7 @@ void conn_closed_by_peer(struct conn *conn, int code, struct peal_slice reason)
     conn_finish(conn);
 }
 
-/* --- Heartbeat and other deadlines ------------------------------------------ */
+/* --- Heartbeat and other deadlines --------------------------------------- */
 
 static void send_ping(struct conn *conn)
 {
@@ -176,7 +176,7 @@ static void send_ping(struct conn *conn)
     }
 }
 
-/* The peer has been silent for ping_interval_ms, or for ping_timeout_ms more. */
+/* The peer may have been silent for ping_interval_ms, or even longer. */
 static void check_heartbeat(struct conn *conn, uint64_t now_ms)
 {
     const struct peal_server_options *options =
@@ -221,7 +221,7 @@ static void deadline(struct timer *timer, uint64_t now_ms)
     }
 }
 
-/* --- Beginning ---------------------------------------------------------------- */
+/* --- Beginning ----------------------------------------------------------- */
 
 static void accept_tcp(struct conn *conn, const struct listener *listener)
 {
@@ -382,7 +382,7 @@ int conn_admit(struct conn *conn, struct peal_connect *connect,
     return 0;
 }
 
-/* --- End ---------------------------------------------------------------------- */
+/* --- End ----------------------------------------------------------------- */
 
 void conn_leave_now(struct conn *conn)
 {

@@ -6,8 +6,8 @@
  *     (accept, tcp) ----> TCP_OPEN ------------close------> DRAINING --> CLOSED
  *
  * A broken socket leads from any state to CLOSED. A client leaves once, at the
- * decision to close: nothing is written for it after that, and its on_disconnect
- * comes in the next turn, outside of every other callback.
+ * decision to close: nothing is written for it after that, and its
+ * on_disconnect comes in the next turn, outside of every other callback.
  */
 #ifndef SERVER_CONN_H
 #define SERVER_CONN_H
@@ -26,7 +26,7 @@ enum conn_state {
     CONN_STATE_COUNT
 };
 
-/* Input that could not be worked on yet: an incomplete tail, or leftover work. */
+/* Input that could not be worked on yet: an incomplete tail or leftover work. */
 struct conn_input {
     struct list link; /* in worker->leftover, when work is left over */
     struct conn *conn;
@@ -78,7 +78,7 @@ static inline enum transport conn_transport(const struct conn *conn)
 
 const struct dialect *conn_dialect(const struct conn *conn);
 
-/* --- conn.c: its life ------------------------------------------------------- */
+/* --- conn.c: its life ---------------------------------------------------- */
 
 /* A socket was accepted; the conn owns `fd`, also when it fails. */
 void conn_accept(struct worker *worker, const struct listener *listener,
@@ -103,8 +103,8 @@ void conn_set_form(struct conn *conn, const struct dialect *dialect,
 void conn_close(struct conn *conn, int code, const char *reason);
 
 /*
- * The same when the peer's stream makes no sense any more: says why and does not
- * read on.
+ * The same when the peer's stream makes no sense any more: says why and does
+ * not read on.
  */
 void conn_fail(struct conn *conn, int code, const char *reason);
 
@@ -118,19 +118,21 @@ void conn_finish(struct conn *conn);
 /* Closes the socket now. The client, if any, leaves with 1006. */
 void conn_cut(struct conn *conn);
 
-/* Calls on_disconnect for a conn in worker->leaving, and lets go of its client. */
+/* Calls on_disconnect for a conn in worker->leaving and frees its client. */
 void conn_leave_now(struct conn *conn);
 
 /* Frees a conn in worker->dead. */
 void conn_free(struct conn *conn);
 
-/* --- conn_input.c: what is read --------------------------------------------- */
+/* --- conn_input.c: what is read ------------------------------------------ */
 
+/* What a loop calls for every connection. */
 extern const struct stream_events conn_events;
 
 /* Goes on with what was left over from an earlier turn. */
 void conn_input_resume(struct conn_input *input);
 
+/* Drops what is kept. */
 void conn_input_free(struct conn *conn);
 
 /*
@@ -142,7 +144,7 @@ size_t conn_read_ws(struct conn *conn, char *data, size_t size);
 size_t conn_read_ws_closing(struct conn *conn, char *data, size_t size);
 size_t conn_read_tcp(struct conn *conn, char *data, size_t size);
 
-/* --- output.c: what is written ---------------------------------------------- */
+/* --- output.c: what is written ------------------------------------------- */
 
 /*
  * Encodes a wire for one client and queues it. 0; PEAL_ENOTSUP when the dialect
@@ -172,15 +174,15 @@ void output_relieve(struct worker *worker);
 /* Makes a wire of an application's event. */
 struct wire output_event(const struct peal_event *event);
 
-/* --- dispatch.c: what a message does ----------------------------------------- */
+/* --- dispatch.c: what a message does ------------------------------------- */
 
 /* Acts on one message of a client. */
 void dispatch(struct conn *conn, struct wire *wire);
 
 /*
- * 0 when an application may send this event, else PEAL_EINVAL: name and data are
- * checked, unless the data has just been read and found valid. `is_named`: an
- * empty name is not allowed.
+ * 0 when an application may send this event, else PEAL_EINVAL: name and data
+ * are checked, unless the data has just been read and found valid. `is_named`:
+ * an empty name is not allowed.
  */
 int dispatch_check(const struct worker *worker, const struct peal_event *event,
                    bool is_named);

@@ -60,7 +60,7 @@ static void refuse(struct conn *conn, int status, const char *headers)
     answer(conn, &refusal);
 }
 
-/* --- Pages and health ------------------------------------------------------------ */
+/* --- Pages and health ---------------------------------------------------- */
 
 /* Tells a browser that pages of `origin` may read the answer (Fetch, 3.2). */
 static const char *cors_headers(struct peal_slice origin, char *out,
@@ -168,7 +168,7 @@ static void serve(struct conn *conn, const struct http_request *request)
     }
 }
 
-/* --- Upgrades ---------------------------------------------------------------------- */
+/* --- Upgrades ------------------------------------------------------------ */
 
 static const char *select_protocol(const struct conn *conn,
                                    const struct http_request *request,

@@ -80,8 +80,9 @@ static bool should_yield(struct conn *conn)
 
 /*
  * Whether the client's own queue has filled up: then it is not read until that
- * has drained, so that what it asks for waits in its own socket instead of being
- * lost. A TCP or HTTP peer that pipelines without reading is bounded by this.
+ * has drained, so that what it asks for waits in its own socket instead of
+ * being lost. A TCP or HTTP peer that pipelines without reading is bounded by
+ * this.
  */
 static bool should_hold(struct conn *conn)
 {

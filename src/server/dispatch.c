@@ -1,6 +1,6 @@
 /*
- * What a message of a client does: to a handler, to a room, to whoever waits for
- * an answer. Whoever asked gets exactly one answer, here or in request.c.
+ * What a message of a client does: to a handler, to a room, to whoever waits
+ * for an answer. Whoever asked gets exactly one answer, here or in request.c.
  */
 #include "server/conn.h"
 
@@ -44,7 +44,8 @@ int dispatch_check(const struct worker *worker, const struct peal_event *event,
         return PEAL_EINVAL;
     }
     if (event->data.size == 0 ||
-        (event->data.data == checked.data && event->data.size == checked.size)) {
+        (event->data.data == checked.data &&
+         event->data.size == checked.size)) {
         return 0;
     }
     switch (event->kind) {
@@ -116,7 +117,7 @@ static enum wire_code code_of(int error, const char *limit)
     }
 }
 
-/* --- Events ------------------------------------------------------------------- */
+/* --- Events -------------------------------------------------------------- */
 
 static struct peal_event event_of(const struct wire *wire)
 {
@@ -184,7 +185,7 @@ static void on_event(struct conn *conn, const struct wire *wire)
     }
 }
 
-/* --- Rooms -------------------------------------------------------------------- */
+/* --- Rooms --------------------------------------------------------------- */
 
 static int may_join(struct conn *conn, struct peal_slice room)
 {
@@ -267,7 +268,7 @@ static void on_publish(struct conn *conn, const struct wire *wire)
     }
 }
 
-/* --- The rest -------------------------------------------------------------------- */
+/* --- The rest ------------------------------------------------------------ */
 
 static void on_ping(struct conn *conn, const struct wire *wire)
 {

@@ -17,7 +17,7 @@ enum mail_kind {
     MAIL_FAIL
 };
 
-/* Begins as the hub's mails do, so that a worker can tell them apart by kind. */
+/* Begins as the hub's mails do, so that `kind` tells them apart. */
 struct mail {
     struct message_mail base; /* `message` holds the event, or is NULL */
     struct peal_client_ref client;

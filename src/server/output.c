@@ -1,8 +1,8 @@
 /*
- * What is written: a message is encoded once, at its place on a tape, and queued
- * as a slice of it. Frames for one client lie on the worker's `direct` tape,
- * frames for many on a tape of their form, so that what a member gets in one turn
- * lies in one piece.
+ * What is written: a message is encoded once, at its place on a tape, and
+ * queued as a slice of it. Frames for one client lie on the worker's `direct`
+ * tape, frames for many on a tape of their form, so that what a member gets in
+ * one turn lies in one piece.
  */
 #include "server/conn.h"
 
@@ -166,7 +166,7 @@ struct wire output_event(const struct peal_event *event)
     };
 }
 
-/* --- Fan-out ------------------------------------------------------------------ */
+/* --- Fan-out ------------------------------------------------------------- */
 
 void output_begin(struct worker *worker, const struct peal_event *event)
 {

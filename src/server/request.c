@@ -10,8 +10,8 @@
 #include <string.h>
 
 /*
- * A number is generation << 32 | slot + 1. The generation has 20 bits, so that a
- * number is exact as a JSON number, too (RFC 8259, 6: 2^53).
+ * A number is generation << 32 | slot + 1. The generation has 20 bits, so that
+ * a number is exact as a JSON number, too (RFC 8259, 6: 2^53).
  */
 #define GENERATION_MASK 0xfffffu
 
@@ -196,7 +196,7 @@ static int begin(struct conn *conn, bool is_awaited, uint32_t timeout_ms,
     return 0;
 }
 
-/* --- Of clients --------------------------------------------------------------- */
+/* --- Of clients ---------------------------------------------------------- */
 
 int request_open(struct conn *conn, const struct wire *asked, uint64_t *number)
 {
@@ -254,7 +254,7 @@ int request_close(struct worker *worker, uint64_t number,
     return rc == PEAL_ENOTSUP ? 0 : rc;
 }
 
-/* --- Of the application ---------------------------------------------------------- */
+/* --- Of the application -------------------------------------------------- */
 
 int request_ask(struct conn *conn, const struct peal_event *event,
                 uint32_t timeout_ms, peal_answer_function *on_answer,
@@ -347,7 +347,7 @@ bool request_answered(struct conn *conn, const struct wire *wire)
     return true;
 }
 
-/* --- Ends that nobody asked for -------------------------------------------------- */
+/* --- Ends that nobody asked for ------------------------------------------ */
 
 static void timed_out(struct timer *timer, uint64_t now_ms)
 {

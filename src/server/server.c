@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- Tables ------------------------------------------------------------------- */
+/* --- Tables -------------------------------------------------------------- */
 
 static struct peal_slice handler_key(const void *value)
 {
@@ -217,7 +217,7 @@ int peal_server_page(struct peal_server *server, const char *path,
     return rc;
 }
 
-/* --- Listeners ------------------------------------------------------------------ */
+/* --- Listeners ----------------------------------------------------------- */
 
 int peal_server_listen(struct peal_server *server,
                        const struct peal_listen *given)
@@ -318,7 +318,7 @@ static int listen_first(struct peal_server *server)
     return rc;
 }
 
-/* --- New and free ------------------------------------------------------------------ */
+/* --- New and free -------------------------------------------------------- */
 
 static void set_limits(struct peal_server *server)
 {
@@ -429,7 +429,7 @@ void peal_server_free(struct peal_server *server)
     mem_free(server);
 }
 
-/* --- Running ---------------------------------------------------------------------- */
+/* --- Running ------------------------------------------------------------- */
 
 static void *run_loop(void *argument)
 {

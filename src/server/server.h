@@ -21,8 +21,8 @@
 #include <pthread.h>
 
 /*
- * A form is a dialect on a transport: clients of one form get the same bytes, so
- * a message to a room is encoded once for each form among its members.
+ * A form is a dialect on a transport: clients of one form get the same bytes,
+ * so a message to a room is encoded once for each form among its members.
  */
 #define DIALECT_COUNT 3
 #define FORM_COUNT (DIALECT_COUNT * 2)
@@ -157,7 +157,7 @@ struct peal_server {
     _Atomic uint64_t refused_mail; /* [a] */
 };
 
-/* --- options.c -------------------------------------------------------------- */
+/* --- options.c ----------------------------------------------------------- */
 
 /*
  * Copies `given` over the defaults. PEAL_EINVAL with the name of the option in
@@ -167,14 +167,14 @@ int options_resolve(struct peal_server_options *out,
                     const struct peal_server_options *given,
                     const char **problem);
 
-/* The dialect's functions; `fallback` for PEAL_DIALECT_DEFAULT; NULL: unknown. */
+/* A dialect's functions; `fallback` for PEAL_DIALECT_DEFAULT; NULL: unknown. */
 const struct dialect *options_dialect(enum peal_dialect dialect,
                                       const struct dialect *fallback);
 
 /* The public name of a dialect, and its index among forms. */
 enum peal_dialect options_dialect_name(const struct dialect *dialect);
 
-/* --- worker.c --------------------------------------------------------------- */
+/* --- worker.c ------------------------------------------------------------ */
 
 /* 0, PEAL_ENOMEM or PEAL_ESYSTEM; nothing is left over on failure. */
 int worker_open(struct worker *worker, struct peal_server *server, int index);
@@ -182,6 +182,7 @@ int worker_open(struct worker *worker, struct peal_server *server, int index);
 /* The loop has ended, and its thread. */
 void worker_close(struct worker *worker);
 
+/* How hubs reach connections and other loops. Their `user` is the worker. */
 extern const struct hub_ops worker_hub_ops;
 
 /* The worker whose loop runs on this thread, or NULL. */
@@ -225,7 +226,7 @@ static inline void worker_uncount(struct worker *worker, enum counter gauge)
     worker_add(worker, gauge, UINT64_MAX);
 }
 
-/* --- accept.c --------------------------------------------------------------- */
+/* --- accept.c ------------------------------------------------------------ */
 
 /* [L, or before the loop runs] Starts accepting on all listeners. */
 int accept_open(struct worker *worker);
@@ -233,7 +234,7 @@ int accept_open(struct worker *worker);
 /* [L] Stops. Harmless when it has. */
 void accept_close(struct worker *worker);
 
-/* --- stats.c ---------------------------------------------------------------- */
+/* --- stats.c ------------------------------------------------------------- */
 
 /* The sum of a counter over all workers. Any thread. */
 uint64_t server_sum(const struct peal_server *server, enum counter counter);

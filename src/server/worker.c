@@ -1,6 +1,6 @@
 /*
- * A worker: the loop, the hub, and what happens around their turns. Also how the
- * hub reaches connections and other loops.
+ * A worker: the loop, the hub, and what happens around their turns. Also how
+ * the hub reaches connections and other loops.
  */
 #include "server/conn.h"
 
@@ -26,7 +26,7 @@ struct worker *worker_current(const struct peal_server *server)
     return worker != NULL && worker->server == server ? worker : NULL;
 }
 
-/* --- Between loops ------------------------------------------------------------ */
+/* --- Between loops ------------------------------------------------------- */
 
 int worker_post(struct worker *worker, struct message_mail *mail)
 {
@@ -114,7 +114,7 @@ static void on_mail(struct loop *loop, struct loop_mail *loop_mail, void *user)
     output_relieve(worker);
 }
 
-/* --- A graceful stop ------------------------------------------------------------ */
+/* --- A graceful stop ----------------------------------------------------- */
 
 /* What is still open is cut off. */
 static void cut(struct timer *timer, uint64_t now_ms)
@@ -155,7 +155,7 @@ static void begin_stop(struct worker *worker)
     loop_keep_awake(worker->loop);
 }
 
-/* --- Around a turn ---------------------------------------------------------------- */
+/* --- Around a turn ------------------------------------------------------- */
 
 static void resume_leftover(struct worker *worker)
 {
@@ -214,7 +214,7 @@ static void on_turn_end(struct loop *loop, void *user)
     }
 }
 
-/* --- Its life ------------------------------------------------------------------------ */
+/* --- Its life ------------------------------------------------------------ */
 
 int worker_open(struct worker *worker, struct peal_server *server, int index)
 {
