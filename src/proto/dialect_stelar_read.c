@@ -68,30 +68,23 @@ static bool is_zero(struct peal_slice number)
  */
 static void read_room(struct wire *wire, const struct json_value *value)
 {
-    wire->room = value->raw;
-    switch (value->type) {
-    case JSON_TYPE_STRING:
-        if (!wire_decode(value->raw, &wire->room)) {
+    struct peal_slice room = value->raw;
+    bool has_text = value->type == JSON_TYPE_TRUE ||
+                    (value->type == JSON_TYPE_NUMBER && !is_zero(value->raw));
+
+    if (value->type == JSON_TYPE_STRING) {
+        if (!wire_decode(value->raw, &room)) {
             refuse(wire);
             return;
         }
-        break;
-    case JSON_TYPE_TRUE:
-        break;
-    case JSON_TYPE_NUMBER:
-        if (!is_zero(value->raw)) {
-            break;
-        }
-        ignore(wire);
-        return;
-    default:
-        ignore(wire);
-        return;
+        has_text = room.size > 0;
     }
-    if (wire->room.size == 0) {
+    if (!has_text) {
         ignore(wire);
-    } else if (wire->room.size > WIRE_NAME_MAX) {
+    } else if (room.size > WIRE_NAME_MAX) {
         wire_invalidate(wire, WIRE_BAD_ROOM);
+    } else {
+        wire->room = room;
     }
 }
 
