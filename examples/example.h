@@ -1,0 +1,134 @@
+/*
+ * What the examples need besides their point: flags, signals, the line that
+ * says where the server listens. All are called as
+ *
+ *     NAME [--port N] [--tcp-port N] [--loops N]
+ *
+ * with WebSocket clients on port 8080 of the loopback interface unless told
+ * otherwise, TCP clients only on request, and 0 for any free port.
+ */
+#ifndef EXAMPLE_H
+#define EXAMPLE_H
+
+#include <peal/server.h>
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The server that a signal stops: a signal handler is handed nothing. */
+static struct peal_server *example_server;
+
+static inline void example_usage(const char *program)
+{
+    fprintf(stderr, "usage: %s [--port N] [--tcp-port N] [--loops N]\n",
+            program);
+    exit(2);
+}
+
+/* The number of a flag, from `min` to `max`; anything else ends the program. */
+static inline int example_number(const char *program, const char *text,
+                                 int min, int max)
+{
+    char *end;
+    long number = strtol(text, &end, 10);
+
+    if (end == text || *end != '\0' || number < min || number > max) {
+        example_usage(program);
+    }
+    return (int)number;
+}
+
+/* Options with what the flags say. A flag that makes no sense: exit code 2. */
+static inline struct peal_server_options example_options(int argc, char **argv)
+{
+    static const struct option flags[] = {{"port", 1, NULL, 'p'},
+                                          {"tcp-port", 1, NULL, 't'},
+                                          {"loops", 1, NULL, 'l'},
+                                          {NULL, 0, NULL, 0}};
+    static char ws[32] = "127.0.0.1:8080";
+    static char tcp[32];
+    struct peal_server_options options = {
+        .size = sizeof options,
+        .ws_listen = ws,
+        .clients_per_address_max = 100000, /* all come from this machine */
+        .log = peal_log_to_stderr,
+        .log_level = PEAL_LOG_WARN,
+    };
+    int flag;
+
+    while ((flag = getopt_long(argc, argv, "", flags, NULL)) != -1) {
+        switch (flag) {
+        case 'p':
+            snprintf(ws, sizeof ws, "127.0.0.1:%d",
+                     example_number(argv[0], optarg, 0, 65535));
+            break;
+        case 't':
+            snprintf(tcp, sizeof tcp, "127.0.0.1:%d",
+                     example_number(argv[0], optarg, 0, 65535));
+            options.tcp_listen = tcp;
+            break;
+        case 'l':
+            options.loops = example_number(argv[0], optarg, 1, 64);
+            break;
+        default:
+            example_usage(argv[0]);
+        }
+    }
+    if (optind < argc) {
+        example_usage(argv[0]);
+    }
+    return options;
+}
+
+/* A server with these options. When it cannot be made: exit code 1. */
+static inline struct peal_server *
+example_new(const struct peal_server_options *options)
+{
+    struct peal_server *server;
+
+    if (peal_server_new(&server, options) < 0) {
+        exit(1); /* the log has said why */
+    }
+    return server;
+}
+
+static inline void example_stop(int signal_number)
+{
+    (void)signal_number;
+    peal_server_stop(example_server);
+}
+
+/* SIGTERM and SIGINT stop the server gracefully; a second one, at once. */
+static inline void example_stop_on_signals(struct peal_server *server)
+{
+    struct sigaction action = {.sa_handler = example_stop};
+
+    example_server = server;
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = (int)SA_RESETHAND;
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+}
+
+/* Runs the server until a signal, frees it, and returns the exit code. */
+static inline int example_run(struct peal_server *server)
+{
+    char address[PEAL_ADDRESS_MAX];
+    int rc;
+
+    example_stop_on_signals(server);
+    peal_server_address(server, 0, address);
+    printf("ready ws=%s", address);
+    if (peal_server_address(server, 1, address) == 0) {
+        printf(" tcp=%s", address);
+    }
+    printf("\n");
+    fflush(stdout);
+    rc = peal_server_run(server);
+    peal_server_free(server);
+    return rc < 0;
+}
+
+#endif
