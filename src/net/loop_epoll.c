@@ -78,9 +78,9 @@ static uint32_t loop_poller_events(enum loop_source source, unsigned ready)
 }
 
 static int loop_poller_control(struct loop *loop, int operation, int fd,
-                               uintptr_t owner, uint32_t events)
+                               void *tagged, uint32_t events)
 {
-    struct epoll_event event = {.events = events, .data.u64 = owner};
+    struct epoll_event event = {.events = events, .data.ptr = tagged};
 
     if (epoll_ctl(loop->poller->epoll_fd, operation, fd, &event) < 0) {
         return loop_poller_error();
@@ -92,16 +92,14 @@ int loop_poller_watch(struct loop *loop, int fd, void *owner,
                       enum loop_source source, unsigned ready)
 {
     ASSERT(((uintptr_t)owner & LOOP_POLLER_SOURCE_MASK) == 0);
-    return loop_poller_control(loop, EPOLL_CTL_ADD, fd,
-                               (uintptr_t)owner | source,
+    return loop_poller_control(loop, EPOLL_CTL_ADD, fd, (char *)owner + source,
                                loop_poller_events(source, ready));
 }
 
 int loop_poller_rewatch(struct loop *loop, int fd, void *owner,
                         enum loop_source source, unsigned ready)
 {
-    return loop_poller_control(loop, EPOLL_CTL_MOD, fd,
-                               (uintptr_t)owner | source,
+    return loop_poller_control(loop, EPOLL_CTL_MOD, fd, (char *)owner + source,
                                loop_poller_events(source, ready));
 }
 
@@ -111,7 +109,7 @@ void loop_poller_unwatch(struct loop *loop, int fd)
      * Closing would do if the descriptor were the only one of its socket. It
      * is not when a listening socket is shared, or when the program forks.
      */
-    int rc = loop_poller_control(loop, EPOLL_CTL_DEL, fd, 0, 0);
+    int rc = loop_poller_control(loop, EPOLL_CTL_DEL, fd, NULL, 0);
 
     ASSERT(rc == PEAL_OK);
 }
@@ -149,10 +147,11 @@ void loop_poller_dispatch(struct loop *loop)
     struct loop_poller *poller = loop->poller;
 
     for (int i = 0; i < poller->count; i++) {
-        uintptr_t data = (uintptr_t)poller->events[i].data.u64;
-        void *owner = (void *)(data & ~LOOP_POLLER_SOURCE_MASK);
+        char *tagged = poller->events[i].data.ptr;
+        uintptr_t source = (uintptr_t)tagged & LOOP_POLLER_SOURCE_MASK;
+        void *owner = tagged - source;
 
-        switch ((enum loop_source)(data & LOOP_POLLER_SOURCE_MASK)) {
+        switch ((enum loop_source)source) {
         case LOOP_STREAM:
             stream_ready(owner, loop_poller_ready(poller->events[i].events));
             break;

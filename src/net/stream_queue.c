@@ -67,6 +67,7 @@ int stream_queue_push(struct stream *stream, struct tape_slice slice)
                                   ? &stream->first
                                   : &rest->slices[rest->head + rest->count - 1];
 
+    ASSERT(slice.segment != NULL);
     if (last->segment == slice.segment &&
         last->offset + last->size == slice.offset) {
         last->size += slice.size;
@@ -119,6 +120,7 @@ void stream_queue_consume(struct stream *stream, size_t size)
         struct tape_slice *first = &stream->first;
         uint32_t part = size < first->size ? (uint32_t)size : first->size;
 
+        ASSERT(first->segment != NULL);
         first->segment->owed_bytes -= part;
         first->offset += part;
         first->size -= part;

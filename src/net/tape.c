@@ -120,7 +120,7 @@ struct tape_slice tape_commit(struct tape *tape, size_t size)
 {
     struct tape_segment *segment = tape->current;
 
-    ASSERT(segment != NULL && size <= segment->capacity - segment->used);
+    ASSERT(size <= segment->capacity - segment->used);
 
     struct tape_slice slice = {segment, segment->used, (uint32_t)size};
 
