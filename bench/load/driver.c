@@ -89,7 +89,9 @@ void load_open(struct load *load, uint32_t first, uint32_t last)
         while (next < last && load->opening < OPENING_MAX) {
             conn_open(load, &load->conns[next++]);
         }
-        load_turn(load, deadline);
+        if (load->opening > 0) {
+            load_turn(load, deadline);
+        }
         if (load->refused > 0) {
             die("the server refused %llu connections",
                 (unsigned long long)load->refused);
