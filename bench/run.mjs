@@ -80,6 +80,12 @@ const CASES = [
     name: "idle, 19,000 conns", kind: "idle", role: "echo",
     args: ["idle", "--conns", "19000", ...MANY],
   },
+  {
+    // With an id, a user pointer, two rooms and a heartbeat.
+    name: "idle, 10,000 conns in two rooms", kind: "idle", role: "rooms",
+    args: ["idle", "--conns", "10000", ...MANY],
+    servers: ["peal json", "peal json tcp"],
+  },
 ];
 
 function readOptions() {
@@ -189,6 +195,7 @@ async function main() {
     return 1;
   }
   const results = cases.flatMap((cell) => servers
+    .filter((server) => cell.servers?.includes(server.name) ?? true)
     .filter((server) => isThere(server, cell.role))
     .map((server) => ({
       cell: cell.name, kind: cell.kind, server: server.name, runs: [],

@@ -124,8 +124,8 @@ function bunProgram() {
 }
 
 // A server as a client of this dialect and wire sees it. `command(role)` gives
-// how to start it for "echo" or "fanout", or undefined where it has no such
-// role; `args(role)` are what the generator must know about it.
+// how to start it for "echo", "fanout" or "rooms", or undefined where it has no
+// such role; `args(role)` are what the generator must know about it.
 export function allServers(build) {
   const bun = bunProgram();
   const bench = (name) => join(build, "bench", name);
