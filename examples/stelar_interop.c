@@ -252,7 +252,8 @@ int main(int argc, char **argv)
         int silence_ms = atoi(argv[4]) - heartbeat_ms;
 
         /* A client may be silent for TIMEOUT_MS; it is pinged on the way. */
-        options.ping_interval_ms = heartbeat_ms > 0 ? (uint32_t)heartbeat_ms : 1;
+        options.ping_interval_ms =
+            heartbeat_ms > 0 ? (uint32_t)heartbeat_ms : 1;
         options.ping_timeout_ms = silence_ms > 0 ? (uint32_t)silence_ms : 1;
     }
     rc = peal_server_new(&server, &options);

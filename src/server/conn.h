@@ -26,7 +26,7 @@ enum conn_state {
     CONN_STATE_COUNT
 };
 
-/* Input that could not be worked on yet: an incomplete tail or leftover work. */
+/* Input that could not be worked on yet: an incomplete tail, leftover work. */
 struct conn_input {
     struct list link; /* in worker->leftover, when work is left over */
     struct conn *conn;

@@ -97,7 +97,7 @@ static void serve_health(struct conn *conn, const struct http_request *request)
         ok.status = 204;
         ok.type = NULL;
     } else {
-        ok.body = slice_make(body, health_write(server, body, sizeof body));
+        ok.body = slice_make(body, stats_health(server, body, sizeof body));
     }
     answer(conn, &ok);
 }

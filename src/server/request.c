@@ -47,7 +47,7 @@ struct pending_table {
     uint32_t first_free; /* slot + 1; 0: none */
 };
 
-struct pending_table *pending_table_new(struct worker *worker)
+struct pending_table *request_table_new(struct worker *worker)
 {
     struct pending_table *table = mem_zalloc(sizeof *table);
 
@@ -57,7 +57,7 @@ struct pending_table *pending_table_new(struct worker *worker)
     return table;
 }
 
-void pending_table_free(struct pending_table *table)
+void request_table_free(struct pending_table *table)
 {
     if (table == NULL) {
         return;

@@ -17,10 +17,10 @@ struct conn_requests {
     uint32_t awaited_count;
 };
 
-struct pending_table *pending_table_new(struct worker *worker);
+struct pending_table *request_table_new(struct worker *worker);
 
 /* Nothing may be pending. */
-void pending_table_free(struct pending_table *table);
+void request_table_free(struct pending_table *table);
 
 /*
  * A client's request begins to wait. Returns 0 and its number; PEAL_ELIMIT at

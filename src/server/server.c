@@ -449,7 +449,7 @@ static void join_threads(struct peal_server *server)
         }
     }
     log_info(&server->log, "server", "stopped", "clients_total=%llu",
-             (unsigned long long)server_sum(server, COUNT_CLIENTS));
+             (unsigned long long)stats_sum(server, COUNT_CLIENTS));
     atomic_store(&server->state, SERVER_STOPPED);
 }
 

@@ -237,12 +237,12 @@ void accept_close(struct worker *worker);
 /* --- stats.c ------------------------------------------------------------- */
 
 /* The sum of a counter over all workers. Any thread. */
-uint64_t server_sum(const struct peal_server *server, enum counter counter);
+uint64_t stats_sum(const struct peal_server *server, enum counter counter);
 
 /* Since the start, or 0 before it. Any thread. */
-uint64_t server_uptime_ms(const struct peal_server *server);
+uint64_t stats_uptime_ms(const struct peal_server *server);
 
 /* Writes the state as JSON; returns its size. Any thread. */
-size_t health_write(struct peal_server *server, char *out, size_t size);
+size_t stats_health(struct peal_server *server, char *out, size_t size);
 
 #endif

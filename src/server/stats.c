@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-uint64_t server_sum(const struct peal_server *server, enum counter counter)
+uint64_t stats_sum(const struct peal_server *server, enum counter counter)
 {
     uint64_t sum = 0;
 
@@ -19,7 +19,7 @@ uint64_t server_sum(const struct peal_server *server, enum counter counter)
     return sum;
 }
 
-uint64_t server_uptime_ms(const struct peal_server *server)
+uint64_t stats_uptime_ms(const struct peal_server *server)
 {
     return server->started_ms == 0
                ? 0
@@ -61,14 +61,14 @@ static const struct {
 int peal_server_stats(struct peal_server *server,
                       struct peal_server_stats *stats)
 {
-    struct peal_server_stats all = {.uptime_ms = server_uptime_ms(server)};
+    struct peal_server_stats all = {.uptime_ms = stats_uptime_ms(server)};
     size_t size = stats->size;
 
     if (size < sizeof stats->size) {
         return PEAL_EINVAL;
     }
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-        uint64_t value = server_sum(server, fields[i].counter);
+        uint64_t value = stats_sum(server, fields[i].counter);
 
         memcpy((char *)&all + fields[i].offset, &value, sizeof value);
     }
@@ -81,7 +81,7 @@ int peal_server_stats(struct peal_server *server,
     return 0;
 }
 
-size_t health_write(struct peal_server *server, char *out, size_t size)
+size_t stats_health(struct peal_server *server, char *out, size_t size)
 {
     struct peal_server_stats stats = {.size = sizeof stats};
     unsigned long long rss = process_resident_bytes();

@@ -231,7 +231,7 @@ int worker_open(struct worker *worker, struct peal_server *server, int index)
     if (rc < 0) {
         return rc;
     }
-    worker->pending = pending_table_new(worker);
+    worker->pending = request_table_new(worker);
     if (worker->pending == NULL) {
         loop_free(worker->loop);
         worker->loop = NULL;
@@ -260,7 +260,7 @@ void worker_close(struct worker *worker)
     ASSERT(list_is_empty(&worker->conns) && list_is_empty(&worker->leaving));
     loop_free(worker->loop);
     worker->loop = NULL;
-    pending_table_free(worker->pending);
+    request_table_free(worker->pending);
     tape_fini(&worker->direct);
     for (size_t i = 0; i < FORM_COUNT; i++) {
         tape_fini(&worker->tapes[i]);
