@@ -195,18 +195,19 @@ static const struct http_header some_headers[] = {
     {{"Connection", 10}, {"keep-alive,\tUpgrade ,, x", 24}},
     {{"X", 1}, {"", 0}},
     {{"CONNECTION", 10}, {"other", 5}},
+    {{"connection", 10}, {"y", 1}},
     {{"x", 1}, {"second", 6}},
 };
 
 static void test_header_get(void **state)
 {
     (void)state;
-    assert_slice(http_header_get(some_headers, 5, "host"), "a");
-    struct peal_slice empty = http_header_get(some_headers, 5, "x");
+    assert_slice(http_header_get(some_headers, 6, "host"), "a");
+    struct peal_slice empty = http_header_get(some_headers, 6, "x");
 
     assert_int_equal(empty.size, 0);
     assert_non_null(empty.data);
-    assert_null(http_header_get(some_headers, 5, "hos").data);
+    assert_null(http_header_get(some_headers, 6, "hos").data);
     assert_null(http_header_get(some_headers, 0, "host").data);
 }
 
@@ -216,19 +217,20 @@ static void test_header_has_token(void **state)
         const char *token;
         bool is_there;
     } cases[] = {
-        {"keep-alive", true}, {"upgrade", true},   {"UPGRADE", true},
-        {"x", true},          {"other", true},     {"keep", false},
-        {"alive", false},     {"up grade", false}, {"xx", false},
+        {"keep-alive", true}, {"upgrade", true}, {"UPGRADE", true},
+        {"x", true},          {"other", true},   {"y", true},
+        {"keep", false},      {"alive", false},  {"up grade", false},
+        {"xx", false},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        assert_int_equal(http_header_has_token(some_headers, 5, "connection",
+        assert_int_equal(http_header_has_token(some_headers, 6, "connection",
                                                cases[i].token),
                          cases[i].is_there);
     }
     assert_false(http_header_has_token(some_headers, 3, "connection", "other"));
-    assert_false(http_header_has_token(some_headers, 5, "upgrade", "x"));
+    assert_false(http_header_has_token(some_headers, 6, "upgrade", "x"));
 }
 
 static void test_query_get(void **state)
@@ -244,6 +246,8 @@ static void test_query_get(void **state)
     assert_int_equal(http_query_get(query, SLICE("b")).size, 0);
     assert_non_null(http_query_get(query, SLICE("c")).data);
     assert_null(http_query_get(query, SLICE("e")).data);
+    assert_non_null(http_query_get(SLICE("a"), SLICE("a")).data);
+    assert_non_null(http_query_get(SLICE("="), SLICE("")).data);
     assert_null(http_query_get(SLICE(""), SLICE("a")).data);
     assert_null(http_query_get((struct peal_slice){0}, SLICE("a")).data);
 }
@@ -262,7 +266,8 @@ static void test_decode(void **state)
         {"%C3%a9%2f%25", false, "\xc3\xa9/%"},
         {"%2541", false, "%41"},
         {"%01", false, "\x01"},
-        {"%10", false, "\x10"},
+        {"%10%11", false, "\x10\x11"},
+        {"%AF%FA%af%fa", false, "\xaf\xfa\xaf\xfa"},
         {"%", true, NULL},
         {"a%4", true, NULL},
         {"%4g", true, NULL},
@@ -287,12 +292,36 @@ static void test_decode(void **state)
     }
 }
 
+/* All that this server and its clients have to do with. */
 static void test_reason(void **state)
 {
+    static const struct {
+        int status;
+        const char *reason;
+    } cases[] = {
+        {101, "Switching Protocols"},
+        {200, "OK"},
+        {204, "No Content"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {413, "Content Too Large"},
+        {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {503, "Service Unavailable"},
+        {505, "HTTP Version Not Supported"},
+        {599, ""},
+    };
+
     (void)state;
-    assert_string_equal(http_reason(404), "Not Found");
-    assert_string_equal(http_reason(101), "Switching Protocols");
-    assert_string_equal(http_reason(599), "");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_string_equal(http_reason(cases[i].status), cases[i].reason);
+    }
 }
 
 static void test_answer(void **state)

@@ -481,9 +481,14 @@ static void test_close_payload(void **state)
                         "bye",
                         5);
 
+    assert_int_equal(ws_close_write(out, WS_CLOSE_NORMAL, SLICE("x")), 3);
+    assert_int_equal(out[2], 'x');
+
     memset(reason, 'r', sizeof reason);
+    char *whole_reason = vectors_guard(reason, 123);
     assert_int_equal(
-        ws_close_write(out, WS_CLOSE_NORMAL, slice_make(reason, 123)), 125);
+        ws_close_write(out, WS_CLOSE_NORMAL, slice_make(whole_reason, 123)),
+        125);
     assert_int_equal(
         ws_close_write(out, WS_CLOSE_NORMAL, slice_make(reason, 124)), 125);
     /* Four bytes of one character, of which 1, 2, 3, all would still fit. */
@@ -497,6 +502,10 @@ static void test_close_payload(void **state)
             whole + 2);
         assert_memory_equal(out + 2, reason, whole);
     }
+    /* Where no character begins there is nothing to keep. */
+    memset(reason, 0x80, sizeof reason);
+    assert_int_equal(
+        ws_close_write(out, WS_CLOSE_NORMAL, slice_make(reason, 124)), 2);
 }
 
 /* Fragments, control frames and pieces, with each allocation failing. */

@@ -182,6 +182,7 @@ static void test_keys(void **state)
         {"AAAAAAAAAAAAAAAAAAAA_A==", 400},
         {"AAAAAAAAAA AAAAAAAAAAA==", 400},
         {"AAAAAAAAAA=AAAAAAAAAAA==", 400},
+        {"-AAAAAAAAAAAAAAAAAAAAA==", 400},
     };
 
     (void)state;
@@ -209,6 +210,7 @@ static void test_select(void **state)
         {"Sec-WebSocket-Protocol: other, chat ,peal\r\n", "peal"},
         {"Sec-WebSocket-Protocol: chat\r\nSEC-websocket-protocol: peal\r\n",
          "peal"},
+        {"Sec-WebSocket-Protocol: ,chat\r\n", "chat"},
         {"Sec-WebSocket-Protocol: Peal, CHAT\r\n", NULL},
         {"Sec-WebSocket-Protocol: pea, chats\r\n", NULL},
         {"Sec-WebSocket-Protocol:\r\n", NULL},
@@ -218,7 +220,7 @@ static void test_select(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char head[256];
 
-        snprintf(head, sizeof head, GET HOST "%s\r\n", cases[i].lines);
+        snprintf(head, sizeof head, GET "%s" HOST "\r\n", cases[i].lines);
         struct http_request request = parse(head);
         const char *selected = ws_select(&request, supported);
 
@@ -378,7 +380,7 @@ static void test_answer_check(void **state)
          NULL, PEAL_EPROTOCOL},
         {SWITCH PROOF "Sec-WebSocket-Protocol: a\r\n\r\n", NULL,
          PEAL_EPROTOCOL},
-        {SWITCH PROOF "Sec-WebSocket-Protocol: c\r\n\r\n", "a, b",
+        {SWITCH "Sec-WebSocket-Protocol: c\r\n" PROOF "\r\n", "a, b",
          PEAL_EPROTOCOL},
         {SWITCH PROOF "Sec-WebSocket-Protocol: A\r\n\r\n", "a, b",
          PEAL_EPROTOCOL},

@@ -49,6 +49,8 @@ static bool read_piece(struct ws_parser *parser, const struct ws_limits *limits,
             assert_int_equal(used, size);
             continue;
         }
+        /* Whoever hands them on need not ask, even if there are none. */
+        assert_non_null(item.data);
         log_item(log, &item);
         if (item.kind == WS_CLOSED) {
             return false;
