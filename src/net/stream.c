@@ -271,9 +271,7 @@ static void stream_unblock(struct stream *stream)
         return;
     }
     stream_rewatch(stream);
-    if ((stream->flags & STREAM_FINISHING) == 0) {
-        stream->events->on_drained(stream);
-    }
+    stream->events->on_drained(stream);
 }
 
 void stream_ready(struct stream *stream, unsigned ready)

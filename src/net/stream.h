@@ -30,7 +30,10 @@ struct stream_events {
     void (*on_end)(struct stream *stream);
     /* The connection is broken: `error` is the errno. Must close the stream. */
     void (*on_error)(struct stream *stream, int error);
-    /* The queue was blocked and is empty again. Not after stream_finish. */
+    /*
+     * The queue was blocked and is empty again; after stream_finish, the FIN
+     * has been sent, too.
+     */
     void (*on_drained)(struct stream *stream);
 };
 

@@ -183,18 +183,23 @@ static void check_heartbeat(struct conn *conn, uint64_t now_ms)
         &conn_worker(conn)->server->options;
     struct timer_wheel *timers = &conn->stream.loop->timers;
     uint64_t ping_due_ms = conn->active_ms + options->ping_interval_ms;
+    bool is_dead = conn->is_pinged && options->ping_timeout_ms != PEAL_OFF &&
+                   now_ms >= ping_due_ms + options->ping_timeout_ms;
 
-    if (now_ms < ping_due_ms) {
-        conn->is_pinged = false;
-        timer_start(timers, &conn->timer, ping_due_ms);
-    } else if (!conn->is_pinged) {
-        conn->is_pinged = true;
-        send_ping(conn);
-        timer_start(timers, &conn->timer,
-                    now_ms + options->ping_timeout_ms);
-    } else {
+    if (is_dead) {
         worker_count(conn_worker(conn), COUNT_CLOSED_PING_TIMEOUT);
         conn_fail(conn, WS_CLOSE_POLICY, "ping timeout");
+    } else if (now_ms < ping_due_ms) {
+        conn->is_pinged = false;
+        timer_start(timers, &conn->timer, ping_due_ms);
+    } else {
+        conn->is_pinged = true;
+        send_ping(conn);
+        if (conn_is_open(conn)) {
+            timer_in(conn, options->ping_timeout_ms != PEAL_OFF
+                               ? options->ping_timeout_ms
+                               : options->ping_interval_ms);
+        }
     }
 }
 
@@ -270,6 +275,7 @@ void conn_accept(struct worker *worker, const struct listener *listener, int fd)
     }
     if (stream_open(&conn->stream, worker->loop, fd, &conn_events) < 0) {
         worker_count(worker, COUNT_ACCEPT_EXHAUSTED);
+        close(fd);
         mem_free(conn);
         return;
     }

@@ -168,6 +168,12 @@ int output_control(struct conn *conn, enum ws_opcode opcode,
 void output_begin(struct worker *worker, const struct peal_event *event);
 void output_deliver(struct worker *worker, struct conn *conn);
 
+/* Lets the tapes start over; what is queued stays. Not within a fan-out. */
+void output_rewind(struct worker *worker);
+
+/* Gives back the memory of the tapes that is not in use. */
+void output_trim(struct worker *worker);
+
 /* Flushes when much has been encoded since the last time. */
 void output_relieve(struct worker *worker);
 

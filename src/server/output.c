@@ -222,10 +222,27 @@ void output_deliver(struct worker *worker, struct conn *conn)
     }
 }
 
+void output_rewind(struct worker *worker)
+{
+    worker->unflushed_bytes = 0;
+    tape_rewind(&worker->direct);
+    for (size_t i = 0; i < FORM_COUNT; i++) {
+        tape_rewind(&worker->tapes[i]);
+    }
+}
+
+void output_trim(struct worker *worker)
+{
+    tape_trim(&worker->direct);
+    for (size_t i = 0; i < FORM_COUNT; i++) {
+        tape_trim(&worker->tapes[i]);
+    }
+}
+
 void output_relieve(struct worker *worker)
 {
     if (worker->unflushed_bytes > FLUSH_BYTES) {
-        worker->unflushed_bytes = 0;
         loop_flush(worker->loop);
+        output_rewind(worker);
     }
 }

@@ -115,6 +115,7 @@ struct worker {
     bool has_thread;
     bool is_stopping;       /* [L] */
     struct timer cut_timer; /* [L] ends a graceful stop */
+    struct timer trim_timer; /* [L] gives back what a burst of output took */
     struct door *doors;     /* [L] one for each listener */
 
     struct list conns;    /* [L] every connection that has a socket */

@@ -11,6 +11,9 @@
 
 #include <stddef.h>
 
+/* How often a worker with output gives back what its tapes do not use. */
+#define TRIM_INTERVAL_MS 10000
+
 /* A loop's mailbox carries the hub's mails and ours by their first members. */
 _Static_assert(offsetof(struct message_mail, node) ==
                        offsetof(struct loop_mail, node) &&
@@ -155,6 +158,12 @@ static void begin_stop(struct worker *worker)
     loop_keep_awake(worker->loop);
 }
 
+static void trim(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    output_trim(CONTAINER_OF(timer, struct worker, trim_timer));
+}
+
 /* --- Around a turn ------------------------------------------------------- */
 
 static void resume_leftover(struct worker *worker)
@@ -202,14 +211,15 @@ static void on_turn_end(struct loop *loop, void *user)
     while (!list_is_empty(&worker->dead)) {
         conn_free(CONTAINER_OF(worker->dead.next, struct conn, link));
     }
-    worker->unflushed_bytes = 0;
-    tape_rewind(&worker->direct);
-    for (size_t i = 0; i < FORM_COUNT; i++) {
-        tape_rewind(&worker->tapes[i]);
+    if (worker->unflushed_bytes > 0 && !timer_is_running(&worker->trim_timer)) {
+        timer_start(&loop->timers, &worker->trim_timer,
+                    loop->now_ms + TRIM_INTERVAL_MS);
     }
+    output_rewind(worker);
     if (worker->is_stopping && list_is_empty(&worker->conns) &&
         list_is_empty(&worker->leaving)) {
         timer_stop(&loop->timers, &worker->cut_timer);
+        timer_stop(&loop->timers, &worker->trim_timer);
         loop_stop(loop);
     }
 }
@@ -240,6 +250,7 @@ int worker_open(struct worker *worker, struct peal_server *server, int index)
     worker->server = server;
     worker->hub = &server->cluster.hubs[index];
     timer_init(&worker->cut_timer, cut);
+    timer_init(&worker->trim_timer, trim);
     list_init(&worker->conns);
     list_init(&worker->leaving);
     list_init(&worker->dead);
