@@ -190,10 +190,10 @@ static inline void wire_check_event(const struct wire *read)
     for (size_t i = 0; i < 3; i++) {
         struct wire wire = *read;
 
-        /* A request of the server has an id: only the peal dialect has any,
-         * and an ack is not one. */
+        /* A request of the server has an id of the server's, which is short;
+         * stelar clients have longer ones, or just an ack. */
         wire.wants_answer = dialects[i]->has_requests && read->wants_answer &&
-                            read->id.size > 0;
+                            read->id.size > 0 && read->id.size <= 64;
         wire_check_event_by(dialects[i], &wire, TRANSPORT_WS);
         wire_check_event_by(dialects[i], &wire, TRANSPORT_TCP);
     }

@@ -78,8 +78,12 @@ struct wire {
     struct wire_welcome welcome;
 };
 
-/* Bytes an id may have, raw. Longer ones are WIRE_INVALID. */
-#define WIRE_ID_MAX 64
+/*
+ * Bytes an id may have, raw, in any dialect. Longer ones are WIRE_INVALID. The
+ * peal dialect allows 64; the ids of stelar clients are made of the ack's name
+ * (256 bytes), a # and a number, in quotes.
+ */
+#define WIRE_ID_MAX 288
 
 /* Where and how a wire will be written. */
 struct wire_plan {

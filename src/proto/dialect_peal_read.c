@@ -7,6 +7,9 @@
 #include "base/utf8.h"
 #include "proto/wire.h"
 
+/* Bytes of an id, raw. */
+#define ID_MAX 64
+
 static const struct peal_slice system_prefix = {"peal:", 5};
 
 /* Which members of an envelope, or of a frame's payload, json_scan finds. */
@@ -43,7 +46,7 @@ static bool read_id(struct wire *wire, const struct json_value *value)
         return true;
     }
     if ((value->type != JSON_TYPE_STRING && value->type != JSON_TYPE_NUMBER) ||
-        value->raw.size > WIRE_ID_MAX) {
+        value->raw.size > ID_MAX) {
         return false;
     }
     wire->id = value->raw;

@@ -29,23 +29,29 @@ static bool read_name(const struct json_value *value, struct peal_slice *name)
  */
 static bool read_correlation(struct wire *wire, const struct json_value *value)
 {
-    char *start = (char *)value->raw.data;
-    size_t size = value->raw.size;
+    struct peal_slice id = value->raw;
+    char *start = (char *)id.data;
 
     switch (value->type) {
     case JSON_TYPE_STRING:
-        wire->id = size > 2 ? value->raw : (struct peal_slice){NULL, 0};
+        if (id.size == 2) {
+            return true;
+        }
         break;
     case JSON_TYPE_NUMBER:
     case JSON_TYPE_TRUE:
         start[-1] = '"';
-        start[size] = '"';
-        wire->id = slice_make(start - 1, size + 2);
+        start[id.size] = '"';
+        id = slice_make(start - 1, id.size + 2);
         break;
     default:
         return true;
     }
-    return wire->id.size <= WIRE_ID_MAX;
+    if (id.size > WIRE_ID_MAX) {
+        return false;
+    }
+    wire->id = id;
+    return true;
 }
 
 /* A number that JavaScript takes for false: only zeros before an exponent. */

@@ -119,8 +119,7 @@ static void assert_text(const json_t *value, struct peal_slice wanted)
 static json_t *written(const struct wire *wire)
 {
     struct wire_plan plan;
-    char *out =
-        wire_check_write(&dialect_peal, wire, TRANSPORT_WS, &plan);
+    char *out = wire_check_write(&dialect_peal, wire, TRANSPORT_WS, &plan);
     json_t *tree;
 
     assert_non_null(out);
@@ -134,10 +133,8 @@ static void test_nasty_texts_arrive(void **state)
 {
     char memory[256];
     struct peal_slice nasty = nasty_name(memory);
-    struct wire event = {.name = nasty,
-                         .room = nasty,
-                         .data = nasty,
-                         .data_kind = PEAL_TEXT};
+    struct wire event = {
+        .name = nasty, .room = nasty, .data = nasty, .data_kind = PEAL_TEXT};
     struct wire failure = {
         .kind = WIRE_FAILURE,
         .id = SLICE("\"x\""),
@@ -212,9 +209,8 @@ static void test_numbers_of_a_welcome(void **state)
                 INT64_MAX);
     assert_true(json_is_integer(json_object_get(limits, "rooms")));
     assert_int_equal(json_integer_value(json_object_get(limits, "rooms")), 0);
-    assert_true(
-        json_integer_value(json_object_get(data, "ping_interval_ms")) ==
-        UINT32_MAX);
+    assert_true(json_integer_value(json_object_get(data, "ping_interval_ms")) ==
+                UINT32_MAX);
     assert_int_equal(
         json_integer_value(json_object_get(data, "ping_timeout_ms")), 10);
     json_decref(tree);
@@ -233,8 +229,7 @@ static void test_answers_are_read_back(void **state)
         .kind = WIRE_ANSWER, .id = SLICE("\"a\""), .data = SLICE("[1]")};
     struct wire_plan plan;
     struct wire got;
-    char *out =
-        wire_check_write(&dialect_peal, &failure, TRANSPORT_TCP, &plan);
+    char *out = wire_check_write(&dialect_peal, &failure, TRANSPORT_TCP, &plan);
 
     (void)state;
     wire_check_read(&dialect_peal, out, &plan, TRANSPORT_TCP, &got);
@@ -267,8 +262,8 @@ static void test_every_prefix_is_read(void **state)
     (void)state;
     for (size_t size = 0; size < sizeof text; size++) {
         dialect_peal.read_ws(&wire, false, vectors_guard(text, size), size);
-        assert_int_equal(wire.kind, size == sizeof text - 1 ? WIRE_FAILURE
-                                                            : WIRE_INVALID);
+        assert_int_equal(wire.kind,
+                         size == sizeof text - 1 ? WIRE_FAILURE : WIRE_INVALID);
         dialect_peal.read_ws(&wire, true, vectors_guard(text, size), size);
         assert_int_equal(wire.kind, WIRE_INVALID);
     }

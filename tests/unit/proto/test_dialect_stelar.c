@@ -110,8 +110,8 @@ static void test_every_prefix_is_read(void **state)
     (void)state;
     for (size_t size = 0; size < sizeof text; size++) {
         dialect_stelar.read_ws(&wire, false, vectors_guard(text, size), size);
-        assert_int_equal(wire.kind, size == sizeof text - 1 ? WIRE_EVENT
-                                                            : WIRE_INVALID);
+        assert_int_equal(wire.kind,
+                         size == sizeof text - 1 ? WIRE_EVENT : WIRE_INVALID);
         dialect_stelar.read_ws(&wire, true, vectors_guard(text, size), size);
         assert_int_equal(wire.kind, WIRE_INVALID);
     }

@@ -42,7 +42,7 @@ static void test_failures_are_stable(void **state)
 static void test_numbers(void **state)
 {
     static const int64_t numbers[] = {
-        0,   9,    10,         99,         100,       -1,       -10,
+        0,   9,    10,         99,         100,       -1,        -10,
         123, 4711, UINT32_MAX, 1000000000, INT64_MAX, INT64_MIN,
     };
 

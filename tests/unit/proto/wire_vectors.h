@@ -211,8 +211,7 @@ static void wire_run_write(const struct dialect *dialect,
 }
 
 static void wire_run(const struct dialect *dialect, const struct vector *vector,
-                     const struct vector_pieces *pieces,
-                     struct vector_log *log)
+                     const struct vector_pieces *pieces, struct vector_log *log)
 {
     if (vector_get(vector, "kind", NULL) != NULL) {
         wire_run_write(dialect, vector, log);
