@@ -5,6 +5,10 @@ if(NOT TARGET peal_static)
     return()
 endif()
 
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+
 file(GLOB support_sources CONFIGURE_DEPENDS ${here}/integration/support/*.c)
 if(support_sources)
     add_library(integration_support STATIC EXCLUDE_FROM_ALL ${support_sources})
@@ -12,7 +16,8 @@ if(support_sources)
     target_include_directories(integration_support PUBLIC
         ${here}/integration ${here}/integration/support)
     target_link_libraries(integration_support
-        PRIVATE peal_flags PUBLIC peal_static)
+        PRIVATE peal_flags OpenSSL::Crypto
+        PUBLIC peal_static PkgConfig::CMOCKA PkgConfig::JANSSON)
 endif()
 
 file(GLOB programs CONFIGURE_DEPENDS ${here}/integration/*.c)

@@ -1,0 +1,33 @@
+/* A server under test, in this process, on ports that the system chooses. */
+#ifndef SUPPORT_HOST_H
+#define SUPPORT_HOST_H
+
+#include <peal/server.h>
+
+#include "support/check.h"
+
+struct host {
+    struct peal_server *server;
+    char ws[PEAL_ADDRESS_MAX];
+    char tcp[PEAL_ADDRESS_MAX];
+};
+
+/*
+ * Starts a server on both transports on 127.0.0.1:0; `setup`, which may be
+ * NULL, adds handlers. `options` may be NULL and need no size or addresses.
+ */
+void host_start(struct host *host, const struct peal_server_options *options,
+                void (*setup)(struct peal_server *server));
+
+/* Stops gracefully, waits, frees. */
+void host_stop(struct host *host);
+
+/* The address for a transport. */
+const char *host_address(const struct host *host, bool is_tcp);
+
+struct peal_server_stats host_stats(const struct host *host);
+
+/* Waits until no connection is open any more. */
+void host_await_empty(const struct host *host);
+
+#endif
