@@ -18,8 +18,7 @@ static void on_accept(struct loop_listener *loop_listener, int fd,
 {
     struct door *door = loop_listener->user;
 
-    (void)peer;
-    conn_accept(door->worker, door->listener, fd);
+    conn_accept(door->worker, door->listener, fd, peer);
 }
 
 static void on_exhausted(struct loop_listener *loop_listener, int error)

@@ -83,6 +83,9 @@ void conn_cut(struct conn *conn)
 
 void conn_finish(struct conn *conn)
 {
+    if (conn->state == CONN_CLOSED) {
+        return;
+    }
     conn->state = CONN_DRAINING;
     stream_finish(&conn->stream);
     stream_flush(&conn->stream);
@@ -157,8 +160,14 @@ void conn_closed_by_peer(struct conn *conn, int code, struct peal_slice reason)
 {
     leave(conn, code, reason, true);
     if (conn->state == CONN_WS_OPEN && code != WS_CLOSE_ABNORMAL) {
-        /* The answer repeats the code (RFC 6455, 5.5.1). */
+        /* The answer repeats the code (RFC 6455, 5.5.1). Nothing may follow the
+         * peer's close frame, so the server ends first (7.1.1). */
         send_close_frame(conn, code, slice_make(NULL, 0));
+        stream_flush(&conn->stream);
+        if (stream_queued(&conn->stream) == 0) {
+            conn_cut(conn);
+            return;
+        }
     }
     conn_finish(conn);
 }
@@ -228,33 +237,30 @@ static void deadline(struct timer *timer, uint64_t now_ms)
 
 /* --- Beginning ----------------------------------------------------------- */
 
-static void accept_tcp(struct conn *conn, const struct listener *listener)
+static void accept_tcp(struct conn *conn, const struct listener *listener,
+                       const struct socket_address *peer)
 {
-    struct worker *worker = conn_worker(conn);
-    struct socket_address peer = {.size = sizeof peer.of};
-    char address[SOCKET_TEXT_SIZE] = "";
+    char address[SOCKET_TEXT_SIZE];
     struct peal_connect connect = {
         .transport = PEAL_TCP,
         .dialect = options_dialect_name(listener->dialect),
+        .address = socket_address_format(peer, address),
     };
     int status;
     int rc;
 
-    if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) == 0) {
-        socket_address_format(&peer, address);
-    }
-    connect.address = address;
     conn_set_form(conn, listener->dialect, TRANSPORT_TCP);
-    rc = conn_admit(conn, &connect, slice_make(NULL, 0), &status);
+    rc = conn_admit(conn, &connect, peer, slice_make(NULL, 0), &status);
     if (rc < 0) {
-        log_debug(&worker->server->log, "server", "client refused",
+        log_debug(&conn_worker(conn)->server->log, "server", "client refused",
                   "remote=%s error=%s", address, peal_error_name(rc));
         send_goodbye(conn, WS_CLOSE_TRY_AGAIN, peal_slice(peal_strerror(rc)));
         conn_finish(conn);
     }
 }
 
-void conn_accept(struct worker *worker, const struct listener *listener, int fd)
+void conn_accept(struct worker *worker, const struct listener *listener,
+                 int fd, const struct socket_address *peer)
 {
     const struct peal_server_options *options = &worker->server->options;
     uint64_t open = atomic_load_explicit(&worker->counters[GAUGE_CONNECTIONS],
@@ -286,7 +292,7 @@ void conn_accept(struct worker *worker, const struct listener *listener, int fd)
     list_append(&worker->conns, &conn->link);
     worker_count(worker, GAUGE_CONNECTIONS);
     if (listener->transport == TRANSPORT_TCP) {
-        accept_tcp(conn, listener);
+        accept_tcp(conn, listener, peer);
     } else {
         conn_set_form(conn, listener->dialect, TRANSPORT_WS);
         timer_in(conn, options->handshake_timeout_ms);
@@ -345,21 +351,18 @@ static int refusal_status(struct worker *worker, int rc, const char *limit)
     }
 }
 
-int conn_admit(struct conn *conn, struct peal_connect *connect,
-               struct peal_slice opening, int *status)
+int conn_admit(struct conn *conn, const struct peal_connect *connect,
+               const struct socket_address *peer, struct peal_slice opening,
+               int *status)
 {
     struct worker *worker = conn_worker(conn);
     const struct peal_server_options *options = &worker->server->options;
-    struct socket_address peer = {.size = sizeof peer.of};
-    struct socket_key key = {.size = 0};
+    struct socket_key key = socket_address_key(peer);
     char id[PEAL_ID_MAX];
     long id_size = make_id(conn, connect, id);
     const char *limit = NULL;
     int rc;
 
-    if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) == 0) {
-        key = socket_address_key(&peer);
-    }
     rc = id_size < 0
              ? PEAL_EREFUSED
              : client_admit(&conn->client, worker->hub, conn,

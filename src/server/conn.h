@@ -82,15 +82,16 @@ const struct dialect *conn_dialect(const struct conn *conn);
 
 /* A socket was accepted; the conn owns `fd`, also when it fails. */
 void conn_accept(struct worker *worker, const struct listener *listener,
-                 int fd);
+                 int fd, const struct socket_address *peer);
 
 /*
  * Puts a client on the connection: admits it, tells it welcome, and hands it to
  * on_connect. Returns 0, or an error and an HTTP status to refuse with.
  * `opening` is what the peer must get first (the 101), may be empty.
  */
-int conn_admit(struct conn *conn, struct peal_connect *connect,
-               struct peal_slice opening, int *status);
+int conn_admit(struct conn *conn, const struct peal_connect *connect,
+               const struct socket_address *peer, struct peal_slice opening,
+               int *status);
 
 /* Fits the connection's form to a dialect and transport. */
 void conn_set_form(struct conn *conn, const struct dialect *dialect,

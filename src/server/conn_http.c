@@ -195,7 +195,7 @@ static void refuse_client(struct conn *conn, int rc, int status,
 static void upgrade(struct conn *conn, const struct http_request *request)
 {
     struct socket_address peer = {.size = sizeof peer.of};
-    char address[SOCKET_TEXT_SIZE] = "";
+    char address[SOCKET_TEXT_SIZE];
     char opening[WS_ANSWER_SIZE_MAX];
     const struct dialect *dialect;
     const char *protocol;
@@ -218,8 +218,9 @@ static void upgrade(struct conn *conn, const struct http_request *request)
         refuse(conn, 503, "");
         return;
     }
-    if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) == 0) {
-        socket_address_format(&peer, address);
+    if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) < 0) {
+        conn_cut(conn); /* it has gone already */
+        return;
     }
     conn_set_form(conn, dialect, TRANSPORT_WS);
     rc = conn_admit(conn,
@@ -230,10 +231,10 @@ static void upgrade(struct conn *conn, const struct http_request *request)
                         .query = request->query,
                         .origin = offer.origin,
                         .protocol = peal_slice(protocol),
-                        .address = address,
+                        .address = socket_address_format(&peer, address),
                         .request = request,
                     },
-                    slice_make(opening, (size_t)size), &status);
+                    &peer, slice_make(opening, (size_t)size), &status);
     if (rc < 0) {
         refuse_client(conn, rc, status, address);
     }

@@ -10,6 +10,9 @@
 
 #define MESSAGE_BYTES_MAX (1024u * 1024u * 1024u)
 
+/* See ws_answer_write. */
+#define PROTOCOL_BYTES_MAX 128
+
 static void set_sizes(struct peal_server_options *options)
 {
     const struct {
@@ -69,6 +72,24 @@ static void set_numbers(struct peal_server_options *options)
     }
 }
 
+/* Whether each is a name that may stand in a Sec-WebSocket-Protocol line. */
+static bool are_protocols(const char *const *protocols)
+{
+    static const char token[] = "!#$%&'*+-.^_`|~0123456789"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "abcdefghijklmnopqrstuvwxyz";
+
+    for (size_t i = 0; protocols != NULL && protocols[i] != NULL; i++) {
+        size_t size = strlen(protocols[i]);
+
+        if (size == 0 || size > PROTOCOL_BYTES_MAX ||
+            strspn(protocols[i], token) != size) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The name of the first option that is out of range, or NULL. */
 static const char *find_problem(const struct peal_server_options *options)
 {
@@ -89,6 +110,9 @@ static const char *find_problem(const struct peal_server_options *options)
     }
     if (options->room_name_bytes_max > 256) {
         return "room_name_bytes_max";
+    }
+    if (!are_protocols(options->protocols)) {
+        return "protocols";
     }
     if (options->log_level > PEAL_LOG_OFF) {
         return "log_level";
