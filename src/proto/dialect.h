@@ -48,10 +48,10 @@ struct wire_welcome {
 
 /* Codes and names of docs/protocol.md; applications have codes from 1000 on. */
 struct wire_failure {
-    int code;
     struct peal_slice name;    /* "not_allowed" */
     struct peal_slice message; /* for humans */
-    bool temporary;            /* the same again may work later */
+    int code;
+    bool temporary; /* the same again may work later */
 };
 
 struct wire {

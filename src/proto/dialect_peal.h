@@ -6,7 +6,6 @@
 
 void dialect_peal_read_ws(struct wire *wire, bool is_binary, char *data,
                           size_t size);
-
 void dialect_peal_read_tcp(struct wire *wire, struct tcp_frame *frame);
 
 #endif

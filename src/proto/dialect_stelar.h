@@ -22,7 +22,6 @@ enum stelar_type {
 /* The reading half, for the table in dialect_stelar.c. */
 void dialect_stelar_read_ws(struct wire *wire, bool is_binary, char *data,
                             size_t size);
-
 void dialect_stelar_read_tcp(struct wire *wire, struct tcp_frame *frame);
 
 #endif

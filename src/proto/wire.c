@@ -5,43 +5,32 @@
 
 struct wire_failure wire_failure_of(enum wire_code code)
 {
-    static const struct wire_failure failures[] = {
-        {WIRE_BAD_MESSAGE,
-         {"bad_message", 11},
-         {"The message cannot be understood", 32},
-         false},
-        {WIRE_UNKNOWN_EVENT,
-         {"unknown_event", 13},
-         {"Nobody here handles this event", 30},
-         false},
-        {WIRE_NOT_ALLOWED,
-         {"not_allowed", 11},
-         {"A client may not do this", 24},
-         false},
-        {WIRE_TOO_LARGE,
-         {"too_large", 9},
-         {"The message is larger than allowed", 34},
-         false},
-        {WIRE_BAD_ROOM,
-         {"bad_room", 8},
-         {"The name of the room is empty or too long", 41},
-         false},
-        {WIRE_ROOM_LIMIT,
-         {"room_limit", 10},
-         {"There are too many rooms", 24},
-         false},
-        {WIRE_TIMEOUT,
-         {"timeout", 7},
-         {"The answer did not come in time", 31},
-         true},
-        {WIRE_INTERNAL, {"internal", 8}, {"The server failed", 17}, true},
-        {WIRE_REFUSED, {"refused", 7}, {"The request was refused", 23}, false},
-        {WIRE_BUSY, {"busy", 4}, {"The server is busy", 18}, true},
+    /* By code, from the first one on. */
+    static const struct {
+        const char *name;
+        const char *message;
+        bool temporary;
+    } failures[] = {
+        {"bad_message", "The message cannot be understood", false},
+        {"unknown_event", "Nobody here handles this event", false},
+        {"not_allowed", "A client may not do this", false},
+        {"too_large", "The message is larger than allowed", false},
+        {"bad_room", "The name of the room is empty or too long", false},
+        {"room_limit", "There are too many rooms", false},
+        {"timeout", "The answer did not come in time", true},
+        {"internal", "The server failed", true},
+        {"refused", "The request was refused", false},
+        {"busy", "The server is busy", true},
     };
     size_t index = (size_t)code - WIRE_BAD_MESSAGE;
 
     ASSERT(index < ARRAY_SIZE(failures));
-    return failures[index];
+    return (struct wire_failure){
+        .name = peal_slice(failures[index].name),
+        .message = peal_slice(failures[index].message),
+        .code = (int)code,
+        .temporary = failures[index].temporary,
+    };
 }
 
 void wire_invalidate(struct wire *wire, enum wire_code code)

@@ -223,7 +223,7 @@ static void test_answers_are_read_back(void **state)
     struct wire failure = {
         .kind = WIRE_FAILURE,
         .id = SLICE("7"),
-        .failure = {1000, nasty_name(memory), SLICE("why"), true},
+        .failure = {nasty_name(memory), SLICE("why"), 1000, true},
     };
     struct wire answer = {
         .kind = WIRE_ANSWER, .id = SLICE("\"a\""), .data = SLICE("[1]")};
