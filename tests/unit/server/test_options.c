@@ -1,0 +1,243 @@
+/*
+ * Options: defaults, refusals, and that docs/limits.md and the public header
+ * say the same as the code. Runs in the project's root.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "server/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SIZE(name) {#name, offsetof(struct peal_server_options, name), true}
+#define NUMBER(name) {#name, offsetof(struct peal_server_options, name), false}
+
+/* Every option that is a limit or a time. */
+static const struct {
+    const char *name;
+    size_t offset;
+    bool is_size;
+} limits[] = {
+    SIZE(message_bytes_max),
+    SIZE(frame_bytes_max),
+    SIZE(header_bytes_max),
+    SIZE(queue_bytes_max),
+    SIZE(mailbox_bytes_max),
+    NUMBER(clients_max),
+    NUMBER(clients_per_address_max),
+    NUMBER(rooms_max),
+    NUMBER(rooms_per_client_max),
+    NUMBER(room_name_bytes_max),
+    NUMBER(metadata_bytes_max),
+    NUMBER(requests_per_client_max),
+    NUMBER(handshake_timeout_ms),
+    NUMBER(ping_interval_ms),
+    NUMBER(ping_timeout_ms),
+    NUMBER(close_timeout_ms),
+    NUMBER(request_timeout_ms),
+    NUMBER(stop_timeout_ms),
+};
+
+#define LIMIT_COUNT (sizeof limits / sizeof limits[0])
+
+static uint64_t value_of(const struct peal_server_options *options, size_t i)
+{
+    const char *field = (const char *)options + limits[i].offset;
+    uint32_t number;
+    size_t size;
+
+    if (limits[i].is_size) {
+        memcpy(&size, field, sizeof size);
+        return size;
+    }
+    memcpy(&number, field, sizeof number);
+    return number;
+}
+
+static struct peal_server_options defaults(void)
+{
+    struct peal_server_options given = {.size = sizeof given};
+    struct peal_server_options options;
+    const char *problem;
+
+    assert_int_equal(options_resolve(&options, &given, &problem), 0);
+    return options;
+}
+
+/* The number as the document writes it: "1 MiB", "100,000", "128". */
+static void format(uint64_t value, char *out, size_t size)
+{
+    unsigned long long number = value;
+
+    if (number >= 1 << 20 && number % (1 << 20) == 0) {
+        snprintf(out, size, "%llu MiB", number >> 20);
+    } else if (number >= 1024 && number % 1024 == 0) {
+        snprintf(out, size, "%llu KiB", number >> 10);
+    } else if (number >= 1000) {
+        snprintf(out, size, "%llu,%03llu", number / 1000, number % 1000);
+    } else {
+        snprintf(out, size, "%llu", number);
+    }
+}
+
+static char *read_file(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    char *text;
+    size_t size;
+
+    assert_non_null(file);
+    text = calloc(1, 200000);
+    assert_non_null(text);
+    size = fread(text, 1, 199999, file);
+    assert_true(size > 0);
+    fclose(file);
+    return text;
+}
+
+static void test_document_has_every_default(void **state)
+{
+    char *document = read_file("docs/limits.md");
+    struct peal_server_options options = defaults();
+
+    (void)state;
+    for (size_t i = 0; i < LIMIT_COUNT; i++) {
+        char number[32];
+        char row[128];
+
+        if (strcmp(limits[i].name, "frame_bytes_max") == 0) {
+            snprintf(number, sizeof number, "as `message_bytes_max`");
+        } else {
+            format(value_of(&options, i), number, sizeof number);
+        }
+        snprintf(row, sizeof row, "| `%s` | %s |", limits[i].name, number);
+        if (strstr(document, row) == NULL) {
+            fail_msg("docs/limits.md has no row that begins: %s", row);
+        }
+    }
+    free(document);
+}
+
+/* A field whose name ends like a limit must be one of those above. */
+static void test_header_has_no_other_limits(void **state)
+{
+    char *header = read_file("include/peal/server.h");
+    char *begin = strstr(header, "struct peal_server_options {");
+    char *end;
+    size_t found = 0;
+
+    (void)state;
+    assert_non_null(begin);
+    end = strstr(begin, "\n};");
+    assert_non_null(end);
+    *end = '\0';
+    for (char *line = strtok(begin, "\n"); line != NULL;
+         line = strtok(NULL, "\n")) {
+        char type[16];
+        char name[64];
+
+        if (sscanf(line, " %15[a-z0-9_] %63[a-z_];", type, name) == 2 &&
+            (strstr(name, "_max") != NULL || strstr(name, "_ms") != NULL)) {
+            bool is_known = false;
+
+            for (size_t i = 0; i < LIMIT_COUNT; i++) {
+                is_known = is_known || strcmp(name, limits[i].name) == 0;
+            }
+            if (!is_known) {
+                fail_msg("%s is a limit that this test does not know", name);
+            }
+            found++;
+        }
+    }
+    assert_int_equal(found, LIMIT_COUNT);
+    free(header);
+}
+
+static void test_given_values_are_kept(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < LIMIT_COUNT; i++) {
+        struct peal_server_options given = {.size = sizeof given};
+        struct peal_server_options options;
+        const char *problem;
+        uint32_t number = 200;
+        size_t size = 200;
+
+        if (limits[i].is_size) {
+            memcpy((char *)&given + limits[i].offset, &size, sizeof size);
+        } else {
+            memcpy((char *)&given + limits[i].offset, &number, sizeof number);
+        }
+        assert_int_equal(options_resolve(&options, &given, &problem), 0);
+        assert_int_equal(value_of(&options, i), 200);
+    }
+}
+
+static void refuse(const char *expected, struct peal_server_options given)
+{
+    struct peal_server_options options;
+    const char *problem = "";
+
+    assert_int_equal(options_resolve(&options, &given, &problem), PEAL_EINVAL);
+    assert_string_equal(problem, expected);
+}
+
+static void test_nonsense_is_refused_by_name(void **state)
+{
+    static const char *const blank[] = {"chat", "a b", NULL};
+    static const char *const empty[] = {"", NULL};
+    size_t size = sizeof(struct peal_server_options);
+
+    (void)state;
+#define REFUSE(name, ...)                                                      \
+    refuse(name, (struct peal_server_options){.size = size, __VA_ARGS__})
+    REFUSE("loops", .loops = 65);
+    REFUSE("loops", .loops = -1);
+    REFUSE("backlog", .backlog = -1);
+    REFUSE("dialect", .dialect = (enum peal_dialect)99);
+    REFUSE("message_bytes_max", .message_bytes_max = (size_t)2 << 30);
+    REFUSE("frame_bytes_max", .frame_bytes_max = 2, .message_bytes_max = 1);
+    REFUSE("room_name_bytes_max", .room_name_bytes_max = 257);
+    REFUSE("health_path", .health_path = "health");
+    REFUSE("protocols", .protocols = blank);
+    REFUSE("protocols", .protocols = empty);
+    REFUSE("log_level", .log_level = (enum peal_log_level)99);
+#undef REFUSE
+    refuse("size", (struct peal_server_options){.size = 0});
+    refuse("size", (struct peal_server_options){.size = size + 1});
+}
+
+/* A program that was compiled with an older, shorter struct. */
+static void test_shorter_struct_gets_defaults(void **state)
+{
+    struct peal_server_options given = {
+        .size = offsetof(struct peal_server_options, rooms_max),
+        .clients_max = 7,
+        .rooms_max = 7, /* beyond what the caller knows of */
+    };
+    struct peal_server_options options;
+    const char *problem;
+
+    (void)state;
+    assert_int_equal(options_resolve(&options, &given, &problem), 0);
+    assert_int_equal(options.clients_max, 7);
+    assert_int_equal(options.rooms_max, 100000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_document_has_every_default),
+        cmocka_unit_test(test_header_has_no_other_limits),
+        cmocka_unit_test(test_given_values_are_kept),
+        cmocka_unit_test(test_nonsense_is_refused_by_name),
+        cmocka_unit_test(test_shorter_struct_gets_defaults),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
