@@ -34,7 +34,8 @@ static bool json_top_is_object(const struct json_stack *stack)
 
 static const char *json_skip_blanks(const char *at, const char *end)
 {
-    while (at < end &&
+    /* Most texts have no blanks, so one comparison has to tell it. */
+    while (at < end && (unsigned char)*at <= ' ' &&
            (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) {
         at++;
     }
@@ -73,8 +74,8 @@ static const char *json_skip_escape(const char *at, const char *end)
 }
 
 /* `at` is behind the opening quote. Returns what follows the closing one. */
-static const char *json_skip_string(const char *at, const char *end,
-                                    bool *has_escapes)
+static inline const char *json_skip_string(const char *at, const char *end,
+                                           bool *has_escapes)
 {
     *has_escapes = false;
     for (;;) {
@@ -146,7 +147,7 @@ static const char *json_skip_word(const char *at, const char *end,
 }
 
 /* A string, number or word; NULL for anything else. at < end. */
-static const char *json_skip_scalar(const char *at, const char *end)
+static inline const char *json_skip_scalar(const char *at, const char *end)
 {
     bool has_escapes;
 
@@ -177,8 +178,9 @@ static const char *json_skip_scalar(const char *at, const char *end)
 }
 
 /* A key, inside quotes, and its colon. `at` may be at the end. */
-static const char *json_skip_key(const char *at, const char *end,
-                                 struct peal_slice *key, bool *has_escapes)
+static inline const char *json_skip_key(const char *at, const char *end,
+                                        struct peal_slice *key,
+                                        bool *has_escapes)
 {
     const char *start = at + 1;
 
@@ -234,19 +236,15 @@ static const char *json_skip_closing(const char *at, const char *end,
 }
 
 /*
- * Skips one value of any kind, blanks before it included; `outer` arrays and
- * objects are open around it. Returns what follows it, or NULL.
+ * Skips an array or object and all in it; `outer` of them are open around it.
+ * at < end. Returns what follows it, or NULL.
  */
-static const char *json_skip_value(const char *at, const char *end,
-                                   unsigned outer)
+static const char *json_skip_container(const char *at, const char *end,
+                                       unsigned outer)
 {
     struct json_stack stack = {.depth = outer};
 
     do {
-        at = json_skip_blanks(at, end);
-        if (at == end) {
-            return NULL;
-        }
         if (*at == '{' || *at == '[') {
             bool is_object = *at == '{';
             struct peal_slice key;
@@ -257,24 +255,40 @@ static const char *json_skip_value(const char *at, const char *end,
             }
             json_push(&stack, is_object);
             at = json_skip_blanks(at + 1, end);
-            if (at == end) {
-                return NULL;
-            }
-            if (*at != (is_object ? '}' : ']')) {
+            if (at < end && *at != (is_object ? '}' : ']')) {
                 if (is_object) {
                     at = json_skip_key(at, end, &key, &has_escapes);
                 }
-                continue;
+            } else {
+                at = json_skip_closing(at, end, &stack, outer);
             }
         } else {
             at = json_skip_scalar(at, end);
-            if (at == NULL) {
-                return NULL;
+            if (at != NULL) {
+                at = json_skip_closing(at, end, &stack, outer);
             }
         }
-        at = json_skip_closing(at, end, &stack, outer);
-    } while (at != NULL && stack.depth > outer);
-    return at;
+        if (at == NULL || stack.depth == outer) {
+            return at;
+        }
+        at = json_skip_blanks(at, end);
+    } while (at < end);
+    return NULL;
+}
+
+/*
+ * Skips one value of any kind, blanks before it included; `outer` arrays and
+ * objects are open around it. Returns what follows it, or NULL.
+ */
+static const char *json_skip_value(const char *at, const char *end,
+                                   unsigned outer)
+{
+    at = json_skip_blanks(at, end);
+    if (at == end) {
+        return NULL;
+    }
+    return *at == '{' || *at == '[' ? json_skip_container(at, end, outer)
+                                    : json_skip_scalar(at, end);
 }
 
 /* The type of a valid value by its first byte. */
