@@ -79,6 +79,27 @@ struct wire {
 };
 
 /*
+ * An empty wire of this kind. `welcome` is left as it is: only its own kind has
+ * it. Field by field, because clearing the whole struct for every message
+ * showed in the cost of small ones.
+ */
+static inline void wire_begin(struct wire *wire, enum wire_kind kind)
+{
+    const struct peal_slice nothing = {NULL, 0};
+
+    wire->kind = kind;
+    wire->data_kind = PEAL_JSON;
+    wire->name = nothing;
+    wire->room = nothing;
+    wire->data = nothing;
+    wire->id = nothing;
+    wire->ack = nothing;
+    wire->wants_answer = false;
+    wire->is_event_too = false;
+    wire->failure = (struct wire_failure){0};
+}
+
+/*
  * Bytes an id may have, raw, in any dialect. Longer ones are WIRE_INVALID. The
  * peal dialect allows 64; the ids of stelar clients are made of the ack's name
  * (256 bytes), a # and a number, in quotes.

@@ -223,7 +223,7 @@ static void read_binary_envelope(struct wire *wire, char *data, size_t size)
 void dialect_peal_read_ws(struct wire *wire, bool is_binary, char *data,
                           size_t size)
 {
-    *wire = (struct wire){.kind = WIRE_EVENT};
+    wire_begin(wire, WIRE_EVENT);
     if (is_binary) {
         read_binary_envelope(wire, data, size);
     } else {
@@ -346,7 +346,7 @@ static void read_beat(struct wire *wire, const struct tcp_frame *frame)
 
 void dialect_peal_read_tcp(struct wire *wire, struct tcp_frame *frame)
 {
-    *wire = (struct wire){.kind = WIRE_EVENT};
+    wire_begin(wire, WIRE_EVENT);
     switch (frame->type) {
     case TCP_JSON:
         read_json_frame(wire, frame);

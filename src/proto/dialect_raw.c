@@ -7,24 +7,20 @@
 
 static void read_ws(struct wire *wire, bool is_binary, char *data, size_t size)
 {
-    *wire = (struct wire){
-        .kind = WIRE_EVENT,
-        .data_kind = is_binary ? PEAL_BYTES : PEAL_TEXT,
-        .data = {data, size},
-    };
+    wire_begin(wire, WIRE_EVENT);
+    wire->data_kind = is_binary ? PEAL_BYTES : PEAL_TEXT;
+    wire->data = slice_make(data, size);
 }
 
 static void read_tcp(struct wire *wire, struct tcp_frame *frame)
 {
-    *wire = (struct wire){
-        .data_kind = PEAL_BYTES,
-        .name = frame->event,
-        .data = {frame->payload, frame->payload_size},
-    };
+    wire_begin(wire, WIRE_EVENT);
+    wire->data_kind = PEAL_BYTES;
+    wire->name = frame->event;
+    wire->data = slice_make(frame->payload, frame->payload_size);
     switch (frame->type) {
     case TCP_JSON:
     case TCP_BINARY:
-        wire->kind = WIRE_EVENT;
         break;
     case TCP_PING:
         wire->kind = WIRE_PING;

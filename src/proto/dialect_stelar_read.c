@@ -172,7 +172,7 @@ static void read_binary(struct wire *wire, char *data, size_t size)
 void dialect_stelar_read_ws(struct wire *wire, bool is_binary, char *data,
                             size_t size)
 {
-    *wire = (struct wire){.kind = WIRE_EVENT};
+    wire_begin(wire, WIRE_EVENT);
     if (is_binary) {
         read_binary(wire, data, size);
     } else {
@@ -270,7 +270,7 @@ static void read_membership(struct wire *wire, const struct tcp_frame *frame)
 
 void dialect_stelar_read_tcp(struct wire *wire, struct tcp_frame *frame)
 {
-    *wire = (struct wire){.kind = WIRE_EVENT};
+    wire_begin(wire, WIRE_EVENT);
     switch (frame->type) {
     case STELAR_JSON:
         read_json_frame(wire, frame);

@@ -103,7 +103,7 @@ int peal_client_emit(struct peal_client *client, const struct peal_event *event)
     if (rc < 0) {
         return rc;
     }
-    wire = output_event(event);
+    output_event(&wire, event);
     wire.room = slice_make(NULL, 0); /* it goes to a client, not to a room */
     return output_wire(conn, &wire);
 }

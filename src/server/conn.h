@@ -179,7 +179,7 @@ void output_trim(struct worker *worker);
 void output_relieve(struct worker *worker);
 
 /* Makes a wire of an application's event. */
-struct wire output_event(const struct peal_event *event);
+void output_event(struct wire *wire, const struct peal_event *event);
 
 /* --- dispatch.c: what a message does ------------------------------------- */
 

@@ -31,21 +31,31 @@ void dispatch_count_limit(struct worker *worker, const char *limit)
     UNREACHABLE();
 }
 
+/* Whether both are the same bytes at the same place. */
+static bool is_same(struct peal_slice a, struct peal_slice b)
+{
+    return a.data == b.data && a.size == b.size;
+}
+
+static bool is_name(struct peal_slice name)
+{
+    return name.size <= TCP_EVENT_MAX &&
+           !slice_has_prefix(name, SLICE("peal:")) &&
+           utf8_is_valid(name.data, name.size);
+}
+
 int dispatch_check(const struct worker *worker, const struct peal_event *event,
                    bool is_named)
 {
-    const struct peal_slice checked =
-        worker != NULL ? worker->checked : (struct peal_slice){NULL, 0};
-
-    if ((is_named && event->name.size == 0) ||
-        event->name.size > TCP_EVENT_MAX ||
-        slice_has_prefix(event->name, SLICE("peal:")) ||
-        !utf8_is_valid(event->name.data, event->name.size)) {
+    if (event->name.size == 0 ? is_named
+                              : (worker == NULL ||
+                                 !is_same(event->name, worker->checked_name)) &&
+                                    !is_name(event->name)) {
         return PEAL_EINVAL;
     }
     if (event->data.size == 0 ||
-        (event->data.data == checked.data &&
-         event->data.size == checked.size)) {
+        (worker != NULL && is_same(event->data, worker->checked_data) &&
+         event->kind == worker->checked_kind)) {
         return 0;
     }
     switch (event->kind) {
@@ -66,12 +76,11 @@ int dispatch_check(const struct worker *worker, const struct peal_event *event,
 int dispatch_answer(struct conn *conn, const struct wire *asked,
                     const struct peal_event *event)
 {
-    struct wire wire = {
-        .kind = WIRE_ANSWER,
-        .id = asked->id,
-        .ack = asked->ack,
-    };
+    struct wire wire;
 
+    wire_begin(&wire, WIRE_ANSWER);
+    wire.id = asked->id;
+    wire.ack = asked->ack;
     if (event != NULL) {
         wire.data = event->data;
         wire.data_kind = event->kind;
@@ -151,13 +160,31 @@ static void ask_application(struct conn *conn, const struct wire *wire,
     handler->on_request(conn->client, &event, request, handler->request_user);
 }
 
+/* The handler of this name, or NULL. */
+static const struct handler *find_handler(struct worker *worker,
+                                          struct peal_slice name)
+{
+    const struct handler *last = worker->last_handler;
+    const struct handler *found;
+
+    if (last != NULL &&
+        slice_equal(name, slice_make(last->name, last->name_size))) {
+        return last;
+    }
+    found = map_get(&worker->server->handlers, name);
+    if (found != NULL) {
+        worker->last_handler = found;
+    }
+    return found;
+}
+
 static void on_event(struct conn *conn, const struct wire *wire)
 {
     struct worker *worker = conn_worker(conn);
     const struct peal_server *server = worker->server;
     bool is_request = wire->ack.size > 0;
-    const struct handler *handler = map_get(
-        &server->handlers, is_request ? wire->ack : wire->name);
+    const struct handler *handler =
+        find_handler(worker, is_request ? wire->ack : wire->name);
     struct peal_event event;
 
     if (wire->wants_answer && handler != NULL && handler->on_request != NULL) {
@@ -168,7 +195,7 @@ static void on_event(struct conn *conn, const struct wire *wire)
         if (!wire->is_event_too) {
             return; /* as the dialect has it: nobody answers to this name */
         }
-        handler = map_get(&server->handlers, wire->name);
+        handler = find_handler(worker, wire->name);
     }
     event = event_of(wire);
     if (handler != NULL && handler->on_event != NULL) {
@@ -287,13 +314,19 @@ static void on_message(struct conn *conn, const struct wire *wire)
     struct worker *worker = conn_worker(conn);
 
     worker_count(worker, COUNT_MESSAGES_IN);
-    worker->checked = wire->data;
+    if (conn_dialect(conn) == &dialect_peal) {
+        /* The others let names through that no application may send. */
+        worker->checked_name = wire->name;
+    }
+    worker->checked_data = wire->data;
+    worker->checked_kind = wire->data_kind;
     if (wire->room.size > 0) {
         on_publish(conn, wire);
     } else {
         on_event(conn, wire);
     }
-    worker->checked = (struct peal_slice){NULL, 0};
+    worker->checked_name = (struct peal_slice){NULL, 0};
+    worker->checked_data = (struct peal_slice){NULL, 0};
 }
 
 void dispatch(struct conn *conn, struct wire *wire)

@@ -155,15 +155,13 @@ int output_control(struct conn *conn, enum ws_opcode opcode,
     return queue(conn, tape_commit(&worker->direct, size));
 }
 
-struct wire output_event(const struct peal_event *event)
+void output_event(struct wire *wire, const struct peal_event *event)
 {
-    return (struct wire){
-        .kind = WIRE_EVENT,
-        .data_kind = event->kind,
-        .name = event->name,
-        .room = event->room,
-        .data = event->data,
-    };
+    wire_begin(wire, WIRE_EVENT);
+    wire->data_kind = event->kind;
+    wire->name = event->name;
+    wire->room = event->room;
+    wire->data = event->data;
 }
 
 /* --- Fan-out ------------------------------------------------------------- */
@@ -172,7 +170,7 @@ void output_begin(struct worker *worker, const struct peal_event *event)
 {
     struct fanout *fanout = &worker->fanout;
 
-    fanout->wire = output_event(event);
+    output_event(&fanout->wire, event);
     memset(fanout->frames, 0, sizeof fanout->frames);
     memset(fanout->is_unsayable, 0, sizeof fanout->is_unsayable);
 }

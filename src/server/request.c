@@ -261,8 +261,8 @@ int request_ask(struct conn *conn, const struct peal_event *event,
                 void *user)
 {
     struct worker *worker = conn_worker(conn);
-    struct wire wire = output_event(event);
     struct pending *pending;
+    struct wire wire;
     char id[24];
     int rc;
 
@@ -281,6 +281,7 @@ int request_ask(struct conn *conn, const struct peal_event *event,
     }
     pending->of.awaited.on_answer = on_answer;
     pending->of.awaited.user = user;
+    output_event(&wire, event);
     wire.id = slice_make(id, (size_t)snprintf(id, sizeof id, "%llu",
                                               (unsigned long long)number_of(
                                                   pending)));
@@ -340,10 +341,11 @@ bool request_answered(struct conn *conn, const struct wire *wire)
     } else {
         answer.event.data = wire->data;
         answer.event.kind = wire->data_kind;
-        worker->checked = wire->data;
+        worker->checked_data = wire->data;
+        worker->checked_kind = wire->data_kind;
     }
     end_awaited(worker, pending, &answer);
-    worker->checked = slice_make(NULL, 0);
+    worker->checked_data = slice_make(NULL, 0);
     return true;
 }
 

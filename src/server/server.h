@@ -128,8 +128,13 @@ struct worker {
     size_t unflushed_bytes;        /* [L] encoded since the last flush */
     struct fanout fanout;          /* [L] */
 
-    /* [L] JSON that is known to be valid, because it has just been read. */
-    struct peal_slice checked;
+    /* [L] The message being handled: its name and data are known to be valid. */
+    struct peal_slice checked_name;
+    struct peal_slice checked_data;
+    enum peal_data checked_kind;
+
+    /* [L] The handler of the last event: the next one often has the same. */
+    const struct handler *last_handler;
 
     struct pending_table *pending; /* [L] requests, both ways */
     _Atomic uint64_t counters[COUNTER_COUNT];
