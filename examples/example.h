@@ -28,8 +28,8 @@ static inline void example_usage(const char *program)
 }
 
 /* The number of a flag, from `min` to `max`; anything else ends the program. */
-static inline int example_number(const char *program, const char *text,
-                                 int min, int max)
+static inline int example_number(const char *program, const char *text, int min,
+                                 int max)
 {
     char *end;
     long number = strtol(text, &end, 10);
