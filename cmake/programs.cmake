@@ -3,7 +3,8 @@
 # peal_add_programs(<folder> [INSTALL])
 #
 # Each <folder>/*.c, and each <folder>/<name>/*.c together, becomes a program
-# in <build>/<folder>/ that is linked with the static library.
+# in <build>/<folder>/ that is linked with the static library. The files in
+# <folder>/<name>/page/ become part of it.
 function(peal_add_programs folder)
     cmake_parse_arguments(PARSE_ARGV 1 arg "INSTALL" "" "")
     set(here ${PROJECT_SOURCE_DIR}/${folder})
@@ -24,6 +25,9 @@ function(peal_add_programs folder)
         endif()
         cmake_path(GET child FILENAME name)
         peal_add_program(${folder} ${name} ${sources})
+        if(IS_DIRECTORY ${child}/page)
+            peal_embed_page(${folder}_${name} ${child}/page)
+        endif()
         if(arg_INSTALL)
             install(TARGETS ${folder}_${name})
         endif()
