@@ -128,8 +128,11 @@ void conn_close(struct conn *conn, int code, const char *reason)
     struct peal_slice text = peal_slice(reason);
 
     if (conn->state == CONN_WS_OPEN) {
-        send_close_frame(conn, code, text);
         leave(conn, code, text, false);
+        send_close_frame(conn, code, text);
+        if (conn->state == CONN_CLOSED) {
+            return; /* sending has found the connection broken */
+        }
         conn->state = CONN_WS_CLOSING;
         if ((conn->stream.flags & STREAM_PAUSED) != 0) {
             stream_resume(&conn->stream); /* for the peer's close frame */
@@ -147,12 +150,12 @@ void conn_fail(struct conn *conn, int code, const char *reason)
     if (!conn_is_open(conn)) {
         return;
     }
+    leave(conn, code, text, false);
     if (conn->state == CONN_WS_OPEN) {
         send_close_frame(conn, code, text);
     } else {
         send_goodbye(conn, code, text);
     }
-    leave(conn, code, text, false);
     conn_finish(conn);
 }
 
