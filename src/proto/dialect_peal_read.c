@@ -318,13 +318,13 @@ static void read_goodbye(struct wire *wire, const struct tcp_frame *frame)
 {
     static const struct peal_slice names[] = {{"code", 4}, {"reason", 6}};
     struct json_value values[ARRAY_SIZE(names)];
+    struct peal_slice reason;
     int64_t code;
 
     if (!utf8_is_valid(frame->payload, frame->payload_size) ||
         json_scan(frame->payload, frame->payload_size, names, ARRAY_SIZE(names),
                   values) < 0 ||
-        values[0].type != JSON_TYPE_NUMBER ||
-        !read_text(&values[1], &wire->failure.message)) {
+        values[0].type != JSON_TYPE_NUMBER || !read_text(&values[1], &reason)) {
         refuse(wire);
         return;
     }
@@ -334,7 +334,10 @@ static void read_goodbye(struct wire *wire, const struct tcp_frame *frame)
         return;
     }
     wire->kind = WIRE_GOODBYE;
-    wire->failure.code = (int)code;
+    wire->failure = (struct wire_failure){
+        .code = (int)code,
+        .message = reason,
+    };
 }
 
 static void read_beat(struct wire *wire, const struct tcp_frame *frame)
