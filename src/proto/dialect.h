@@ -126,12 +126,6 @@ struct dialect {
     /* Whether the server may send requests to its clients. */
     bool has_requests;
 
-    /* Whether a client may answer a close frame by ending the stream. */
-    bool closes_by_eof;
-
-    /* Whether proof of life is heartbeats only, or any traffic (default). */
-    bool lives_by_pongs_only;
-
     /*
      * Reads one WebSocket message; `data` may be written to. Text is valid
      * UTF-8. Always fills `wire`; what cannot be read is WIRE_INVALID.

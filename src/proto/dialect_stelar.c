@@ -281,7 +281,6 @@ static void write_wire(char *out, const struct wire_plan *plan,
 const struct dialect dialect_stelar = {
     .name = "stelar",
     .has_welcome = true,
-    .closes_by_eof = true,
     .read_ws = dialect_stelar_read_ws,
     .read_tcp = dialect_stelar_read_tcp,
     .plan = plan_wire,

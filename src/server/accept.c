@@ -54,11 +54,11 @@ int accept_open(struct worker *worker)
         door->loop_listener.on_exhausted = on_exhausted;
         door->loop_listener.user = door;
         rc = loop_listener_open(&door->loop_listener, worker->loop, *fd);
-        *fd = -1;
         if (rc < 0) {
             accept_close(worker);
             return rc;
         }
+        *fd = -1; /* the loop's from now on */
         door->is_open = true;
     }
     return 0;

@@ -266,8 +266,7 @@ void conn_accept(struct worker *worker, const struct listener *listener,
                  int fd, const struct socket_address *peer)
 {
     const struct peal_server_options *options = &worker->server->options;
-    uint64_t open = atomic_load_explicit(&worker->counters[GAUGE_CONNECTIONS],
-                                         memory_order_relaxed);
+    uint64_t open = stats_sum(worker->server, GAUGE_CONNECTIONS);
     struct conn *conn;
 
     if (open >= (uint64_t)options->clients_max + HANDSHAKES_MAX) {

@@ -62,17 +62,19 @@ static void refuse(struct conn *conn, int status, const char *headers)
 
 /* --- Pages and health ---------------------------------------------------- */
 
+#define CORS_METHODS                                                           \
+    "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"                     \
+    "Access-Control-Max-Age: 86400\r\nVary: Origin\r\n"
+
 /* Tells a browser that pages of `origin` may read the answer (Fetch, 3.2). */
 static const char *cors_headers(struct peal_slice origin, char *out,
                                 size_t size)
 {
     if (origin.data == NULL || origin.size > size / 2) {
-        return "";
+        return CORS_METHODS;
     }
     snprintf(out, size,
-             "Access-Control-Allow-Origin: %.*s\r\n"
-             "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
-             "Access-Control-Max-Age: 86400\r\nVary: Origin\r\n",
+             "Access-Control-Allow-Origin: %.*s\r\n" CORS_METHODS,
              (int)origin.size, origin.data);
     return out;
 }
@@ -257,6 +259,9 @@ size_t conn_read_head(struct conn *conn, char *data, size_t size)
     if (used < 0) {
         refuse(conn, (int)-used, "");
         return size;
+    }
+    if (conn->input != NULL) {
+        conn->input->scanned = 0; /* the next head may follow at once */
     }
     if (ws_is_upgrade(&request)) {
         upgrade(conn, &request);

@@ -32,7 +32,11 @@ size_t conn_read_tcp(struct conn *conn, char *data, size_t size)
     }
     conn_dialect(conn)->read_tcp(&wire, &frame);
     if (wire.kind == WIRE_GOODBYE) {
-        conn_closed_by_peer(conn, WS_CLOSE_NORMAL, wire.failure.message);
+        conn_closed_by_peer(conn,
+                            ws_close_code_is_valid(wire.failure.code)
+                                ? wire.failure.code
+                                : WS_CLOSE_NORMAL,
+                            wire.failure.message);
     } else {
         dispatch(conn, &wire);
     }

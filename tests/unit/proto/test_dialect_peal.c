@@ -292,8 +292,6 @@ static void test_table(void **state)
     assert_string_equal(dialect_peal.subprotocol, "peal");
     assert_true(dialect_peal.has_welcome);
     assert_true(dialect_peal.has_requests);
-    assert_false(dialect_peal.closes_by_eof);
-    assert_false(dialect_peal.lives_by_pongs_only);
 }
 
 int main(void)

@@ -137,8 +137,6 @@ static void test_table(void **state)
     assert_null(dialect_stelar.subprotocol);
     assert_true(dialect_stelar.has_welcome);
     assert_false(dialect_stelar.has_requests);
-    assert_true(dialect_stelar.closes_by_eof);
-    assert_false(dialect_stelar.lives_by_pongs_only);
 }
 
 int main(void)
