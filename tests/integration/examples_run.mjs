@@ -1,0 +1,174 @@
+// Each small example does what its first comment says, to clients that are not
+// ours, and ends cleanly on SIGTERM.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { test } from "node:test";
+import WebSocket from "ws";
+import { example, portOf, run, start } from "./support/process.mjs";
+
+// A client that keeps what it receives, until somebody asks for it.
+async function open(address, path = "/") {
+  const socket = new WebSocket(`ws://${address}${path}`);
+  const messages = [];
+  const waiting = [];
+
+  socket.on("message", (data, isBinary) => {
+    const message = isBinary ? data : data.toString();
+    const next = waiting.shift();
+    if (next) {
+      next(message);
+    } else {
+      messages.push(message);
+    }
+  });
+  socket.receive = () =>
+    messages.length > 0
+      ? Promise.resolve(messages.shift())
+      : new Promise((resolve) => waiting.push(resolve));
+  await once(socket, "open");
+  return socket;
+}
+
+// SIGTERM: clients are told, and the exit code is 0.
+async function stopsCleanly(server, ...clients) {
+  const closed = clients.map((client) => once(client, "close"));
+
+  server.kill("SIGTERM");
+  for (const [code] of await Promise.all(closed)) {
+    assert.equal(code, 1001);
+  }
+  const { code, signal, err } = await server.ended;
+  assert.deepEqual({ code, signal, err }, { code: 0, signal: null, err: "" });
+}
+
+// u32 total length | u8 type | u16 event length | event | payload
+function frame(type, payload, event = "") {
+  const bytes = Buffer.alloc(7);
+  bytes.writeUInt32BE(7 + event.length + payload.length, 0);
+  bytes.writeUInt8(type, 4);
+  bytes.writeUInt16BE(event.length, 5);
+  return Buffer.concat([bytes, Buffer.from(event), Buffer.from(payload)]);
+}
+
+async function readBytes(socket, size) {
+  let bytes = Buffer.alloc(0);
+  while (bytes.length < size) {
+    const [more] = await once(socket, "data");
+    bytes = Buffer.concat([bytes, more]);
+  }
+  return bytes;
+}
+
+for (const loops of ["1", "2"]) {
+  test(`echo, ${loops} loops: every message comes back`, async () => {
+    const server = await start(
+      "echo", "--port", "0", "--tcp-port", "0", "--loops", loops);
+    const client = await open(server.ws);
+    const sent = ["hello", Buffer.from([0, 1, 2, 255]), "", "no {json",
+      "x".repeat(100_000)];
+
+    for (const message of sent) {
+      client.send(message);
+    }
+    for (const message of sent) {
+      assert.deepEqual(await client.receive(), message);
+    }
+
+    const tcp = connect(portOf(server.tcp), "127.0.0.1");
+    const frames = Buffer.concat([frame(0, "hello"), frame(1, [0, 255])]);
+    tcp.write(frames);
+    assert.deepEqual(await readBytes(tcp, frames.length), frames);
+    tcp.destroy();
+    await stopsCleanly(server, client);
+  });
+
+  test(`fanout, ${loops} loops: what is published reaches all`, async () => {
+    const server = await start("fanout", "--port", "0", "--loops", loops);
+    const subscribers = await Promise.all(
+      Array.from({ length: 20 }, () => open(server.ws, "/sub")));
+    const publisher = await open(server.ws, "/pub");
+    const sent = ["one", Buffer.from([2]), "three"];
+
+    for (const message of sent) {
+      publisher.send(message);
+    }
+    for (const subscriber of subscribers) {
+      for (const message of sent) {
+        assert.deepEqual(await subscriber.receive(), message);
+      }
+    }
+    const other = new WebSocket(`ws://${server.ws}/other`);
+    const [, response] = await once(other, "unexpected-response");
+    assert.equal(response.statusCode, 404);
+    other.on("error", () => {});
+    other.terminate();
+    await stopsCleanly(server, publisher, ...subscribers);
+  });
+
+  test(`chat, ${loops} loops: rooms, requests and refusals`, async () => {
+    const server = await start("chat", "--port", "0", "--loops", loops);
+    const clients = [await open(server.ws), await open(server.ws)];
+    const [ada, grace] = clients;
+    let id = 0;
+
+    for (const client of clients) {
+      const { event } = JSON.parse(await client.receive());
+      assert.equal(event, "peal:welcome");
+    }
+    const ask = async (client, event, data) => {
+      client.send(JSON.stringify({ event, id: ++id, data }));
+      const answer = JSON.parse(await client.receive());
+      assert.equal(answer.id, id);
+      return answer;
+    };
+
+    for (const client of clients) {
+      assert.equal((await ask(client, "join", "lobby")).event, "peal:ok");
+    }
+    assert.deepEqual((await ask(ada, "who", "lobby")).data, { count: 2 });
+
+    const words = { room: "lobby", text: "hello" };
+    assert.equal((await ask(ada, "say", words)).event, "peal:ok");
+    assert.deepEqual(JSON.parse(await grace.receive()), {
+      event: "said",
+      room: "lobby",
+      data: words,
+    });
+
+    const refusals = [
+      ["join", ""],
+      ["join", { no: "text" }],
+      ["say", { room: "elsewhere", text: "hello" }],
+      ["say", "no object"],
+      ["unheard of", null],
+    ];
+    for (const [event, data] of refusals) {
+      assert.equal((await ask(ada, event, data)).event, "peal:error");
+    }
+    await stopsCleanly(server, ...clients);
+  });
+}
+
+for (const name of ["echo", "fanout", "chat"]) {
+  test(`${name}: flags that make no sense, and a taken port`, async () => {
+    for (const args of [
+      ["--port", "x"],
+      ["--port", "70000"],
+      ["--loops", "0"],
+      ["--nonsense"],
+      ["nonsense"],
+    ]) {
+      const { code, err } = await run(example(name), args).ended;
+      assert.equal(code, 2, args.join(" "));
+      assert.match(err, /usage: /);
+    }
+    const server = await start(name, "--port", "0");
+    const port = String(portOf(server.ws));
+    const { code, err } = await run(example(name), ["--port", port]).ended;
+    assert.equal(code, 1);
+    assert.match(err, new RegExp(port));
+    await stopsCleanly(server);
+  });
+}
