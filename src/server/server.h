@@ -128,7 +128,7 @@ struct worker {
     size_t unflushed_bytes;        /* [L] encoded since the last flush */
     struct fanout fanout;          /* [L] */
 
-    /* [L] The message being handled: its name and data are known to be valid. */
+    /* [L] The message being handled: its name and data are known as valid. */
     struct peal_slice checked_name;
     struct peal_slice checked_data;
     enum peal_data checked_kind;
