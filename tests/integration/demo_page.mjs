@@ -3,7 +3,14 @@
 
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import {
+  after,
+  afterEach,
+  before,
+  beforeEach,
+  describe,
+  test,
+} from "node:test";
 import { deflateSync } from "node:zlib";
 import { chromium } from "playwright-core";
 import WebSocket from "ws";
@@ -81,9 +88,9 @@ describe("the page", () => {
     server = await start("demo", "--port", "0", "--tcp-port", "0");
     page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
     page.on("pageerror", (error) => troubles.push(String(error)));
-    page.on("console", ({ type, text }) => {
-      if (type() === "error") {
-        troubles.push(text());
+    page.on("console", (line) => {
+      if (line.type() === "error") {
+        troubles.push(line.text());
       }
     });
     page.on("websocket", (socket) => {
