@@ -563,6 +563,8 @@ struct peal_server_stats {
     uint64_t refused_clients_per_address; /* clients_per_address_max */
     uint64_t refused_rooms;               /* rooms_max */
     uint64_t refused_rooms_per_client;    /* rooms_per_client_max */
+    uint64_t refused_room_names;          /* room_name_bytes_max, or no name */
+    uint64_t refused_metadata;            /* metadata_bytes_max */
     uint64_t refused_requests;            /* requests_per_client_max */
     uint64_t refused_mail;                /* mailbox_bytes_max */
     uint64_t closed_message_bytes;        /* message or frame_bytes_max */

@@ -78,8 +78,14 @@ void *peal_client_user(const struct peal_client *client)
 int peal_client_set(struct peal_client *client, const char *key,
                     const char *value)
 {
+    int rc;
+
     (void)on_loop(client);
-    return client_set(client, key, value);
+    rc = client_set(client, key, value);
+    if (rc == PEAL_ELIMIT) {
+        worker_count(worker_of(client), COUNT_REFUSED_METADATA);
+    }
+    return rc;
 }
 
 const char *peal_client_get(const struct peal_client *client, const char *key)
@@ -129,16 +135,9 @@ int peal_client_join(struct peal_client *client, const char *room)
 {
     struct conn *conn = on_loop(client);
     const char *limit = NULL;
-    int rc;
 
-    if (conn->is_leaving) {
-        return PEAL_EGONE;
-    }
-    rc = room_join(client, peal_slice(room), &limit);
-    if (limit != NULL && rc < 0) {
-        dispatch_count_limit(conn_worker(conn), limit);
-    }
-    return rc < 0 ? rc : 0;
+    return conn->is_leaving ? PEAL_EGONE
+                            : dispatch_join(conn, peal_slice(room), &limit);
 }
 
 int peal_client_leave(struct peal_client *client, const char *room)

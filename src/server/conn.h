@@ -200,6 +200,13 @@ int dispatch_answer(struct conn *conn, const struct wire *asked,
 int dispatch_refuse(struct conn *conn, const struct wire *asked,
                     struct wire_failure failure);
 
+/*
+ * Joins a room, and counts what a limit refuses. 0 or room_join's errors;
+ * `*limit` (NULL before) names the limit.
+ */
+int dispatch_join(struct conn *conn, struct peal_slice room,
+                  const char **limit);
+
 /* Counts what a limit refused: `limit` as the hub names it. */
 void dispatch_count_limit(struct worker *worker, const char *limit);
 

@@ -249,6 +249,19 @@ static void confirm_room(struct conn *conn, const struct wire *wire,
     }
 }
 
+int dispatch_join(struct conn *conn, struct peal_slice room,
+                  const char **limit)
+{
+    int rc = room_join(conn->client, room, limit);
+
+    if (rc == PEAL_EINVAL) {
+        worker_count(conn_worker(conn), COUNT_REFUSED_ROOM_NAMES);
+    } else if (rc < 0 && *limit != NULL) {
+        dispatch_count_limit(conn_worker(conn), *limit);
+    }
+    return rc < 0 ? rc : 0;
+}
+
 static void on_join(struct conn *conn, const struct wire *wire)
 {
     const char *limit = NULL;
@@ -258,16 +271,13 @@ static void on_join(struct conn *conn, const struct wire *wire)
         return; /* the application has closed it instead */
     }
     if (rc == 0) {
-        rc = room_join(conn->client, wire->room, &limit);
+        rc = dispatch_join(conn, wire->room, &limit);
     }
-    if (rc >= 0) {
+    if (rc == 0) {
         confirm_room(conn, wire, WIRE_JOINED);
-        return;
+    } else {
+        refuse_code(conn, wire, code_of(rc, limit));
     }
-    if (limit != NULL) {
-        dispatch_count_limit(conn_worker(conn), limit);
-    }
-    refuse_code(conn, wire, code_of(rc, limit));
 }
 
 static void on_leave(struct conn *conn, const struct wire *wire)

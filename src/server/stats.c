@@ -47,6 +47,8 @@ static const struct {
     FIELD(COUNT_REFUSED_CLIENTS_PER_ADDRESS, refused_clients_per_address),
     FIELD(COUNT_REFUSED_ROOMS, refused_rooms),
     FIELD(COUNT_REFUSED_ROOMS_PER_CLIENT, refused_rooms_per_client),
+    FIELD(COUNT_REFUSED_ROOM_NAMES, refused_room_names),
+    FIELD(COUNT_REFUSED_METADATA, refused_metadata),
     FIELD(COUNT_REFUSED_REQUESTS, refused_requests),
     FIELD(COUNT_CLOSED_MESSAGE_BYTES, closed_message_bytes),
     FIELD(COUNT_CLOSED_HEADER_BYTES, closed_header_bytes),
