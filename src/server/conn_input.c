@@ -110,6 +110,10 @@ static enum stop work(struct conn *conn, char *data, size_t size, size_t *done)
     unsigned count = 0;
 
     *done = 0;
+    /* Input that comes in small pieces never gets to the look below. */
+    if (size > 0 && worker_is_held_back(conn_worker(conn))) {
+        return STOP_YIELD;
+    }
     while (*done < size) {
         size_t used = readers[conn->state](conn, data + *done, size - *done);
 
