@@ -97,6 +97,11 @@ void peer_dial_narrow(struct peer *peer, const char *address, int receive_bytes)
     }
     size = sizeof error;
     getsockopt(peer->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error == ECONNRESET) {
+        peer->is_ended = true; /* accepted and turned away at once */
+        peer->is_reset = true;
+        return;
+    }
     CHECK_EQUAL(error, 0);
 }
 
