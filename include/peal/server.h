@@ -516,6 +516,23 @@ PEAL_API struct peal_client_ref peal_server_find(struct peal_server *server,
                                                  const char *id);
 
 /*
+ * Copies the id of a client into `out`, which has room for PEAL_ID_MAX + 1
+ * bytes. Returns its size; PEAL_EGONE; PEAL_ENOTFOUND for a client that has no
+ * id yet: in the raw dialect it is made by peal_client_id. Any thread.
+ */
+PEAL_API long peal_server_client_id(struct peal_server *server,
+                                    struct peal_client_ref client, char *out);
+
+/*
+ * Copies metadata of a client, with a zero byte behind it. Returns its size
+ * without that; PEAL_EGONE; PEAL_ENOTFOUND; PEAL_ETOOBIG when `size` is too
+ * small. Any thread.
+ */
+PEAL_API long peal_server_client_get(struct peal_server *server,
+                                     struct peal_client_ref client,
+                                     const char *key, char *out, size_t size);
+
+/*
  * Lists: copy up to `max` references into `out` and return how many there are.
  * What they tell was true at one moment for each loop. Any thread.
  */

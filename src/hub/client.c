@@ -226,9 +226,9 @@ void client_remove(struct peal_client *client)
     struct hub *hub = client->hub;
 
     room_leave_all(client);
+    client_slot_vacate(hub, client); /* nobody else finds it from now on */
     client_extra_free(client);
     client_address_give(client);
-    client_slot_vacate(hub, client);
     mem_free(client);
     limit_give(&hub->cluster->clients);
 }

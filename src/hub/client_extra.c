@@ -42,7 +42,9 @@ int client_extra_new(struct peal_client *client, struct peal_slice id)
         mem_free(extra);
         return rc;
     }
+    pthread_mutex_lock(&client->hub->lock);
     client->extra = extra;
+    pthread_mutex_unlock(&client->hub->lock);
     return 0;
 }
 
@@ -133,17 +135,29 @@ static struct metadata *client_metadata_new(const char *key, size_t key_size,
     return entry;
 }
 
-/* Takes the entry of `link` out of the list, if there is one. */
-static void client_metadata_drop(struct client_extra *extra,
-                                 struct metadata **link)
+/*
+ * Takes the entry of `link` out of the list, if there is one, and puts `next`,
+ * if there is one, at its front: in one step for those who read it meanwhile.
+ */
+static void client_metadata_replace(struct peal_client *client,
+                                    struct metadata **link,
+                                    struct metadata *next)
 {
+    struct client_extra *extra = client->extra;
     struct metadata *entry = *link;
 
+    pthread_mutex_lock(&client->hub->lock);
     if (entry != NULL) {
         *link = entry->next;
         extra->metadata_bytes -= entry->size;
-        mem_free(entry);
     }
+    if (next != NULL) {
+        next->next = extra->metadata;
+        extra->metadata = next;
+        extra->metadata_bytes += next->size;
+    }
+    pthread_mutex_unlock(&client->hub->lock);
+    mem_free(entry);
 }
 
 int client_set(struct peal_client *client, const char *key, const char *value)
@@ -161,8 +175,8 @@ int client_set(struct peal_client *client, const char *key, const char *value)
     }
     if (value == NULL) {
         if (client->extra != NULL) {
-            client_metadata_drop(client->extra,
-                                 client_metadata_find(client->extra, key));
+            client_metadata_replace(
+                client, client_metadata_find(client->extra, key), NULL);
         }
         return 0;
     }
@@ -185,10 +199,7 @@ int client_set(struct peal_client *client, const char *key, const char *value)
     if (entry == NULL) {
         return PEAL_ENOMEM;
     }
-    client_metadata_drop(client->extra, link);
-    entry->next = client->extra->metadata;
-    client->extra->metadata = entry;
-    client->extra->metadata_bytes += entry->size;
+    client_metadata_replace(client, link, entry);
     return 0;
 }
 
@@ -201,4 +212,36 @@ const char *client_get(const struct peal_client *client, const char *key)
     }
     entry = *client_metadata_find(client->extra, key);
     return entry != NULL ? entry->value : NULL;
+}
+
+/* --- For other threads ---------------------------------------------------- */
+
+long client_copy(struct hub_cluster *cluster, struct peal_client_ref ref,
+                 const char *key, char *out, size_t size)
+{
+    int loop = client_ref_loop(cluster, ref);
+    const struct peal_client *client;
+    const char *value = NULL;
+    size_t used;
+    long rc;
+
+    if (loop < 0) {
+        return PEAL_EGONE;
+    }
+    pthread_mutex_lock(&cluster->hubs[loop].lock);
+    client = client_find(&cluster->hubs[loop], ref);
+    if (client != NULL && client->extra != NULL) {
+        value = key == NULL ? client->extra->id : client_get(client, key);
+    }
+    used = value != NULL ? strlen(value) : 0;
+    if (value == NULL) {
+        rc = client == NULL ? PEAL_EGONE : PEAL_ENOTFOUND;
+    } else if (used >= size) {
+        rc = PEAL_ETOOBIG;
+    } else {
+        memcpy(out, value, used + 1);
+        rc = (long)used;
+    }
+    pthread_mutex_unlock(&cluster->hubs[loop].lock);
+    return rc;
 }

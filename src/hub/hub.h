@@ -91,8 +91,8 @@ struct metadata {
  */
 struct client_extra {
     struct peal_client_ref ref;
-    struct metadata *metadata; /* [L] */
-    size_t metadata_bytes;     /* [L] */
+    struct metadata *metadata; /* [m] */
+    size_t metadata_bytes;     /* [m] */
     size_t id_size;
     char id[]; /* [I] with a zero byte; in cluster.ids */
 };
@@ -102,7 +102,7 @@ struct peal_client {
     void *conn;                    /* [L] the server's */
     void *user;                    /* [L] the application's */
     struct membership *rooms;      /* [m] see hub/client_rooms.h */
-    struct client_extra *extra;    /* [L] NULL until there is an id */
+    struct client_extra *extra;    /* [m] NULL until there is an id */
     struct address_count *address; /* [I] NULL: not counted */
     uint32_t slot;                 /* [I] */
     uint32_t generation;           /* [I] */
@@ -249,6 +249,14 @@ int client_set(struct peal_client *client, const char *key, const char *value);
 
 /* [L] NULL when there is none. */
 const char *client_get(const struct peal_client *client, const char *key);
+
+/*
+ * Any thread. Copies the client's id, when `key` is NULL, or its metadata of
+ * this key, with a zero byte. Returns the size without that; PEAL_EGONE;
+ * PEAL_ENOTFOUND when there is none (yet); PEAL_ETOOBIG.
+ */
+long client_copy(struct hub_cluster *cluster, struct peal_client_ref ref,
+                 const char *key, char *out, size_t size);
 
 /*
  * Any thread. Copies up to `max` references of all clients, returns how many

@@ -270,6 +270,20 @@ struct peal_client_ref peal_server_find(struct peal_server *server,
     return client_find_id(&server->cluster, peal_slice(id));
 }
 
+long peal_server_client_id(struct peal_server *server,
+                           struct peal_client_ref ref, char *out)
+{
+    return client_copy(&server->cluster, ref, NULL, out, PEAL_ID_MAX + 1);
+}
+
+long peal_server_client_get(struct peal_server *server,
+                            struct peal_client_ref ref, const char *key,
+                            char *out, size_t size)
+{
+    return key == NULL ? PEAL_EINVAL
+                       : client_copy(&server->cluster, ref, key, out, size);
+}
+
 size_t peal_server_clients(struct peal_server *server,
                            struct peal_client_ref *out, size_t max)
 {

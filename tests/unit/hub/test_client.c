@@ -312,6 +312,38 @@ static void metadata_is_kept_by_key(void **state)
     fake_fini(&fake);
 }
 
+static void other_threads_get_copies(void **state)
+{
+    static struct fake fake;
+    struct peal_client_ref ref;
+    struct peal_client *client;
+    char out[64];
+
+    (void)state;
+    assert_int_equal(fake_init(&fake, 2, &fake_limits), 0);
+    client = fake_admit(&fake, 1);
+    ref = client_ref(client);
+    assert_int_equal(client_copy(&fake.cluster, ref, NULL, out, sizeof out),
+                     PEAL_ENOTFOUND);
+    assert_int_equal(client_set(client, "colour", "red"), 0);
+    assert_int_equal(client_copy(&fake.cluster, ref, "colour", out, 4), 3);
+    assert_string_equal(out, "red");
+    assert_int_equal(client_copy(&fake.cluster, ref, "colour", out, 3),
+                     PEAL_ETOOBIG);
+    assert_int_equal(client_copy(&fake.cluster, ref, "size", out, 4),
+                     PEAL_ENOTFOUND);
+    assert_int_equal(client_copy(&fake.cluster, ref, NULL, out, sizeof out),
+                     36);
+    assert_string_equal(out, client_id(client));
+    assert_int_equal(client_copy(&fake.cluster, (struct peal_client_ref){0},
+                                 NULL, out, sizeof out),
+                     PEAL_EGONE);
+    fake_remove_all(&fake);
+    assert_int_equal(client_copy(&fake.cluster, ref, NULL, out, sizeof out),
+                     PEAL_EGONE);
+    fake_fini(&fake);
+}
+
 static void metadata_has_a_limit(void **state)
 {
     static struct fake fake;
@@ -386,6 +418,7 @@ int main(void)
         cmocka_unit_test(an_id_is_text_of_bounded_size),
         cmocka_unit_test(an_idle_client_is_one_small_block),
         cmocka_unit_test(metadata_is_kept_by_key),
+        cmocka_unit_test(other_threads_get_copies),
         cmocka_unit_test(metadata_has_a_limit),
         cmocka_unit_test(memory_may_run_out),
     };

@@ -232,8 +232,9 @@ static void change_guest(struct worker *worker)
         worker->guests[i] = guest;
         if (random_next(&worker->random, 2) == 0) {
             const char *id = client_id(guest);
+            int rc = client_set(guest, "turn", i % 2 == 0 ? "a" : "b");
 
-            ASSERT(id != NULL);
+            ASSERT(id != NULL && rc == 0);
         }
     } else if (random_next(&worker->random, 6) == 0) {
         client_remove(guest);
@@ -303,7 +304,13 @@ static void ask(struct crowd *crowd, uint64_t *random)
         count = client_list(cluster, refs, ARRAY_SIZE(refs));
         ASSERT(count >= LOOPS && count <= ARRAY_SIZE(refs));
         for (size_t i = 0; i < count; i++) {
+            char id[PEAL_ID_MAX + 1];
+            long size = client_copy(cluster, refs[i], NULL, id, sizeof id);
+
             ASSERT(client_ref_loop(cluster, refs[i]) >= 0);
+            ASSERT(size > 0 || size == PEAL_EGONE || size == PEAL_ENOTFOUND);
+            size = client_copy(cluster, refs[i], "turn", id, sizeof id);
+            ASSERT(size == 1 || size == PEAL_EGONE || size == PEAL_ENOTFOUND);
         }
         break;
     case 2:
