@@ -360,6 +360,7 @@ static void metadata_is_bounded(void **state)
     member_expect(&member, "{'event':'peal:ok','id':3,'data':0}");
     member_say(&member, "{'event':'meta','id':4,'data':1000}");
     member_expect(&member, "{'event':'peal:ok','id':4,'data':%d}", PEAL_ELIMIT);
+    CHECK_EQUAL(host_stats(&host).refused_metadata, 1);
     member_say(&member, "{'event':'stored','id':5,'data':0}");
     member_expect(&member, "{'event':'peal:ok','id':5,'data':950}");
     member_say(&member, "{'event':'forget','id':6}");

@@ -1,0 +1,310 @@
+/*
+ * Goal: each deadline passes when it should and not before, counts what it
+ * ended, and can be switched off.
+ *
+ * Method: servers with short deadlines, and peers that keep them waiting. No
+ * test measures how long anything takes: a deadline shows by what it does, and
+ * by what a peer that keeps it does not suffer.
+ */
+#include "support/suite.h"
+
+#include "support/host.h"
+#include "support/http.h"
+#include "support/member.h"
+
+#define FAST_MS 100
+
+static struct host host;
+
+static void on_never(struct peal_client *from, const struct peal_event *event,
+                     struct peal_request request, void *user)
+{
+    (void)from;
+    (void)event;
+    (void)request;
+    (void)user;
+}
+
+static void setup(struct peal_server *server)
+{
+    CHECK_EQUAL(peal_server_on_request(server, "never", on_never, NULL), 0);
+}
+
+/* --- Handshakes -------------------------------------------------------------
+ */
+
+static void handshake_timeout(void **state)
+{
+    struct peal_server_options options = {
+        .handshake_timeout_ms = FAST_MS,
+        .health_path = "/health",
+    };
+    static const char get[] = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct http_reply reply;
+    struct member quick;
+    struct member tcp;
+    struct peer peers[3];
+
+    (void)state;
+    host_start(&host, &options, setup);
+    member_open(&quick, host.ws, false);
+    member_open(&tcp, host.tcp, true);
+    for (int i = 0; i < 3; i++) {
+        peer_dial(&peers[i], host.ws);
+    }
+    peer_send(&peers[1], get, 20);
+    /* After an answer the next request has as long. */
+    peer_send(&peers[2], get, sizeof get - 1);
+    http_read(&peers[2], &reply, true);
+    CHECK_EQUAL(reply.status, 200);
+    for (int i = 0; i < 3; i++) {
+        peer_expect_end(&peers[i]);
+        peer_close(&peers[i]);
+    }
+    CHECK_EQUAL(host_stats(&host).closed_handshake_timeout, 3);
+
+    /* Who is in has kept it. */
+    member_expect_silence(&quick);
+    member_expect_silence(&tcp);
+    member_close(&quick);
+    member_close(&tcp);
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
+static void no_handshake_timeout(void **state)
+{
+    struct peal_server_options options = {.handshake_timeout_ms = PEAL_OFF};
+    struct peer peer;
+
+    (void)state;
+    host_start(&host, &options, setup);
+    peer_dial(&peer, host.ws);
+    CHECK(!peer_has_input(&peer, 3 * FAST_MS));
+    ws_ask(&peer, "/", "");
+    ws_expect_open(&peer);
+    peer_close(&peer);
+    host_await_empty(&host);
+    CHECK_EQUAL(host_stats(&host).closed_handshake_timeout, 0);
+    host_stop(&host);
+}
+
+/* --- Heartbeats -------------------------------------------------------------
+ */
+
+/* Reads frames until `count` pings have come, and answers them. */
+static void answer_pings(struct member *member, int count)
+{
+    while (count > 0) {
+        if (member->is_tcp) {
+            struct tcp_received frame;
+
+            CHECK(tcp_read(&member->peer, &frame));
+            CHECK_EQUAL(frame.type, TCP_PING_FRAME);
+            tcp_send(&member->peer, TCP_PONG_FRAME, NULL, frame.data,
+                     frame.size);
+        } else {
+            struct ws_received frame;
+
+            CHECK(ws_read(&member->peer, &frame));
+            CHECK_EQUAL(frame.first, WS_PING_FRAME);
+            ws_send(&member->peer, WS_PONG_FRAME, frame.data, frame.size);
+        }
+        count--;
+    }
+}
+
+/* Who answers stays for many intervals; who falls silent then is closed. */
+static void pings(void **state)
+{
+    struct peal_server_options options = {
+        .ping_interval_ms = FAST_MS,
+        .ping_timeout_ms = FAST_MS,
+    };
+
+    (void)state;
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        struct member member;
+
+        host_start(&host, &options, setup);
+        member_open(&member, host_address(&host, is_tcp == 1), is_tcp == 1);
+        answer_pings(&member, 5);
+        CHECK_EQUAL(host_stats(&host).closed_ping_timeout, 0);
+        CHECK_SOON(host_stats(&host).closed_ping_timeout == 1);
+        if (is_tcp == 1) {
+            struct tcp_received frame;
+
+            CHECK(tcp_read(&member.peer, &frame));
+            CHECK_EQUAL(frame.type, TCP_PING_FRAME);
+        } else {
+            ws_expect(&member.peer, WS_PING_FRAME, "", 0);
+        }
+        member_expect_close(&member, 1008);
+        host_await_empty(&host);
+        host_stop(&host);
+    }
+}
+
+/* Whoever talks need not be asked whether it lives. */
+static void traffic_is_a_sign_of_life(void **state)
+{
+    struct peal_server_options options = {
+        .ping_interval_ms = 10 * FAST_MS,
+        .ping_timeout_ms = FAST_MS,
+    };
+    struct member members[2];
+    uint64_t until_ms;
+
+    (void)state;
+    host_start(&host, &options, setup);
+    for (int i = 0; i < 2; i++) {
+        member_open(&members[i], host_address(&host, i == 1), i == 1);
+    }
+    until_ms = check_now_ms() + 20 * FAST_MS;
+    while (check_now_ms() < until_ms) {
+        for (int i = 0; i < 2; i++) {
+            /* No ping in between: the answer is the very next frame. */
+            if (i == 1) {
+                tcp_send(&members[i].peer, TCP_PING_FRAME, NULL, "x", 1);
+                tcp_expect(&members[i].peer, TCP_PONG_FRAME, "", "x", 1);
+            } else {
+                ws_send(&members[i].peer, WS_PING_FRAME, "x", 1);
+                ws_expect(&members[i].peer, WS_PONG_FRAME, "x", 1);
+            }
+        }
+        CHECK(!peer_has_input(&members[0].peer, FAST_MS / 10));
+    }
+    CHECK_EQUAL(host_stats(&host).closed_ping_timeout, 0);
+    for (int i = 0; i < 2; i++) {
+        member_close(&members[i]);
+    }
+    host_stop(&host);
+}
+
+static void no_pings(void **state)
+{
+    struct peal_server_options options = {
+        .ping_interval_ms = PEAL_OFF,
+        .ping_timeout_ms = 1,
+    };
+    struct member members[2];
+
+    (void)state;
+    host_start(&host, &options, setup);
+    for (int i = 0; i < 2; i++) {
+        member_open(&members[i], host_address(&host, i == 1), i == 1);
+    }
+    for (int i = 0; i < 2; i++) {
+        CHECK(!peer_has_input(&members[i].peer, 3 * FAST_MS));
+        member_expect_silence(&members[i]);
+        member_close(&members[i]);
+    }
+    host_stop(&host);
+}
+
+/* --- Closing ----------------------------------------------------------------
+ */
+
+/* Peers that neither answer a close nor end their side are cut off. */
+static void close_timeout(void **state)
+{
+    struct peal_server_options options = {.close_timeout_ms = FAST_MS};
+    struct member members[2];
+    struct peer refused;
+
+    (void)state;
+    host_start(&host, &options, setup);
+    for (int i = 0; i < 2; i++) {
+        member_open(&members[i], host_address(&host, i == 1), i == 1);
+        CHECK_EQUAL(peal_server_close(
+                        host.server,
+                        peal_server_find(host.server, members[i].id), 4000, ""),
+                    0);
+    }
+    peer_dial(&refused, host.ws);
+    peer_send(&refused, "nonsense\r\n\r\n", 12);
+    host_await_empty(&host);
+    for (int i = 0; i < 2; i++) {
+        peer_drain(&members[i].peer);
+        peer_close(&members[i].peer);
+    }
+    peer_close(&refused);
+    host_stop(&host);
+}
+
+static void stop_timeout(void **state)
+{
+    struct peal_server_options options = {
+        .close_timeout_ms = PEAL_OFF,
+        .stop_timeout_ms = FAST_MS,
+    };
+    struct member members[2];
+    struct peer half;
+
+    (void)state;
+    host_start(&host, &options, setup);
+    for (int i = 0; i < 2; i++) {
+        member_open(&members[i], host_address(&host, i == 1), i == 1);
+    }
+    peer_dial(&half, host.ws);
+    peer_send(&half, "GET / HTTP/1.1\r\n", 16);
+    CHECK_SOON(host_stats(&host).connections == 3);
+    /* Nobody reads, answers or leaves; and yet it stops. */
+    host_stop(&host);
+    for (int i = 0; i < 2; i++) {
+        member_expect(&members[i], "{'close':1001}");
+        peer_close(&members[i].peer);
+    }
+    peer_close(&half);
+}
+
+/* --- Requests ---------------------------------------------------------------
+ */
+
+static void request_timeout(void **state)
+{
+    struct peal_server_options options = {.request_timeout_ms = FAST_MS};
+    struct member member;
+
+    (void)state;
+    host_start(&host, &options, setup);
+    member_open(&member, host.ws, false);
+    member_say(&member, "{'event':'never','id':1}");
+    member_expect_failure(&member, "1", 106);
+    CHECK_EQUAL(host_stats(&host).requests_timed_out, 1);
+    member_close(&member);
+    host_stop(&host);
+}
+
+static void no_request_timeout(void **state)
+{
+    struct peal_server_options options = {.request_timeout_ms = PEAL_OFF};
+    struct member member;
+
+    (void)state;
+    host_start(&host, &options, setup);
+    member_open(&member, host.ws, false);
+    member_say(&member, "{'event':'never','id':1}");
+    CHECK(!peer_has_input(&member.peer, 3 * FAST_MS));
+    CHECK_EQUAL(host_stats(&host).requests_pending, 1);
+    member_close(&member);
+    CHECK_SOON(host_stats(&host).requests_pending == 0);
+    host_stop(&host);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(handshake_timeout),
+        cmocka_unit_test(no_handshake_timeout),
+        cmocka_unit_test(pings),
+        cmocka_unit_test(traffic_is_a_sign_of_life),
+        cmocka_unit_test(no_pings),
+        cmocka_unit_test(close_timeout),
+        cmocka_unit_test(stop_timeout),
+        cmocka_unit_test(request_timeout),
+        cmocka_unit_test(no_request_timeout),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
