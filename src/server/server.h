@@ -115,7 +115,9 @@ struct worker {
     struct loop *loop;          /* [I] */
     pthread_t thread;           /* [I] */
     bool has_thread;
+    bool is_stop_seen;      /* [L] and stop_mail is on its way */
     bool is_stopping;       /* [L] */
+    struct loop_mail stop_mail; /* [L] begins the stop, behind all other mail */
     struct timer cut_timer; /* [L] ends a graceful stop */
     struct timer trim_timer; /* [L] gives back what a burst of output took */
     struct door *doors;     /* [L] one for each listener */

@@ -95,28 +95,6 @@ const struct hub_ops worker_hub_ops = {
     .post_deliver = post_deliver,
 };
 
-static void on_mail(struct loop *loop, struct loop_mail *loop_mail, void *user)
-{
-    struct worker *worker = user;
-    struct message_mail *mail = (struct message_mail *)loop_mail;
-    struct message *message = mail->message;
-
-    (void)loop;
-    if (mail->kind < MESSAGE_KINDS) {
-        if (atomic_load(&worker->server->state) == SERVER_STOPPED) {
-            /* Nobody is left to get it, and other loops may be freed. */
-        } else if (mail->kind == MESSAGE_PUBLISH) {
-            hub_on_publish(worker->hub, message);
-        } else {
-            hub_on_deliver(worker->hub, message);
-        }
-        message_unref(message);
-    } else {
-        mail_carry_out(worker, (struct mail *)mail);
-    }
-    output_relieve(worker);
-}
-
 /* --- A graceful stop ----------------------------------------------------- */
 
 /* What is still open is cut off. */
@@ -164,6 +142,35 @@ static void trim(struct timer *timer, uint64_t now_ms)
     output_trim(CONTAINER_OF(timer, struct worker, trim_timer));
 }
 
+/* --- Mail ------------------------------------------------------------------ */
+
+static void on_mail(struct loop *loop, struct loop_mail *loop_mail, void *user)
+{
+    struct worker *worker = user;
+    struct message_mail *mail = (struct message_mail *)loop_mail;
+
+    (void)loop;
+    if (loop_mail == &worker->stop_mail) {
+        begin_stop(worker);
+        return;
+    }
+    if (mail->kind < MESSAGE_KINDS) {
+        struct message *message = mail->message;
+
+        if (atomic_load(&worker->server->state) == SERVER_STOPPED) {
+            /* Nobody is left to get it, and other loops may be freed. */
+        } else if (mail->kind == MESSAGE_PUBLISH) {
+            hub_on_publish(worker->hub, message);
+        } else {
+            hub_on_deliver(worker->hub, message);
+        }
+        message_unref(message);
+    } else {
+        mail_carry_out(worker, (struct mail *)mail);
+    }
+    output_relieve(worker);
+}
+
 /* --- Around a turn ------------------------------------------------------- */
 
 static void resume_leftover(struct worker *worker)
@@ -192,8 +199,10 @@ static void on_turn_begin(struct loop *loop, void *user)
     tell_leaving(worker);
     if (atomic_load_explicit(&worker->server->is_stop_asked,
                              memory_order_acquire) &&
-        !worker->is_stopping) {
-        begin_stop(worker);
+        !worker->is_stop_seen) {
+        /* What other threads have sent before is still delivered. */
+        worker->is_stop_seen = true;
+        loop_post(loop, &worker->stop_mail);
     }
     if (!list_is_empty(&worker->leftover)) {
         if (worker_is_held_back(worker)) {
