@@ -1,0 +1,432 @@
+/*
+ * Goal: a server that stops takes in nobody more, sends what is queued, tells
+ * everyone, waits for them only so long, and leaves nothing behind; as often as
+ * it is started anew.
+ *
+ * Method: stops from other threads, from callbacks and from signal handlers,
+ * with one loop and with several, while clients are idle, in a handshake, in
+ * arrears, or flooding the server.
+ */
+#include "support/suite.h"
+
+#include "support/host.h"
+#include "support/member.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#define CLIENTS 12
+#define MESSAGES 200
+#define FAST_MS 200
+
+static _Atomic int connects;
+static _Atomic int disconnects;
+
+static void on_connect(struct peal_client *client,
+                       const struct peal_connect *connect, void *user)
+{
+    (void)connect;
+    (void)user;
+    CHECK_EQUAL(peal_client_join(client, "room"), 0);
+    atomic_fetch_add(&connects, 1);
+}
+
+static void on_disconnect(struct peal_client *client,
+                          const struct peal_disconnect *disconnect, void *user)
+{
+    (void)client;
+    (void)disconnect;
+    (void)user;
+    atomic_fetch_add(&disconnects, 1);
+}
+
+/* Queues messages to its sender and stops the server at once. */
+static void on_stop(struct peal_client *from, const struct peal_event *event,
+                    void *user)
+{
+    struct peal_event part = peal_json("part", NULL);
+
+    (void)user;
+    (void)event;
+    for (int i = 0; i < MESSAGES; i++) {
+        CHECK_EQUAL(peal_client_emit(from, &part), 0);
+    }
+    CHECK_EQUAL(peal_server_wait(peal_client_server(from)), PEAL_ESTATE);
+    peal_server_stop(peal_client_server(from));
+    peal_server_stop(peal_client_server(from));
+}
+
+static void on_flood(struct peal_client *from, const struct peal_event *event,
+                     void *user)
+{
+    (void)user;
+    (void)peal_client_emit(from, event);
+    (void)peal_room_emit(from, "room", event);
+}
+
+static void setup(struct peal_server *server)
+{
+    CHECK_EQUAL(peal_server_on(server, "stop", on_stop, NULL), 0);
+    CHECK_EQUAL(peal_server_on(server, "flood", on_flood, NULL), 0);
+}
+
+static struct peal_server_options options_of(int loops)
+{
+    atomic_store(&connects, 0);
+    atomic_store(&disconnects, 0);
+    return (struct peal_server_options){
+        .loops = loops,
+        .on_connect = on_connect,
+        .on_disconnect = on_disconnect,
+        .clients_may_publish = true,
+    };
+}
+
+static void open_all(const struct host *host, struct member *members, int count)
+{
+    for (int i = 0; i < count; i++) {
+        member_open(&members[i], host_address(host, i % 2 == 1), i % 2 == 1);
+    }
+}
+
+/* --- Telling ----------------------------------------------------------------
+ */
+
+static void all_are_told(void **state)
+{
+    (void)state;
+    for (int loops = 1; loops <= 3; loops += 2) {
+        struct peal_server_options options = options_of(loops);
+        struct member members[CLIENTS];
+        struct host host;
+
+        host_start(&host, &options, setup);
+        open_all(&host, members, CLIENTS);
+        peal_server_stop(host.server);
+        for (int i = 0; i < CLIENTS; i++) {
+            member_expect_close(&members[i], 1001);
+        }
+        CHECK_EQUAL(peal_server_wait(host.server), 0);
+        CHECK_EQUAL(atomic_load(&connects), CLIENTS);
+        CHECK_EQUAL(atomic_load(&disconnects), CLIENTS);
+        CHECK_EQUAL(host_stats(&host).clients, 0);
+        CHECK_EQUAL(host_stats(&host).connections, 0);
+        CHECK_EQUAL(peal_server_wait(host.server), PEAL_ESTATE);
+        CHECK_EQUAL(peal_server_start(host.server), PEAL_ESTATE);
+        CHECK_EQUAL(peal_server_run(host.server), PEAL_ESTATE);
+        peal_server_free(host.server);
+    }
+}
+
+static void what_is_queued_is_sent(void **state)
+{
+    (void)state;
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        struct peal_server_options options = options_of(1);
+        struct member member;
+        struct host host;
+
+        host_start(&host, &options, setup);
+        member_open(&member, host_address(&host, is_tcp == 1), is_tcp == 1);
+        member_say(&member, "{'event':'stop'}");
+        for (int i = 0; i < MESSAGES; i++) {
+            member_expect(&member, "{'event':'part'}");
+        }
+        member_expect_close(&member, 1001);
+        CHECK_EQUAL(peal_server_wait(host.server), 0);
+        peal_server_free(host.server);
+    }
+}
+
+/* Messages that another thread has sent before the stop are not forgotten. */
+static void what_was_published_before_is_sent(void **state)
+{
+    (void)state;
+    for (int loops = 1; loops <= 3; loops += 2) {
+        struct peal_server_options options = options_of(loops);
+        struct peal_event event = peal_json("n", "1");
+        struct member members[CLIENTS];
+        struct host host;
+
+        host_start(&host, &options, setup);
+        open_all(&host, members, CLIENTS);
+        for (int i = 0; i < MESSAGES; i++) {
+            CHECK_EQUAL(
+                peal_server_room_emit(host.server, "room", &event, NULL, 0), 0);
+        }
+        /* With several loops a message needs two steps to all of them, so
+         * there the stop may overtake it. */
+        if (loops == 1) {
+            peal_server_stop(host.server);
+        }
+        for (int i = 0; i < CLIENTS; i++) {
+            for (int k = 0; k < MESSAGES; k++) {
+                member_expect(&members[i],
+                              "{'event':'n','room':'room','data':1}");
+            }
+        }
+        peal_server_stop(host.server);
+        for (int i = 0; i < CLIENTS; i++) {
+            member_expect_close(&members[i], 1001);
+        }
+        CHECK_EQUAL(peal_server_wait(host.server), 0);
+        peal_server_free(host.server);
+    }
+}
+
+/* --- Not waiting for ever ---------------------------------------------------
+ */
+
+static void nobody_is_waited_for_too_long(void **state)
+{
+    struct peal_server_options options = options_of(2);
+    struct member members[CLIENTS];
+    struct peer halves[3];
+    struct host host;
+
+    (void)state;
+    options.stop_timeout_ms = FAST_MS;
+    options.close_timeout_ms = PEAL_OFF;
+    host_start(&host, &options, setup);
+    open_all(&host, members, CLIENTS);
+    for (int i = 0; i < 3; i++) {
+        peer_dial(&halves[i], host.ws);
+        peer_send(&halves[i], "GET / HTTP/1.1\r\n", (size_t)i * 8);
+    }
+    CHECK_SOON(host_stats(&host).connections == CLIENTS + 3);
+    host_stop(&host);
+    CHECK_EQUAL(atomic_load(&disconnects), CLIENTS);
+    for (int i = 0; i < CLIENTS; i++) {
+        member_expect(&members[i], "{'close':1001}");
+        peer_expect_end(&members[i].peer);
+        peer_close(&members[i].peer);
+    }
+    for (int i = 0; i < 3; i++) {
+        peer_expect_end(&halves[i]);
+        peer_close(&halves[i]);
+    }
+}
+
+static void nobody_comes_in_any_more(void **state)
+{
+    struct peal_server_options options = options_of(1);
+    struct member member;
+    struct host host;
+    struct peer late;
+
+    (void)state;
+    host_start(&host, &options, setup);
+    member_open(&member, host.ws, false);
+    /* In a handshake when the stop comes: it is not finished any more. */
+    peer_dial(&late, host.ws);
+    peer_send(&late, "GET / HTTP/1.1\r\n", 16);
+    CHECK_SOON(host_stats(&host).connections == 2);
+    peal_server_stop(host.server);
+    member_expect(&member, "{'close':1001}");
+    peer_send_if_open(&late, "Host: x\r\n\r\n", 11);
+    peer_expect_end(&late);
+    peer_close(&late);
+    peer_close(&member.peer);
+    CHECK_EQUAL(peal_server_wait(host.server), 0);
+    CHECK_EQUAL(atomic_load(&connects), 1);
+    peal_server_free(host.server);
+}
+
+/* --- Under load -------------------------------------------------------------
+ */
+
+/* Talks until the connection is closed. */
+static void *flood(void *argument)
+{
+    struct member *member = argument;
+    static const char text[] = "{\"event\":\"flood\",\"data\":[1,2,3]}";
+    char frame[128];
+    size_t size =
+        member->is_tcp
+            ? tcp_make(frame, TCP_ENVELOPE_FRAME, NULL, text, sizeof text - 1)
+            : ws_make(frame, WS_TEXT_FRAME, text, sizeof text - 1);
+
+    do {
+        while (peer_has_input(&member->peer, 0) && !member->peer.is_ended) {
+            struct heard heard;
+
+            if (!member_hear(member, &heard)) {
+                return NULL;
+            }
+            heard_free(&heard);
+        }
+        for (int i = 0; i < 10; i++) {
+            if (!peer_send_if_open(&member->peer, frame, size)) {
+                return NULL;
+            }
+        }
+    } while (!member->peer.is_ended);
+    return NULL;
+}
+
+static void under_load(void **state)
+{
+    (void)state;
+    for (int loops = 1; loops <= 4; loops++) {
+        struct peal_server_options options = options_of(loops);
+        struct member members[CLIENTS];
+        pthread_t threads[CLIENTS];
+        struct host host;
+
+        options.stop_timeout_ms = FAST_MS;
+        options.close_timeout_ms = FAST_MS;
+        host_start(&host, &options, setup);
+        open_all(&host, members, CLIENTS);
+        for (int i = 0; i < CLIENTS; i++) {
+            CHECK_EQUAL(pthread_create(&threads[i], NULL, flood, &members[i]),
+                        0);
+        }
+        CHECK_SOON(host_stats(&host).messages_in > 100);
+        host_stop(&host);
+        CHECK_EQUAL(atomic_load(&disconnects), CLIENTS);
+        for (int i = 0; i < CLIENTS; i++) {
+            pthread_join(threads[i], NULL);
+            peer_close(&members[i].peer);
+        }
+    }
+}
+
+/* --- Again and again --------------------------------------------------------
+ */
+
+static int open_descriptors(void)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 1024; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+static void again_and_again(void **state)
+{
+    int before = open_descriptors();
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        struct peal_server_options options = options_of(1 + i % 4);
+        struct member members[2];
+        struct host host;
+
+        host_start(&host, &options, setup);
+        open_all(&host, members, 2);
+        member_close(&members[0]);
+        peer_close(&members[1].peer);
+        host_stop(&host);
+        CHECK_EQUAL(open_descriptors(), before);
+    }
+}
+
+/* Several servers at once, in one process. */
+static void side_by_side(void **state)
+{
+    struct peal_server_options options = options_of(1);
+    struct member members[2];
+    struct host hosts[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        host_start(&hosts[i], &options, setup);
+        member_open(&members[i], hosts[i].ws, false);
+    }
+    CHECK_EQUAL(peal_server_find(hosts[0].server, members[1].id).value, 0);
+    peal_server_stop(hosts[0].server);
+    member_expect_close(&members[0], 1001);
+    CHECK_EQUAL(peal_server_wait(hosts[0].server), 0);
+    peal_server_free(hosts[0].server);
+    member_expect_silence(&members[1]);
+    member_close(&members[1]);
+    host_stop(&hosts[1]);
+}
+
+static void never_started(void **state)
+{
+    struct peal_server_options options = options_of(3);
+    struct peal_server *server;
+
+    (void)state;
+    options.size = sizeof options;
+    options.ws_listen = "127.0.0.1:0";
+    CHECK_EQUAL(peal_server_new(&server, &options), 0);
+    setup(server);
+    CHECK_EQUAL(peal_server_wait(server), PEAL_ESTATE);
+    peal_server_free(server);
+    peal_server_free(NULL);
+
+    /* Stopped before it runs: then it does not run for long. */
+    CHECK_EQUAL(peal_server_new(&server, &options), 0);
+    peal_server_stop(server);
+    CHECK_EQUAL(peal_server_run(server), 0);
+    peal_server_free(server);
+}
+
+/* --- On the calling thread --------------------------------------------------
+ */
+
+static struct peal_server *run_server;
+
+static void on_signal(int number)
+{
+    (void)number;
+    peal_server_stop(run_server);
+}
+
+static void *visit_and_signal(void *argument)
+{
+    struct member member;
+
+    member_open(&member, argument, false);
+    kill(getpid(), SIGUSR1);
+    member_expect_close(&member, 1001);
+    return NULL;
+}
+
+static void run_until_a_signal(void **state)
+{
+    (void)state;
+    for (int loops = 1; loops <= 3; loops += 2) {
+        struct peal_server_options options = options_of(loops);
+        char address[PEAL_ADDRESS_MAX];
+        pthread_t thread;
+
+        options.size = sizeof options;
+        options.ws_listen = "127.0.0.1:0";
+        CHECK_EQUAL(peal_server_new(&run_server, &options), 0);
+        CHECK_EQUAL(peal_server_address(run_server, 0, address), 0);
+        signal(SIGUSR1, on_signal);
+        CHECK_EQUAL(pthread_create(&thread, NULL, visit_and_signal, address),
+                    0);
+        CHECK_EQUAL(peal_server_run(run_server), 0);
+        pthread_join(thread, NULL);
+        CHECK_EQUAL(atomic_load(&disconnects), 1);
+        peal_server_free(run_server);
+        signal(SIGUSR1, SIG_DFL);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_are_told),
+        cmocka_unit_test(what_is_queued_is_sent),
+        cmocka_unit_test(what_was_published_before_is_sent),
+        cmocka_unit_test(nobody_is_waited_for_too_long),
+        cmocka_unit_test(nobody_comes_in_any_more),
+        cmocka_unit_test(under_load),
+        cmocka_unit_test(again_and_again),
+        cmocka_unit_test(side_by_side),
+        cmocka_unit_test(never_started),
+        cmocka_unit_test(run_until_a_signal),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
