@@ -1,0 +1,57 @@
+// Builds dist/: the modules as ESM and CommonJS with their types, and the
+// browser's bundles, one to import and one that sets the global `peal`.
+
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync }
+  from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
+
+import { build } from "esbuild";
+
+const root = join(import.meta.dirname, "..");
+const dist = join(root, "dist");
+const tsc = join(dirname(createRequire(import.meta.url)
+  .resolve("typescript/package.json")), "bin", "tsc");
+
+rmSync(dist, { recursive: true, force: true });
+execFileSync(process.execPath, [tsc, "-p", join(root, "tsconfig.build.json")],
+  { stdio: "inherit" });
+
+const esm = join(dist, "esm");
+const cjs = join(dist, "cjs");
+await build({
+  entryPoints: readdirSync(join(root, "src")).map((name) =>
+    join(root, "src", name)),
+  outdir: cjs, format: "cjs", platform: "node", target: "node20",
+});
+cpSync(esm, cjs, {
+  recursive: true, filter: (path) => !/\.js(\.map)?$/.test(path),
+});
+writeFileSync(join(cjs, "package.json"), '{ "type": "commonjs" }\n');
+
+const bundle = {
+  entryPoints: [join(root, "src", "index.ts")],
+  bundle: true, minify: true, platform: "browser", target: "es2022",
+  sourcemap: true, legalComments: "none",
+};
+await build({
+  ...bundle, format: "iife", globalName: "peal",
+  outfile: join(dist, "peal.min.js"),
+});
+await build({
+  ...bundle, format: "esm", outfile: join(dist, "peal.esm.min.js"),
+});
+
+const integrity = {};
+for (const name of ["peal.min.js", "peal.esm.min.js"]) {
+  const bytes = readFileSync(join(dist, name));
+  const hash = createHash("sha384").update(bytes).digest("base64");
+  integrity[name] = `sha384-${hash}`;
+  console.log(`${name}: ${bytes.length} bytes, ` +
+    `${gzipSync(bytes, { level: 9 }).length} compressed`);
+}
+writeFileSync(join(dist, "integrity.json"),
+  `${JSON.stringify(integrity, null, 2)}\n`);

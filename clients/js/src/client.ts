@@ -1,0 +1,599 @@
+/**
+ * The client: events, requests both ways, rooms, and what waits for a
+ * connection.
+ */
+import { Answers } from "./answers.js";
+import {
+  asData, checkName, packetSize, pealCodec, type Envelope,
+} from "./codec.js";
+import { Connection, type Welcome } from "./connection.js";
+import { localError, PealError, serverError } from "./errors.js";
+import {
+  disposeKey, Handlers, reportUnhandled, type Subscription,
+} from "./events.js";
+import { sendFile } from "./file.js";
+import { defaultOutbox, Outbox, type OutboxItem } from "./outbox.js";
+import { Requests, type Waiting } from "./requests.js";
+import type { Room } from "./room.js";
+import { Rooms } from "./rooms.js";
+import { messages, type StreamOptions } from "./stream.js";
+import type { Dialers } from "./transport.js";
+import type {
+  AnyCalls, AnyEvents, Call, CallArgs, CallData, CallResult,
+  ChangeableOptions, Drop, EmitOptions, FileOptions, Message, Meta, Metrics,
+  Name, Options, RequestOptions, State, WaitOptions, Watched,
+} from "./types.js";
+import type { Address } from "./url.js";
+
+const TIMEOUT_MS = 10_000;
+
+interface Item extends OutboxItem {
+  /** The request that it is, if it wants an answer. */
+  waiting: Waiting | undefined;
+}
+
+export class Client<
+  In extends object = AnyEvents, Calls extends object = AnyCalls,
+  Out extends object = AnyEvents, Asks extends object = AnyCalls,
+> {
+  #options: Options;
+  readonly #connection: Connection;
+  readonly #handlers = new Handlers((error, event) =>
+    this.#handlerFailed(error, event));
+  readonly #watchers = new Handlers((error) => reportUnhandled(error));
+  readonly #requests = new Requests();
+  readonly #answers: Answers;
+  readonly #rooms: Rooms;
+  readonly #outbox: Outbox<Item>;
+  #messageBytesMax = Infinity;
+  #sent = 0;
+  #received = 0;
+  #sentBytes = 0;
+  #invalid = 0;
+  #dropped = 0;
+  #roundTripMs: number | undefined;
+  #lastError: PealError | undefined;
+
+  /** @internal Use `connect`. */
+  constructor(address: Address, options: Options, dialers: Dialers) {
+    this.#options = { codec: pealCodec, ...options };
+    this.#outbox = new Outbox<Item>({ ...defaultOutbox, ...options.outbox }, {
+      canSend: () => this.#connection.bufferedBytes <
+        this.#outbox.options.highWaterBytes,
+      send: (item) => this.#transmit(item),
+      dropped: (item, error) => this.#drop(item, error),
+      drained: (count) => this.#tell("drained", { count }),
+    });
+    const self = this;
+    const session = () =>
+      this.#connection.isOpen ? this.#connection.openedCount : null;
+    const failed = (error: unknown, event: string) =>
+      this.#handlerFailed(error, event);
+    this.#answers = new Answers({
+      get codec() { return self.#options.codec!; },
+      get messageBytesMax() { return self.#messageBytesMax; },
+      write: (envelope) => this.#write(envelope),
+      session, failed,
+    });
+    this.#rooms = new Rooms({
+      emit: (event, data, options) => this.#emit(event, data, options),
+      wait: (what, options) => this.#wait(what, options),
+      control: (event, data, options) => this.#control(event, data, options),
+      refused: (error) => this.#fail(error),
+      session, failed,
+    });
+    this.#connection = new Connection(address, dialers, {
+      get options() { return self.#options; },
+      opened: (welcome) => this.#opened(welcome),
+      lost: (why) => this.#lost(why),
+      closed: (why) => this.#closed(why),
+      state: (to, from) => this.#stateChanged(to, from),
+      message: (envelope) => this.#receive(envelope),
+      invalid: (error) => {
+        this.#invalid++;
+        this.#fail(localError("bad_message",
+          "A message of the server cannot be read", error));
+      },
+      ping: () => this.ping().catch(() => {}),
+    });
+    if (options.autoConnect !== false) {
+      this.connect();
+    }
+  }
+
+  // --- The connection --------------------------------------------------------
+
+  get state(): State {
+    return this.#connection.state;
+  }
+
+  /** The id that the server gave this client, while it is open. */
+  get id(): string | undefined {
+    const { state } = this;
+    return state.name === "open" ? state.id : undefined;
+  }
+
+  /** Dials, also after it was closed; at once, if it waits to dial again. */
+  connect(): this {
+    this.#connection.open();
+    return this;
+  }
+
+  /** When it is open; throws when it will not be. */
+  async ready(options: WaitOptions = {}): Promise<void> {
+    const wait = this.#wait("the connection", options);
+    const look = () => {
+      const { state } = this;
+      if (state.name === "open") {
+        wait.done();
+      } else if (state.name === "closed") {
+        wait.done(state.why);
+      }
+    };
+    const watch = this.#watchers.add("state", look);
+    look();
+    try {
+      await wait.promise;
+    } finally {
+      watch.off();
+    }
+  }
+
+  /**
+   * Ends it for good, until `connect`. Whatever waits is settled or reported
+   * before this returns; the promise, when the server has heard it.
+   */
+  close(code = 1000, reason = "done"): Promise<void> {
+    this.#connection.close(code, reason);
+    return this.#connection.settled();
+  }
+
+  /** When nothing waits in the outbox or in the socket. */
+  async flush(options: WaitOptions = {}): Promise<void> {
+    const wait = this.#wait("the outbox", options);
+    const look = () => {
+      if (this.state.name === "closed" ||
+          (this.#outbox.count === 0 && this.#connection.bufferedBytes === 0)) {
+        wait.done();
+      }
+    };
+    const timer = setInterval(look, 10);
+    look();
+    try {
+      await wait.promise;
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  /** Asks the server for a sign of life; returns the milliseconds it took. */
+  async ping(options: WaitOptions = {}): Promise<number> {
+    const start = performance.now();
+    await this.#control("peal:ping", undefined, options);
+    this.#roundTripMs = performance.now() - start;
+    return this.#roundTripMs;
+  }
+
+  updateOptions(change: Partial<ChangeableOptions>): this {
+    const { hooks, outbox, ...rest } = change;
+    this.#options = { ...this.#options, ...rest };
+    if (hooks !== undefined) {
+      this.#options.hooks = { ...this.#options.hooks, ...hooks };
+    }
+    if (outbox !== undefined) {
+      this.#outbox.options = { ...this.#outbox.options, ...outbox };
+    }
+    return this;
+  }
+
+  get metrics(): Metrics {
+    const { openedCount, openedAt, connectMs, bufferedBytes } =
+      this.#connection;
+    return {
+      sent: this.#sent, received: this.#received, sentBytes: this.#sentBytes,
+      invalid: this.#invalid, dropped: this.#dropped, opened: openedCount,
+      queued: this.#outbox.count, queuedBytes: this.#outbox.bytes,
+      pending: this.#requests.size, bufferedBytes, connectMs, openedAt,
+      roundTripMs: this.#roundTripMs, lastError: this.#lastError,
+    };
+  }
+
+  /**
+   * Watches the client itself. These names are apart from those of events:
+   * no server can pretend that a connection ended.
+   */
+  watch<W extends keyof Watched>(
+    what: W, fn: (news: Watched[W]) => void,
+  ): Subscription {
+    return this.#watchers.add(what, fn);
+  }
+
+  // --- Events ----------------------------------------------------------------
+
+  /** Events of this name, also those that come through rooms. */
+  on<E extends Name<In>>(
+    event: E, fn: (data: In[E], meta: Meta) => void,
+  ): Subscription {
+    return this.#handlers.add(event, fn);
+  }
+
+  once<E extends Name<In>>(
+    event: E, fn: (data: In[E], meta: Meta) => void,
+  ): Subscription {
+    return this.#handlers.add(event, fn, true);
+  }
+
+  /** All events. */
+  any(fn: (data: In[Name<In>], meta: Meta) => void): Subscription {
+    return this.#handlers.add(null, fn);
+  }
+
+  /** One function, or all of that event. */
+  off<E extends Name<In>>(
+    event: E, fn?: (data: In[E], meta: Meta) => void,
+  ): void {
+    this.#handlers.remove(event, fn);
+  }
+
+  /** The data of the next event of this name. */
+  async next<E extends Name<In>>(
+    event: E, options: WaitOptions = {},
+  ): Promise<In[E]> {
+    const wait = this.#wait(event, options);
+    const handler = this.#handlers.add(event, (data) => wait.done(null, data));
+    try {
+      return await wait.promise as In[E];
+    } finally {
+      handler.off();
+    }
+  }
+
+  /** All events as a stream, until the client is closed. */
+  messages(options: StreamOptions = {}): AsyncGenerator<Message<In>, void> {
+    return messages<Message<In>>((push, end) => {
+      const all = this.#handlers.add(null, (data, meta) =>
+        push({ ...meta, data }));
+      const state = this.#watchers.add("state", ({ name }: State) =>
+        name === "closed" && end());
+      return () => {
+        all.off();
+        state.off();
+      };
+    }, options);
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<Message<In>, void> {
+    return this.messages();
+  }
+
+  /**
+   * Sends an event. True: it is on its way or waits in the outbox, which does
+   * not mean delivered; with `{ ack: true }` a promise of the server's word
+   * that it has it. What is not sent after all is told to `watch("drop")`, or
+   * rejects the promise. Bytes go as bytes, all else as JSON.
+   */
+  emit<E extends Name<Out>>(
+    event: E, data: Out[E] | undefined, options: EmitOptions & { ack: true },
+  ): Promise<unknown>;
+  emit<E extends Name<Out>>(
+    event: E, data?: Out[E], options?: EmitOptions & { ack?: false },
+  ): boolean;
+  emit(event: string, data?: unknown, options: EmitOptions = {}): unknown {
+    return this.#emit(event, data, options);
+  }
+
+  /**
+   * Sends a Blob or File as the bytes of one event. Settles with the server's
+   * answer.
+   */
+  sendFile<E extends Name<Out>>(
+    event: E, file: Blob, options: FileOptions = {},
+  ): Promise<unknown> {
+    return sendFile(file, options, {
+      limit: () => this.#messageBytesMax,
+      bufferedBytes: () => this.#connection.bufferedBytes,
+      send: (bytes, onSent) => this.#ask(event, bytes, options, onSent),
+    });
+  }
+
+  // --- Requests --------------------------------------------------------------
+
+  /** Asks the server. Has one outcome, whatever happens to the connection. */
+  request<C extends Name<Calls>>(
+    name: C, ...args: CallArgs<Calls, C, RequestOptions>
+  ): Promise<CallResult<Calls, C>> {
+    const [data, options] = args as [unknown, RequestOptions?];
+    return this.#ask(name, data, options ?? {}) as
+      Promise<CallResult<Calls, C>>;
+  }
+
+  /**
+   * Answers the server's requests of this name with what `fn` returns; what it
+   * throws is told the server if it is a PealError. One function for a name.
+   */
+  answer<A extends Name<Asks>>(
+    name: A,
+    fn: (data: CallData<Asks, A>, meta: Meta) =>
+      ReturnType<Call<Asks, A>> | Promise<CallResult<Asks, A>>,
+  ): Subscription {
+    return this.#answers.add(name, fn);
+  }
+
+  // --- Rooms -----------------------------------------------------------------
+
+  /**
+   * The room of this name, joined unless `join` is false: then only what the
+   * server sends by itself is heard. One object for a name.
+   */
+  room<RoomIn extends object = In, RoomOut extends object = Out>(
+    name: string, { join = true }: { join?: boolean } = {},
+  ): Room<RoomIn, RoomOut> {
+    const room = this.#rooms.get(name);
+    return join ? room.join() : room;
+  }
+
+  declare [Symbol.dispose]: () => void;
+  declare [Symbol.asyncDispose]: () => Promise<void>;
+
+  // --- Out -------------------------------------------------------------------
+
+  #emit(event: string, data: unknown, options: EmitOptions): unknown {
+    if (options.ack) {
+      return this.#ask(event, data, options);
+    }
+    const item = this.#pack(event, data, options, undefined);
+    return item !== null && this.#deliver(item, options.queue) === null;
+  }
+
+  /** Never throws: what is wrong with a request rejects it. */
+  async #ask(
+    event: string, data: unknown, options: RequestOptions,
+    onSent?: (bytes: number) => void,
+  ): Promise<unknown> {
+    let item: Item | null = null;
+    const waiting = this.#requests.open(
+      event, options.timeout ?? this.#options.timeout ?? TIMEOUT_MS,
+      options.signal, () => item !== null && this.#outbox.cancel(item));
+    if (options.signal?.aborted) {
+      return waiting.promise;
+    }
+    const { sent } = waiting;
+    waiting.sent = () => {
+      sent();
+      onSent?.(item!.bytes);
+    };
+    try {
+      item = this.#pack(event, data, options, waiting);
+      const error = item === null
+        ? localError("cancelled", "A hook stopped it")
+        : this.#deliver(item, options.queue);
+      if (error !== null) {
+        waiting.fail(error);
+      }
+    } catch (error) {
+      waiting.fail(error);
+    }
+    return waiting.promise;
+  }
+
+  #pack(
+    event: string, data: unknown, { room }: EmitOptions,
+    waiting: Waiting | undefined,
+  ): Item | null {
+    checkName("An event", event);
+    if (room !== undefined) {
+      checkName("A room", room);
+    }
+    if (this.#options.hooks?.beforeEmit?.({ event, room, data }) === false) {
+      return null;
+    }
+    const packet = this.#options.codec!.encode(
+      { event, room, id: waiting?.id, data: asData(data) });
+    const bytes = packetSize(packet);
+    if (bytes > this.#messageBytesMax) {
+      throw localError("too_large",
+        `${bytes} bytes; the server takes ${this.#messageBytesMax}`);
+    }
+    return { event, room, data, packet, bytes, waiting };
+  }
+
+  /** Sends it or lets it wait, or says why neither. */
+  #deliver(item: Item, queue = true): PealError | null {
+    const { isOpen, state } = this.#connection;
+    const { highWaterBytes } = this.#outbox.options;
+    if (isOpen && this.#outbox.count === 0 &&
+        this.#connection.bufferedBytes < highWaterBytes) {
+      this.#transmit(item);
+      return null;
+    }
+    const error = state.name === "closed" ? state.why
+      : !queue && !isOpen ? localError("not_open", "There is no connection")
+      : this.#outbox.add(item);
+    if (error !== null) {
+      if (item.waiting === undefined) {
+        this.#drop(item, error);
+      }
+    } else {
+      this.#tell("queued", { event: item.event, count: this.#outbox.count });
+    }
+    return error;
+  }
+
+  #transmit(item: Item): void {
+    /* The limit is known since it was packed, or is another server's. */
+    if (item.bytes > this.#messageBytesMax) {
+      this.#drop(item, localError("too_large",
+        `${item.bytes} bytes; the server takes ${this.#messageBytesMax}`));
+      return;
+    }
+    item.waiting?.sent();
+    if (this.#connection.send(item.packet)) {
+      this.#sent++;
+      this.#sentBytes += item.bytes;
+    } else if (item.waiting === undefined) {
+      this.#drop(item, localError("connection_lost", "The connection broke"));
+    }
+  }
+
+  #drop({ event, room, data, waiting }: Item, error: PealError): void {
+    this.#dropped++;
+    if (waiting === undefined) {
+      this.#tell("drop", { event, room, data, error } satisfies Drop);
+    } else {
+      waiting.fail(error);
+    }
+  }
+
+  /** A message of the protocol: ahead of the outbox, and never in it. */
+  #control(
+    event: string, data: unknown, options: WaitOptions,
+  ): Promise<unknown> {
+    const waiting = this.#requests.open(
+      event, options.timeout ?? this.#options.timeout ?? TIMEOUT_MS,
+      options.signal);
+    if (!this.#connection.isOpen) {
+      waiting.fail(localError("not_open", "There is no connection"));
+    } else if (!options.signal?.aborted) {
+      waiting.sent();
+      this.#write({ event, data, id: waiting.id });
+    }
+    return waiting.promise;
+  }
+
+  #write(envelope: Envelope): void {
+    if (this.#connection.isOpen) {
+      this.#connection.send(this.#options.codec!.encode(envelope));
+    }
+  }
+
+  #wait(what: string, options: WaitOptions) {
+    const waiting = this.#requests.open(
+      what, options.timeout ?? this.#options.timeout ?? TIMEOUT_MS,
+      options.signal);
+    return {
+      promise: waiting.promise,
+      done: (error?: unknown, value?: unknown) => error
+        ? waiting.fail(error) : void this.#requests.resolve(waiting.id, value),
+    };
+  }
+
+  // --- In --------------------------------------------------------------------
+
+  #receive(envelope: Envelope): void {
+    const { event, room, id, data } = envelope;
+    if (event === "peal:ok") {
+      this.#requests.resolve(id, data);
+    } else if (event === "peal:error") {
+      const error = serverError(data);
+      if (id === undefined) {
+        this.#fail(error);
+      } else {
+        this.#requests.reject(id, error);
+      }
+    } else if (!event.startsWith("peal:")) {
+      this.#event({ event, room, id, isBinary: data instanceof Uint8Array },
+        data);
+    }
+  }
+
+  #event(meta: Meta, data: unknown): void {
+    const { event, room, isBinary } = meta;
+    this.#received++;
+    if (this.#hook(() => this.#options.hooks?.onMessage?.(
+      { event, room, data, isBinary })) === false) {
+      return;
+    }
+    const fn = meta.id === undefined ? undefined
+      : this.#answers.get(meta.event);
+    if (fn !== undefined) {
+      void this.#answers.reply(event, meta.id!, () => fn(data, meta));
+      return;
+    }
+    const isKnown = this.#handlers.has(meta.event);
+    if (meta.room !== undefined) {
+      this.#rooms.receive(meta.room, data, meta);
+    }
+    this.#handlers.call(meta.event, data, meta);
+    if (meta.id !== undefined) {
+      void this.#answers.reply(event, meta.id, () => {
+        if (!isKnown) {
+          throw localError("unknown_event", "Nobody here handles this event");
+        }
+      });
+    }
+  }
+
+  // --- What the connection tells ---------------------------------------------
+
+  #opened(welcome: Welcome): void {
+    this.#messageBytesMax = welcome.limits.message_bytes ?? Infinity;
+    this.#rooms.opened();
+  }
+
+  #lost(why: PealError): void {
+    this.#outbox.close();
+    this.#rooms.lost();
+    this.#requests.failSent(
+      localError("connection_lost", "The connection ended first", why));
+  }
+
+  #closed(why: PealError): void {
+    this.#outbox.close();
+    this.#outbox.clear(why);
+    this.#rooms.closed(why);
+    this.#requests.failAll(why);
+  }
+
+  #stateChanged(to: State, from: State): void {
+    if (to.name === "waiting" || (to.name === "closed" && !to.final)) {
+      this.#lastError = to.why;
+    }
+    this.#hook(() => this.#options.hooks?.onState?.(to, from));
+    this.#tell("state", to);
+    if (to.name === "open" && this.state === to) {
+      /* After the handlers: what they send queues up behind what waits. */
+      this.#outbox.open();
+    }
+  }
+
+  #tell<W extends keyof Watched>(what: W, news: Watched[W]): void {
+    this.#watchers.call(what, news, undefined);
+  }
+
+  #fail(error: PealError): void {
+    this.#lastError = error;
+    this.#tell("error", error);
+  }
+
+  /** What a hook returns; one that throws is told as a handler is. */
+  #hook<T>(call: () => T): T | undefined {
+    try {
+      return call();
+    } catch (error) {
+      this.#handlerFailed(error, "a hook");
+      return undefined;
+    }
+  }
+
+  #handlerFailed(error: unknown, event: string): void {
+    this.#fail(localError("handler_failed", `A handler of ${event} threw`,
+      error));
+    if (!this.#watchers.has("error")) {
+      reportUnhandled(error);
+    }
+  }
+}
+
+Object.defineProperty(Client.prototype, disposeKey, {
+  configurable: true,
+  value(this: Client) {
+    void this.close();
+  },
+});
+Object.defineProperty(Client.prototype,
+  Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose"), {
+    configurable: true,
+    value(this: Client) {
+      return this.close();
+    },
+  });

@@ -1,0 +1,27 @@
+/** Builds the tests' own server against the library that CMake has built. */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const root = resolve(import.meta.dirname, "../../../..");
+
+export default function setup(): () => void {
+  const examples = resolve(
+    process.env.PEAL_EXAMPLES ?? join(root, "build/release/examples"));
+  const library = join(examples, "../libpeal.a");
+  const directory = mkdtempSync(join(tmpdir(), "peal-js-"));
+  const server = join(directory, "server");
+  if (!existsSync(library)) {
+    throw new Error(`There is no ${library}: build it, or set PEAL_EXAMPLES`);
+  }
+  execFileSync(process.env.CC ?? "cc", [
+    "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror",
+    "-I", join(root, "include"), "-o", server,
+    join(import.meta.dirname, "server.c"), library,
+    "-lcrypto", "-lpthread", "-lm",
+  ], { stdio: "inherit" });
+  process.env.PEAL_JS_SERVER = server;
+  process.env.PEAL_EXAMPLES = examples;
+  return () => rmSync(directory, { recursive: true, force: true });
+}
