@@ -142,7 +142,7 @@ static void trim(struct timer *timer, uint64_t now_ms)
     output_trim(CONTAINER_OF(timer, struct worker, trim_timer));
 }
 
-/* --- Mail ------------------------------------------------------------------ */
+/* --- Mail ---------------------------------------------------------------- */
 
 static void on_mail(struct loop *loop, struct loop_mail *loop_mail, void *user)
 {
