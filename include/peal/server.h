@@ -11,7 +11,9 @@
  * peal_client *` may be called on that client's loop only, that is from inside
  * its callbacks. Functions marked "Any thread." may be called from anywhere,
  * callbacks included; they take ids, and an id whose client has gone gives
- * PEAL_EGONE or, where the answer is not known yet, does nothing.
+ * PEAL_EGONE or, where the answer is not known yet, does nothing. A server that
+ * is attached (peal_server_attach) has no thread: its loop runs in
+ * peal_server_step.
  *
  * Lifetime: a `struct peal_client *` is valid from on_connect until
  * on_disconnect has returned. Everything passed in is copied if it is kept.
@@ -328,8 +330,53 @@ PEAL_API int peal_server_run(struct peal_server *server);
 /* Starts all loops on threads of their own and returns. Errors as above. */
 PEAL_API int peal_server_start(struct peal_server *server);
 
-/* Waits until a started server has stopped. Not from inside a callback. */
+/*
+ * Waits until a started server has stopped; for an attached one, takes the
+ * steps that are left until then. PEAL_ESTATE when it is not running, and from
+ * inside a callback.
+ */
 PEAL_API int peal_server_wait(struct peal_server *server);
+
+/*
+ * Starts without a thread: the program drives the server from a loop of its
+ * own, which polls one descriptor and calls peal_server_step when that is
+ * readable or the time is up:
+ *
+ *     struct pollfd polled = {peal_server_fd(server), POLLIN, 0};
+ *
+ *     do {
+ *         poll(&polled, 1, peal_server_timeout_ms(server));
+ *     } while (peal_server_step(server, 0) > 0);
+ *
+ * Callbacks run inside peal_server_step, and the thread that is in it is the
+ * server's loop. Functions for any thread may be called between two steps; what
+ * they ask for happens in the next one. Errors as peal_server_run, and
+ * PEAL_EINVAL unless `loops` is 1.
+ */
+PEAL_API int peal_server_attach(struct peal_server *server);
+
+/*
+ * The descriptor to poll for input, with poll, epoll or whatever the program
+ * uses; the same until the server is freed. Nothing else is to be done with it.
+ * PEAL_ESTATE when the server is not attached, has stopped, or from inside a
+ * callback; so for the next two.
+ */
+PEAL_API int peal_server_fd(const struct peal_server *server);
+
+/*
+ * How many milliseconds may pass until the next step even if nothing happens;
+ * 0: it is due; -1: any number. Changes with each step: ask before each wait.
+ */
+PEAL_API int peal_server_timeout_ms(const struct peal_server *server);
+
+/*
+ * Does what there is to do, after waiting for that for at most `max_wait_ms`
+ * (0: without waiting; negative: without end). One turn, of some milliseconds
+ * at most unless callbacks take longer. Returns 1; or 0 after the last step,
+ * when peal_server_stop has been called and all is closed: then the server may
+ * be freed. Not on two threads at once.
+ */
+PEAL_API int peal_server_step(struct peal_server *server, int max_wait_ms);
 
 /*
  * Begins a graceful stop: no more clients are accepted, every client is told

@@ -200,7 +200,7 @@ void loop_flush(struct loop *loop)
 }
 
 /* What is left of `timeout_ms` and of the time to the next timer. */
-static int loop_wait_ms(struct loop *loop, int timeout_ms)
+static int loop_wait_ms(const struct loop *loop, int timeout_ms)
 {
     if (loop->is_kept_awake || loop->unflushed != NULL) {
         return 0;
@@ -220,6 +220,16 @@ static int loop_wait_ms(struct loop *loop, int timeout_ms)
         return timeout_ms;
     }
     return wait_ms < INT_MAX ? (int)wait_ms : INT_MAX;
+}
+
+int loop_fd(const struct loop *loop)
+{
+    return loop_poller_fd(loop);
+}
+
+int loop_timeout_ms(const struct loop *loop)
+{
+    return loop_wait_ms(loop, -1);
 }
 
 void loop_turn(struct loop *loop, int timeout_ms)

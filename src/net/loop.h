@@ -90,6 +90,15 @@ void loop_run(struct loop *loop);
 /* One turn that waits at most `timeout_ms` (-1: until something happens). */
 void loop_turn(struct loop *loop, int timeout_ms);
 
+/*
+ * For who takes turns as part of a loop of their own: a descriptor that is
+ * readable when something has happened, and how long a turn would wait for that
+ * (-1: without end; 0: there is work). The turn is due as soon as either says
+ * so.
+ */
+int loop_fd(const struct loop *loop);
+int loop_timeout_ms(const struct loop *loop);
+
 /* [L] loop_run returns after this turn. */
 void loop_stop(struct loop *loop);
 

@@ -43,6 +43,11 @@ int loop_poller_open(struct loop *loop)
     return PEAL_OK;
 }
 
+int loop_poller_fd(const struct loop *loop)
+{
+    return loop->poller->epoll_fd;
+}
+
 void loop_poller_close(struct loop *loop)
 {
     close(loop->poller->epoll_fd);

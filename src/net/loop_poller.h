@@ -45,6 +45,9 @@ void loop_poller_unwatch(struct loop *loop, int fd);
 /* Waits at most `timeout_ms`; -1: until something happens. */
 void loop_poller_wait(struct loop *loop, int timeout_ms);
 
+/* What becomes readable when loop_poller_wait would return at once. */
+int loop_poller_fd(const struct loop *loop);
+
 /* Hands what the wait has found to stream_ready and loop_listener_ready. */
 void loop_poller_dispatch(struct loop *loop);
 

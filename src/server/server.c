@@ -439,8 +439,7 @@ static void *run_loop(void *argument)
     return NULL;
 }
 
-/* Waits for the threads that were started, and closes what the loops used. */
-static void join_threads(struct peal_server *server)
+void server_end(struct peal_server *server)
 {
     for (int i = 0; i < server->worker_count; i++) {
         if (server->workers[i].has_thread) {
@@ -475,8 +474,7 @@ static int start_threads(struct peal_server *server, int first)
     return 0;
 }
 
-/* From new to running; undone when the threads cannot be started. */
-static int start(struct peal_server *server, int first)
+int server_start(struct peal_server *server, int first)
 {
     int expected = SERVER_NEW;
     int rc;
@@ -488,25 +486,25 @@ static int start(struct peal_server *server, int first)
     rc = start_threads(server, first);
     if (rc < 0) {
         peal_server_stop(server);
-        join_threads(server);
+        server_end(server);
     }
     return rc;
 }
 
 int peal_server_start(struct peal_server *server)
 {
-    return start(server, 0);
+    return server_start(server, 0);
 }
 
 int peal_server_run(struct peal_server *server)
 {
-    int rc = start(server, 1);
+    int rc = server_start(server, 1);
 
     if (rc < 0) {
         return rc;
     }
     run_loop(&server->workers[0]);
-    join_threads(server);
+    server_end(server);
     return 0;
 }
 
@@ -516,7 +514,11 @@ int peal_server_wait(struct peal_server *server)
         worker_current(server) != NULL) {
         return PEAL_ESTATE;
     }
-    join_threads(server);
+    if (server->is_attached) {
+        attach_finish(server);
+    } else {
+        server_end(server);
+    }
     return 0;
 }
 

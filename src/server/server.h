@@ -165,7 +165,19 @@ struct peal_server {
     _Atomic int state;             /* [a] enum server_state */
     _Atomic bool is_stop_asked;    /* [a] */
     _Atomic uint64_t refused_mail; /* [a] */
+    bool is_attached; /* [I] the program takes the turns: attach.c */
 };
+
+/* --- server.c ------------------------------------------------------------ */
+
+/*
+ * From new to running, with threads for the loops from `first` on. Errors as
+ * peal_server_run; then the server has stopped.
+ */
+int server_start(struct peal_server *server, int first);
+
+/* From running to stopped: waits for the threads that were started. */
+void server_end(struct peal_server *server);
 
 /* --- options.c ----------------------------------------------------------- */
 
@@ -243,6 +255,11 @@ int accept_open(struct worker *worker);
 
 /* [L] Stops. Harmless when it has. */
 void accept_close(struct worker *worker);
+
+/* --- attach.c ------------------------------------------------------------ */
+
+/* Takes all turns of an attached server that are left until it has stopped. */
+void attach_finish(struct peal_server *server);
 
 /* --- stats.c ------------------------------------------------------------- */
 

@@ -225,6 +225,12 @@ static void on_turn_end(struct loop *loop, void *user)
                     loop->now_ms + TRIM_INTERVAL_MS);
     }
     output_rewind(worker);
+    if (atomic_load_explicit(&worker->server->is_stop_asked,
+                             memory_order_acquire) &&
+        !worker->is_stopping) {
+        /* Asked for during this turn, whose wake-up the turn may have taken. */
+        loop_keep_awake(loop);
+    }
     if (worker->is_stopping && list_is_empty(&worker->conns) &&
         list_is_empty(&worker->leaving)) {
         timer_stop(&loop->timers, &worker->cut_timer);

@@ -151,7 +151,33 @@ for (const loops of ["1", "2"]) {
   });
 }
 
-for (const name of ["echo", "fanout", "chat"]) {
+test("own_loop: the program's input, its timer and peal's clients", async () => {
+  const server = await start("own_loop", "--port", "0");
+  const client = await open(server.ws);
+  const printed = new Promise((resolve) => {
+    server.stdout.on("data", () => {
+      if (server.texts.out.includes("from the socket\n")) {
+        resolve();
+      }
+    });
+  });
+
+  server.stdin.write("typed\nas two lines\n");
+  client.send("from the socket");
+  await printed;
+  const heard = new Set();
+  while (!["typed", "as two lines", "tick 1"].every((x) => heard.has(x))) {
+    heard.add(await client.receive());
+  }
+  await stopsCleanly(server, client);
+
+  const other = await start("own_loop", "--port", "0");
+  other.stdin.end();
+  const { code } = await other.ended;
+  assert.equal(code, 0);
+});
+
+for (const name of ["echo", "fanout", "chat", "own_loop"]) {
   test(`${name}: flags that make no sense, and a taken port`, async () => {
     for (const args of [
       ["--port", "x"],

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -128,6 +129,39 @@ static void test_timer_ends_the_wait(void **state)
         loop_run(seen.loop);
         assert_in_range(seen.begins - before, 1, 5);
     }
+    loop_free(seen.loop);
+}
+
+/* As part of another loop: the descriptor and the time say when. */
+static void test_outer_loop(void **state)
+{
+    struct letter letter = {.mail.size = 1};
+    struct pollfd polled = {.events = POLLIN};
+    struct seen seen;
+    struct timer timer;
+
+    (void)state;
+    assert_int_equal(open_loop(&seen, 0), 0);
+    polled.fd = loop_fd(seen.loop);
+    loop_turn(seen.loop, 0);
+    assert_int_equal(loop_timeout_ms(seen.loop), -1);
+    assert_int_equal(poll(&polled, 1, 0), 0);
+
+    loop_post(seen.loop, &letter.mail);
+    assert_int_equal(poll(&polled, 1, 10000), 1);
+    loop_turn(seen.loop, 0);
+    assert_int_equal(seen.mails, 1);
+    assert_int_equal(poll(&polled, 1, 0), 0);
+
+    timer_init(&timer, stop_on_timer);
+    timer_start(&seen.loop->timers, &timer, clock_monotonic_ms() + 20);
+    assert_in_range(loop_timeout_ms(seen.loop), 0, 20);
+    while (!seen.loop->is_stopped) {
+        poll(&polled, 1, loop_timeout_ms(seen.loop));
+        loop_turn(seen.loop, 0);
+    }
+    loop_keep_awake(seen.loop);
+    assert_int_equal(loop_timeout_ms(seen.loop), 0);
     loop_free(seen.loop);
 }
 
@@ -431,6 +465,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_phases),
         cmocka_unit_test(test_timer_ends_the_wait),
+        cmocka_unit_test(test_outer_loop),
         cmocka_unit_test(test_keep_awake),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_mail_of_several_threads),
