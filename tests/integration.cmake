@@ -20,6 +20,12 @@ if(support_sources)
         PUBLIC peal_static PkgConfig::CMOCKA PkgConfig::JANSSON)
 endif()
 
+# For the test that has Prometheus' own tool read the metrics.
+find_program(PEAL_PROMTOOL promtool HINTS ${root}/build/tools)
+if(PEAL_PROMTOOL)
+    list(APPEND test_environment PEAL_PROMTOOL=${PEAL_PROMTOOL})
+endif()
+
 file(GLOB programs CONFIGURE_DEPENDS ${here}/integration/*.c)
 foreach(source IN LISTS programs)
     cmake_path(GET source STEM name)

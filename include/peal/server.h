@@ -147,6 +147,18 @@ struct peal_disconnect {
     bool by_peer;
 };
 
+/* A question to on_health, and its answer. Lives until on_health returns. */
+struct peal_health {
+    struct peal_server *server;
+    struct peal_slice path;
+    struct peal_slice query; /* not decoded */
+    bool is_ready;           /* what /readyz says */
+    int status;              /* of the answer; 200 or 503, may be changed */
+    const char *type;        /* of the body; may be changed to static storage */
+    char *body;              /* to be written */
+    size_t body_size_max;    /* 16 KiB */
+};
+
 struct peal_server_options {
     size_t size; /* sizeof(struct peal_server_options) */
 
@@ -192,7 +204,7 @@ struct peal_server_options {
     /* Subprotocols to choose from, NULL-terminated, in order of preference. */
     const char *const *protocols;
 
-    /* Answers GET on this path with the state as JSON; NULL: off. */
+    /* Where GET answers with the state as JSON: see metrics_path. */
     const char *health_path;
 
     /* NULL: silence. Lines below the level are not made; default info. */
@@ -231,7 +243,34 @@ struct peal_server_options {
     int (*on_publish)(struct peal_client *client,
                       const struct peal_event *event, void *user);
 
-    void *user; /* handed to the callbacks above */
+    void *user; /* handed to the callbacks */
+
+    /*
+     * Endpoints for those who run the server:
+     *
+     *   metrics_path  "/metrics"  Prometheus' text format, or OpenMetrics
+     *   livez_path    "/livez"    200 while every loop turns, else 503
+     *   readyz_path   "/readyz"   200 while clients should come here, else 503
+     *   health_path   "/health"   the state as JSON, with the status of /readyz
+     *
+     * "?verbose" has the two in the middle list their checks. A listener for
+     * internal_listen answers for these paths and nothing else, also for
+     * "/healthz" as "/readyz". Other listeners answer for those that are set
+     * here. "" switches one off everywhere.
+     */
+    const char *internal_listen; /* address; NULL: none */
+    const char *metrics_path;
+    const char *livez_path;
+    const char *readyz_path;
+
+    /* A turn that lasts so long fails /livez; default 30,000. */
+    uint32_t turn_timeout_ms;
+
+    /*
+     * Answers for health_path instead of peal: writes the body, returns its
+     * size; negative leaves it to peal. On the loop that was asked.
+     */
+    long (*on_health)(struct peal_health *health, void *user);
 };
 
 /* --- The server's life --------------------------------------------------- */
@@ -258,6 +297,7 @@ struct peal_listen {
     const char *address;
     enum peal_transport transport;
     enum peal_dialect dialect; /* default: the server's */
+    bool is_internal;          /* as internal_listen: only the endpoints */
 };
 
 /* Before the start. Errors as peal_server_new, PEAL_ESTATE when running. */
@@ -266,8 +306,9 @@ PEAL_API int peal_server_listen(struct peal_server *server,
 
 /*
  * Writes the address of listener `index` (ws_listen first, then tcp_listen,
- * then those added) as text, with the port that the system chose. Returns 0, or
- * PEAL_ENOTFOUND. `out` has room for PEAL_ADDRESS_MAX bytes. Any thread.
+ * then internal_listen, then those added) as text, with the port that the
+ * system chose. Returns 0, or PEAL_ENOTFOUND. `out` has room for
+ * PEAL_ADDRESS_MAX bytes. Any thread.
  */
 PEAL_API int peal_server_address(const struct peal_server *server,
                                  size_t index, char *out);
@@ -385,6 +426,12 @@ PEAL_API int peal_server_step(struct peal_server *server, int max_wait_ms);
  * handler.
  */
 PEAL_API void peal_server_stop(struct peal_server *server);
+
+/*
+ * Has /readyz say no while `is_ready` is false, as when something that the
+ * application needs is away. Any thread.
+ */
+PEAL_API void peal_server_set_ready(struct peal_server *server, bool is_ready);
 
 /* --- One client, from inside its callbacks ------------------------------- */
 

@@ -29,6 +29,8 @@
 
 #define HUB_MAX 64 /* one bit each in room_home.loops */
 
+#define HUB_LARGE 16 /* an audience that is worth a look at the clock */
+
 struct hub;
 struct room;
 
@@ -51,6 +53,13 @@ struct hub_ops {
      * memberships and must not call the application.
      */
     void (*deliver)(void *user, struct peal_client *client);
+
+    /*
+     * [L] Around the deliveries of one event to an audience of HUB_LARGE or
+     * more, to time them; NULL: not wanted. Small ones are over before a clock
+     * is read.
+     */
+    void (*large)(void *user, bool is_over);
 
     /*
      * Any thread. Hands `mail` to another loop, in the order of the calls. That

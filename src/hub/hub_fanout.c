@@ -103,10 +103,14 @@ static void hub_deliver(struct hub *hub, const struct hub_parcel *parcel)
 {
     const struct hub_ops *ops = hub->ops;
     struct hub_audience audience = hub_audience(hub, parcel);
+    bool is_timed = audience.count >= HUB_LARGE && ops->large != NULL;
     bool has_begun = false;
 
     if (audience.count == 0) {
         return;
+    }
+    if (is_timed) {
+        ops->large(hub->user, false);
     }
     hub_mark_except(hub, parcel);
     for (uint32_t i = 0; i < audience.count; i++) {
@@ -121,6 +125,9 @@ static void hub_deliver(struct hub *hub, const struct hub_parcel *parcel)
             ops->begin(hub->user, parcel->event);
         }
         ops->deliver(hub->user, client);
+    }
+    if (is_timed) {
+        ops->large(hub->user, true);
     }
 }
 

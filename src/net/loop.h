@@ -69,6 +69,9 @@ struct loop {
     _Atomic bool is_woken;               /* [a] */
     int wake_fd;                         /* [I] */
 
+    /* [L] written, [a] read: what waits for sockets that are full. */
+    _Atomic uint64_t blocked_bytes;
+
     /* [L] written, [a] read: counters for statistics. */
     _Atomic uint64_t turns;
     _Atomic uint64_t reads;

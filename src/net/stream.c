@@ -25,6 +25,16 @@ static unsigned stream_interest(const struct stream *stream)
     return ready;
 }
 
+/* What is queued for a full socket counts; what is sent at the end of the turn
+ * does not, so that queueing costs no more than a branch. */
+static void stream_count_blocked(struct stream *stream, uint64_t amount)
+{
+    _Atomic uint64_t *bytes = &stream->loop->blocked_bytes;
+    uint64_t value = atomic_load_explicit(bytes, memory_order_relaxed);
+
+    atomic_store_explicit(bytes, value + amount, memory_order_relaxed);
+}
+
 static void stream_fail(struct stream *stream, int error)
 {
     stream->events->on_error(stream, error);
@@ -56,6 +66,9 @@ void stream_close(struct stream *stream)
 {
     if (stream->fd < 0) {
         return;
+    }
+    if ((stream->flags & STREAM_BLOCKED) != 0) {
+        stream_count_blocked(stream, 0 - (uint64_t)stream->queued_bytes);
     }
     loop_poller_unwatch(stream->loop, stream->fd);
     close(stream->fd);
@@ -101,6 +114,9 @@ int stream_send(struct stream *stream, struct tape_slice slice)
     int rc = stream_queue_push(stream, slice);
 
     if (rc == PEAL_OK) {
+        if ((stream->flags & STREAM_BLOCKED) != 0) {
+            stream_count_blocked(stream, slice.size);
+        }
         stream_link(stream);
     }
     return rc;
@@ -151,6 +167,7 @@ static ssize_t stream_transmit(struct stream *stream, size_t *tried)
 static void stream_block(struct stream *stream)
 {
     stream->flags |= STREAM_BLOCKED;
+    stream_count_blocked(stream, stream->queued_bytes);
     stream_rewatch(stream);
     stream_link(stream);
 }
@@ -266,6 +283,7 @@ static void stream_read(struct stream *stream, bool is_broken)
 static void stream_unblock(struct stream *stream)
 {
     stream->flags &= ~(uint32_t)STREAM_BLOCKED;
+    stream_count_blocked(stream, 0 - (uint64_t)stream->queued_bytes);
     stream_flush(stream);
     if (stream->fd < 0 || (stream->flags & STREAM_BLOCKED) != 0) {
         return;

@@ -57,6 +57,8 @@ static void leave(struct conn *conn, int code, struct peal_slice reason,
     conn->is_leaving = true;
     conn->is_closed_by_peer = by_peer;
     conn->close_code = (uint16_t)code;
+    loop_count(&worker->measures.closes[measure_close_kind(code, reason,
+                                                           by_peer)]);
     conn->of.reason =
         reason.size > 0 ? mem_copy(reason.data, reason.size) : NULL;
     list_remove(&conn->link);
@@ -345,8 +347,10 @@ static int refusal_status(struct worker *worker, int rc, const char *limit)
         dispatch_count_limit(worker, limit);
         return strcmp(limit, "clients_max") == 0 ? 503 : 429;
     case PEAL_EEXIST:
+        worker_count(worker, COUNT_REFUSED_APPLICATION);
         return 409;
     case PEAL_EREFUSED:
+        worker_count(worker, COUNT_REFUSED_APPLICATION);
         return 403;
     default:
         return 503;

@@ -14,6 +14,7 @@
 
 #include "base/buffer.h"
 #include "net/stream.h"
+#include "proto/http.h"
 #include "server/server.h"
 
 enum conn_state {
@@ -144,6 +145,14 @@ size_t conn_read_head(struct conn *conn, char *data, size_t size);
 size_t conn_read_ws(struct conn *conn, char *data, size_t size);
 size_t conn_read_ws_closing(struct conn *conn, char *data, size_t size);
 size_t conn_read_tcp(struct conn *conn, char *data, size_t size);
+
+/* --- conn_http.c: what is answered to requests --------------------------- */
+
+/* Answers a request. After an error nothing more is read of the connection. */
+void conn_answer(struct conn *conn, const struct http_answer *answer);
+
+/* Refuses with a status, header lines and the status' reason as the body. */
+void conn_refuse(struct conn *conn, int status, const char *headers);
 
 /* --- output.c: what is written ------------------------------------------- */
 

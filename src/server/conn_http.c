@@ -7,14 +7,14 @@
 #include "base/slice.h"
 #include "proto/http.h"
 #include "proto/ws_handshake.h"
+#include "server/endpoint.h"
 
 #include <stdio.h>
 
 #define ANSWER_HEAD_MAX 1024
-#define HEALTH_BYTES_MAX 2048
 
 /* Answers a request. After an error nothing more is read of the connection. */
-static void answer(struct conn *conn, const struct http_answer *answer)
+void conn_answer(struct conn *conn, const struct http_answer *answer)
 {
     char head[ANSWER_HEAD_MAX];
     struct http_answer without_body = *answer;
@@ -41,7 +41,7 @@ static void answer(struct conn *conn, const struct http_answer *answer)
 }
 
 /* Refuses with a status and its reason as the body. */
-static void refuse(struct conn *conn, int status, const char *headers)
+void conn_refuse(struct conn *conn, int status, const char *headers)
 {
     char body[128];
     int size = snprintf(body, sizeof body, "%d %s\n", status,
@@ -57,52 +57,14 @@ static void refuse(struct conn *conn, int status, const char *headers)
     if (status == 431) {
         worker_count(conn_worker(conn), COUNT_CLOSED_HEADER_BYTES);
     }
-    answer(conn, &refusal);
+    conn_answer(conn, &refusal);
 }
 
-/* --- Pages and health ---------------------------------------------------- */
+/* --- Pages  ---------------------------------------------------- */
 
 #define CORS_METHODS                                                           \
     "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"                     \
     "Access-Control-Max-Age: 86400\r\nVary: Origin\r\n"
-
-/* Tells a browser that pages of `origin` may read the answer (Fetch, 3.2). */
-static const char *cors_headers(struct peal_slice origin, char *out,
-                                size_t size)
-{
-    if (origin.data == NULL || origin.size > size / 2) {
-        return CORS_METHODS;
-    }
-    snprintf(out, size,
-             "Access-Control-Allow-Origin: %.*s\r\n" CORS_METHODS,
-             (int)origin.size, origin.data);
-    return out;
-}
-
-static void serve_health(struct conn *conn, const struct http_request *request)
-{
-    struct peal_server *server = conn_worker(conn)->server;
-    char body[HEALTH_BYTES_MAX];
-    char cors[512];
-    struct http_answer ok = {
-        .status = 200,
-        .headers = cors_headers(http_header_get(request->headers,
-                                                request->header_count,
-                                                "Origin"),
-                                cors, sizeof cors),
-        .type = "application/json",
-        .is_last = !request->keep_alive,
-        .is_head = slice_equal(request->method, SLICE("HEAD")),
-    };
-
-    if (slice_equal(request->method, SLICE("OPTIONS"))) {
-        ok.status = 204;
-        ok.type = NULL;
-    } else {
-        ok.body = slice_make(body, stats_health(server, body, sizeof body));
-    }
-    answer(conn, &ok);
-}
 
 static void serve_page(struct conn *conn, const struct http_request *request,
                        const struct page *page)
@@ -117,7 +79,7 @@ static void serve_page(struct conn *conn, const struct http_request *request,
         .is_head = slice_equal(request->method, SLICE("HEAD")),
     };
 
-    answer(conn, &ok);
+    conn_answer(conn, &ok);
 }
 
 /* Whether WebSocket clients may connect on this path, and in which dialect. */
@@ -128,6 +90,9 @@ static bool find_route(const struct conn *conn, struct peal_slice path,
     const struct route *route;
 
     *dialect = conn->of.listener->dialect;
+    if (conn->of.listener->is_internal) {
+        return false;
+    }
     if (server->routes.count == 0) {
         return true;
     }
@@ -142,31 +107,25 @@ static bool find_route(const struct conn *conn, struct peal_slice path,
 static void serve(struct conn *conn, const struct http_request *request)
 {
     const struct peal_server *server = conn_worker(conn)->server;
-    const char *health = server->options.health_path;
     const struct page *page = map_get(&server->pages, request->path);
     bool is_get = slice_equal(request->method, SLICE("GET")) ||
                   slice_equal(request->method, SLICE("HEAD"));
-    bool is_options = slice_equal(request->method, SLICE("OPTIONS"));
     const struct dialect *dialect;
 
     if (request->content_length > 0 || request->is_chunked) {
-        refuse(conn, 413, "");
-    } else if (health != NULL &&
-               slice_equal(request->path, peal_slice(health)) &&
-               (is_get || is_options)) {
-        serve_health(conn, request);
+        conn_refuse(conn, 413, "");
+    } else if (endpoint_serve(conn, request)) {
+        /* It was one of the server's own, and is answered. */
     } else if (page != NULL && is_get) {
         serve_page(conn, request, page);
-    } else if (page != NULL || (health != NULL &&
-                                slice_equal(request->path,
-                                            peal_slice(health)))) {
-        refuse(conn, 405, "Allow: GET, HEAD\r\n");
+    } else if (page != NULL) {
+        conn_refuse(conn, 405, "Allow: GET, HEAD\r\n");
     } else if (!find_route(conn, request->path, &dialect)) {
-        refuse(conn, 404, "");
+        conn_refuse(conn, 404, "");
     } else if (is_get) {
-        refuse(conn, 426, WS_VERSION_HEADERS);
+        conn_refuse(conn, 426, WS_VERSION_HEADERS);
     } else {
-        refuse(conn, 405, "Allow: GET\r\n");
+        conn_refuse(conn, 405, "Allow: GET\r\n");
     }
 }
 
@@ -190,8 +149,8 @@ static void refuse_client(struct conn *conn, int rc, int status,
     log_debug(&conn_worker(conn)->server->log, "server", "client refused",
               "remote=%s error=%s status=%d", address, peal_error_name(rc),
               status);
-    refuse(conn, status, status == 429 || status == 503 ? "Retry-After: 5\r\n"
-                                                        : "");
+    conn_refuse(conn, status,
+                status == 429 || status == 503 ? "Retry-After: 5\r\n" : "");
 }
 
 static void upgrade(struct conn *conn, const struct http_request *request)
@@ -207,17 +166,17 @@ static void upgrade(struct conn *conn, const struct http_request *request)
     int rc;
 
     if (!find_route(conn, request->path, &dialect)) {
-        refuse(conn, 404, "");
+        conn_refuse(conn, 404, "");
         return;
     }
     if (status != 0) {
-        refuse(conn, status, status == 426 ? WS_VERSION_HEADERS : "");
+        conn_refuse(conn, status, status == 426 ? WS_VERSION_HEADERS : "");
         return;
     }
     protocol = select_protocol(conn, request, dialect);
     size = ws_answer_write(opening, sizeof opening, offer.key, protocol, "");
     if (size < 0) {
-        refuse(conn, 503, "");
+        conn_refuse(conn, 503, "");
         return;
     }
     if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) < 0) {
@@ -257,7 +216,7 @@ size_t conn_read_head(struct conn *conn, char *data, size_t size)
         return 0;
     }
     if (used < 0) {
-        refuse(conn, (int)-used, "");
+        conn_refuse(conn, (int)-used, "");
         return size;
     }
     if (conn->input != NULL) {

@@ -323,7 +323,9 @@ static void on_message(struct conn *conn, const struct wire *wire)
 {
     struct worker *worker = conn_worker(conn);
 
-    worker_count(worker, COUNT_MESSAGES_IN);
+    worker_count(worker, wire->room.size > 0 ? COUNT_PUBLISHES_IN
+                         : wire->wants_answer ? COUNT_REQUESTS_IN
+                                              : COUNT_EVENTS_IN);
     if (conn_dialect(conn) == &dialect_peal) {
         /* The others let names through that no application may send. */
         worker->checked_name = wire->name;
@@ -349,7 +351,7 @@ void dispatch(struct conn *conn, struct wire *wire)
         break;
     case WIRE_ANSWER:
     case WIRE_FAILURE:
-        worker_count(worker, COUNT_MESSAGES_IN);
+        worker_count(worker, COUNT_ANSWERS_IN);
         if (!request_answered(conn, wire)) {
             worker_count(worker, COUNT_MESSAGES_INVALID);
         }
@@ -364,7 +366,7 @@ void dispatch(struct conn *conn, struct wire *wire)
         on_ping(conn, wire);
         break;
     case WIRE_INVALID:
-        worker_count(worker, COUNT_MESSAGES_IN);
+        worker_count(worker, COUNT_INVALID_IN);
         worker_count(worker, COUNT_MESSAGES_INVALID);
         (void)dispatch_refuse(conn, wire, wire->failure);
         break;

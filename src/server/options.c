@@ -54,6 +54,7 @@ static void set_numbers(struct peal_server_options *options)
         {&options->close_timeout_ms, 5000},
         {&options->request_timeout_ms, 10000},
         {&options->stop_timeout_ms, 5000},
+        {&options->turn_timeout_ms, 30000},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
@@ -90,6 +91,28 @@ static bool are_protocols(const char *const *protocols)
     return true;
 }
 
+/* The name of the first path that is none, or NULL. */
+static const char *find_bad_path(const struct peal_server_options *options)
+{
+    const struct {
+        const char *name;
+        const char *path;
+    } paths[] = {
+        {"health_path", options->health_path},
+        {"metrics_path", options->metrics_path},
+        {"livez_path", options->livez_path},
+        {"readyz_path", options->readyz_path},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        if (paths[i].path != NULL && paths[i].path[0] != '/' &&
+            paths[i].path[0] != '\0') {
+            return paths[i].name;
+        }
+    }
+    return NULL;
+}
+
 /* The name of the first option that is out of range, or NULL. */
 static const char *find_problem(const struct peal_server_options *options)
 {
@@ -117,10 +140,7 @@ static const char *find_problem(const struct peal_server_options *options)
     if (options->log_level > PEAL_LOG_OFF) {
         return "log_level";
     }
-    if (options->health_path != NULL && options->health_path[0] != '/') {
-        return "health_path";
-    }
-    return NULL;
+    return find_bad_path(options);
 }
 
 int options_resolve(struct peal_server_options *out,

@@ -2,6 +2,7 @@
 #include "server/request.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/slice.h"
 #include "proto/json.h"
@@ -25,6 +26,7 @@ struct pending {
     uint32_t slot;
     uint32_t generation;
     uint32_t next_free;
+    uint64_t began_ns; /* of the turn that read it */
     bool is_awaited; /* ours: a client is to answer */
     union {
         struct {
@@ -184,6 +186,7 @@ static int begin(struct conn *conn, bool is_awaited, uint32_t timeout_ms,
     }
     (*count)++;
     pending->conn = conn;
+    pending->began_ns = worker->loop->turn_began_ns;
     pending->is_awaited = is_awaited;
     list_append(is_awaited ? &requests->awaited : &requests->asked,
                 &pending->link);
@@ -246,6 +249,8 @@ int request_close(struct worker *worker, uint64_t number,
     }
     conn = pending->conn;
     asked = asked_of(pending);
+    measure_add(&worker->measures.request,
+                clock_monotonic_ns() - pending->began_ns);
     give_back(worker->pending, pending);
     rc = failure == NULL ? dispatch_answer(conn, &asked, event)
                          : dispatch_refuse(conn, &asked, *failure);

@@ -231,6 +231,7 @@ int peal_server_listen(struct peal_server *server,
         return PEAL_ESTATE;
     }
     if (given->size != sizeof *given || given->address == NULL ||
+        (given->is_internal && given->transport != PEAL_WS) ||
         options_dialect(given->dialect, server->dialect) == NULL) {
         return PEAL_EINVAL;
     }
@@ -248,6 +249,7 @@ int peal_server_listen(struct peal_server *server,
     listener->transport =
         given->transport == PEAL_TCP ? TRANSPORT_TCP : TRANSPORT_WS;
     listener->dialect = options_dialect(given->dialect, server->dialect);
+    listener->is_internal = given->is_internal;
     rc = socket_address_parse(&listener->address, given->address);
     if (rc == 0) {
         rc = socket_listen(listener->fds, (size_t)server->worker_count,
@@ -263,7 +265,9 @@ int peal_server_listen(struct peal_server *server,
     }
     server->listeners[server->listener_count++] = listener;
     log_info(&server->log, "server", "listening", "transport=%s address=%s",
-             listener->transport == TRANSPORT_TCP ? "tcp" : "ws",
+             listener->is_internal                ? "internal"
+             : listener->transport == TRANSPORT_TCP ? "tcp"
+                                                    : "ws",
              socket_address_format(&listener->address, text));
     return 0;
 }
@@ -310,10 +314,18 @@ static int listen_first(struct peal_server *server)
         .address = options->tcp_listen,
         .transport = PEAL_TCP,
     };
+    struct peal_listen internal = {
+        .size = sizeof internal,
+        .address = options->internal_listen,
+        .is_internal = true,
+    };
     int rc = ws.address != NULL ? peal_server_listen(server, &ws) : 0;
 
     if (rc == 0 && tcp.address != NULL) {
         rc = peal_server_listen(server, &tcp);
+    }
+    if (rc == 0 && internal.address != NULL) {
+        rc = peal_server_listen(server, &internal);
     }
     return rc;
 }

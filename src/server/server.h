@@ -17,6 +17,7 @@
 #include "peal/server.h"
 #include "proto/dialect.h"
 #include "proto/ws_frame.h"
+#include "server/measure.h"
 
 #include <pthread.h>
 
@@ -40,7 +41,11 @@
 /* Counters of a worker: [L] written, [a] read. See struct peal_server_stats. */
 enum counter {
     COUNT_CLIENTS,
-    COUNT_MESSAGES_IN,
+    COUNT_EVENTS_IN,
+    COUNT_REQUESTS_IN,
+    COUNT_PUBLISHES_IN,
+    COUNT_ANSWERS_IN,
+    COUNT_INVALID_IN, /* these five are messages_in */
     COUNT_MESSAGES_OUT,
     COUNT_BYTES_IN,
     COUNT_BYTES_OUT,
@@ -60,6 +65,7 @@ enum counter {
     COUNT_CLOSED_PING_TIMEOUT,
     COUNT_CLOSED_PROTOCOL,
     COUNT_ACCEPT_EXHAUSTED,
+    COUNT_REFUSED_APPLICATION,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,
@@ -96,6 +102,7 @@ struct listener {
     struct socket_address address;
     enum transport transport;
     const struct dialect *dialect;
+    bool is_internal; /* answers for the endpoints and nothing else */
     int fds[HUB_MAX]; /* one for each worker; -1 once it is the loop's */
 };
 
@@ -142,6 +149,8 @@ struct worker {
 
     struct pending_table *pending; /* [L] requests, both ways */
     _Atomic uint64_t counters[COUNTER_COUNT];
+    struct measures measures;
+    _Atomic uint64_t busy_since_ms; /* [a] when its turn began; 0: it waits */
 };
 
 enum server_state { SERVER_NEW, SERVER_RUNNING, SERVER_STOPPED };
@@ -164,6 +173,7 @@ struct peal_server {
     uint64_t started_ms;
     _Atomic int state;             /* [a] enum server_state */
     _Atomic bool is_stop_asked;    /* [a] */
+    _Atomic bool is_unready;       /* [a] the application says so */
     _Atomic uint64_t refused_mail; /* [a] */
     bool is_attached; /* [I] the program takes the turns: attach.c */
 };
@@ -266,10 +276,10 @@ void attach_finish(struct peal_server *server);
 /* The sum of a counter over all workers. Any thread. */
 uint64_t stats_sum(const struct peal_server *server, enum counter counter);
 
+/* What connections owe to sockets that are full. Any thread. */
+uint64_t stats_queued_bytes(const struct peal_server *server);
+
 /* Since the start, or 0 before it. Any thread. */
 uint64_t stats_uptime_ms(const struct peal_server *server);
-
-/* Writes the state as JSON; returns its size. Any thread. */
-size_t stats_health(struct peal_server *server, char *out, size_t size);
 
 #endif

@@ -3,9 +3,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
-#include "net/process.h"
 
-#include <stdio.h>
 #include <string.h>
 
 uint64_t stats_sum(const struct peal_server *server, enum counter counter)
@@ -14,6 +12,17 @@ uint64_t stats_sum(const struct peal_server *server, enum counter counter)
 
     for (int i = 0; i < server->worker_count; i++) {
         sum += atomic_load_explicit(&server->workers[i].counters[counter],
+                                    memory_order_relaxed);
+    }
+    return sum;
+}
+
+uint64_t stats_queued_bytes(const struct peal_server *server)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < server->worker_count; i++) {
+        sum += atomic_load_explicit(&server->workers[i].loop->blocked_bytes,
                                     memory_order_relaxed);
     }
     return sum;
@@ -37,7 +46,6 @@ static const struct {
     FIELD(GAUGE_CONNECTIONS, connections),
     FIELD(GAUGE_REQUESTS, requests_pending),
     FIELD(COUNT_CLIENTS, clients_total),
-    FIELD(COUNT_MESSAGES_IN, messages_in),
     FIELD(COUNT_MESSAGES_OUT, messages_out),
     FIELD(COUNT_BYTES_IN, bytes_in),
     FIELD(COUNT_BYTES_OUT, bytes_out),
@@ -74,6 +82,10 @@ int peal_server_stats(struct peal_server *server,
 
         memcpy((char *)&all + fields[i].offset, &value, sizeof value);
     }
+    for (enum counter i = COUNT_EVENTS_IN; i <= COUNT_INVALID_IN; i++) {
+        all.messages_in += stats_sum(server, i);
+    }
+    all.queued_bytes = stats_queued_bytes(server);
     all.clients = all.ws_clients + all.tcp_clients;
     all.rooms = room_count(&server->cluster);
     all.refused_mail =
@@ -81,33 +93,4 @@ int peal_server_stats(struct peal_server *server,
     all.size = size < sizeof all ? size : sizeof all;
     memcpy(stats, &all, all.size);
     return 0;
-}
-
-size_t stats_health(struct peal_server *server, char *out, size_t size)
-{
-    struct peal_server_stats stats = {.size = sizeof stats};
-    unsigned long long rss = process_resident_bytes();
-    int written;
-
-    peal_server_stats(server, &stats);
-    written = snprintf(
-        out, size,
-        "{\"status\":\"%s\",\"version\":\"%s\",\"totalConnections\":%llu,"
-        "\"activeConnections\":%llu,\"totalMessagesReceived\":%llu,"
-        "\"totalMessagesSent\":%llu,\"totalRooms\":%llu,\"uptime\":%llu,"
-        "\"uptimeSeconds\":%llu,\"wsConnections\":%llu,"
-        "\"tcpConnections\":%llu,\"memoryMB\":%.2f,"
-        "\"memoryUsage\":{\"rss\":%llu},\"rateLimiterEntries\":0}\n",
-        atomic_load(&server->is_stop_asked) ? "stopping" : "ok",
-        peal_version(), (unsigned long long)stats.clients_total,
-        (unsigned long long)stats.clients,
-        (unsigned long long)stats.messages_in,
-        (unsigned long long)stats.messages_out,
-        (unsigned long long)stats.rooms,
-        (unsigned long long)stats.uptime_ms,
-        (unsigned long long)(stats.uptime_ms / 1000),
-        (unsigned long long)stats.ws_clients,
-        (unsigned long long)stats.tcp_clients, (double)rss / (1024.0 * 1024.0),
-        rss);
-    return written > 0 && (size_t)written < size ? (size_t)written : 0;
 }

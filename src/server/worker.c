@@ -5,6 +5,7 @@
 #include "server/conn.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "server/mail.h"
 #include "server/request.h"
@@ -88,9 +89,23 @@ static void deliver(void *user, struct peal_client *client)
     output_deliver(user, conn_of(client));
 }
 
+static void large(void *user, bool is_over)
+{
+    struct worker *worker = user;
+    struct measures *measures = &worker->measures;
+    uint64_t now_ns = clock_monotonic_ns();
+
+    if (is_over) {
+        measure_add(&measures->fanout, now_ns - measures->fanout_began_ns);
+    } else {
+        measures->fanout_began_ns = now_ns;
+    }
+}
+
 const struct hub_ops worker_hub_ops = {
     .begin = begin,
     .deliver = deliver,
+    .large = large,
     .post_publish = post_publish,
     .post_deliver = post_deliver,
 };
@@ -195,7 +210,8 @@ static void on_turn_begin(struct loop *loop, void *user)
 {
     struct worker *worker = user;
 
-    (void)loop;
+    atomic_store_explicit(&worker->busy_since_ms, loop->now_ms,
+                          memory_order_relaxed);
     tell_leaving(worker);
     if (atomic_load_explicit(&worker->server->is_stop_asked,
                              memory_order_acquire) &&
@@ -237,6 +253,9 @@ static void on_turn_end(struct loop *loop, void *user)
         timer_stop(&loop->timers, &worker->trim_timer);
         loop_stop(loop);
     }
+    measure_add(&worker->measures.turn,
+                clock_monotonic_ns() - loop->turn_began_ns);
+    atomic_store_explicit(&worker->busy_since_ms, 0, memory_order_relaxed);
 }
 
 /* --- Its life ------------------------------------------------------------ */

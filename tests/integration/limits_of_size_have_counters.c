@@ -35,8 +35,12 @@ static void on_any(struct peal_client *from, const struct peal_event *event,
 
 static void setup(struct peal_server *server)
 {
-    struct peal_listen raw = {sizeof raw, "127.0.0.1:0", PEAL_WS,
-                              PEAL_DIALECT_RAW};
+    struct peal_listen raw = {
+        .size = sizeof raw,
+        .address = "127.0.0.1:0",
+        .transport = PEAL_WS,
+        .dialect = PEAL_DIALECT_RAW,
+    };
 
     CHECK_EQUAL(peal_server_listen(server, &raw), 0);
     raw.transport = PEAL_TCP;

@@ -228,9 +228,12 @@ static void several_listeners_and_dialects(void **state)
         .ws_listen = "127.0.0.1:0",
     };
     struct peal_listen listens[] = {
-        {sizeof listens[0], "[::1]:0", PEAL_WS, PEAL_DIALECT_RAW},
-        {sizeof listens[0], "127.0.0.1:0", PEAL_TCP, PEAL_DIALECT_STELAR},
-        {sizeof listens[0], "127.0.0.1:0", PEAL_TCP, PEAL_DIALECT_PEAL},
+        {.size = sizeof listens[0], .address = "[::1]:0",
+         .transport = PEAL_WS, .dialect = PEAL_DIALECT_RAW},
+        {.size = sizeof listens[0], .address = "127.0.0.1:0",
+         .transport = PEAL_TCP, .dialect = PEAL_DIALECT_STELAR},
+        {.size = sizeof listens[0], .address = "127.0.0.1:0",
+         .transport = PEAL_TCP, .dialect = PEAL_DIALECT_PEAL},
     };
     char addresses[4][PEAL_ADDRESS_MAX];
     struct peal_server *server;

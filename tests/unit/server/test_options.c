@@ -41,6 +41,7 @@ static const struct {
     NUMBER(close_timeout_ms),
     NUMBER(request_timeout_ms),
     NUMBER(stop_timeout_ms),
+    NUMBER(turn_timeout_ms),
 };
 
 #define LIMIT_COUNT (sizeof limits / sizeof limits[0])
@@ -204,6 +205,9 @@ static void test_nonsense_is_refused_by_name(void **state)
     REFUSE("frame_bytes_max", .frame_bytes_max = 2, .message_bytes_max = 1);
     REFUSE("room_name_bytes_max", .room_name_bytes_max = 257);
     REFUSE("health_path", .health_path = "health");
+    REFUSE("metrics_path", .metrics_path = "metrics");
+    REFUSE("livez_path", .livez_path = "livez");
+    REFUSE("readyz_path", .readyz_path = "?");
     REFUSE("protocols", .protocols = blank);
     REFUSE("protocols", .protocols = empty);
     REFUSE("log_level", .log_level = (enum peal_log_level)99);

@@ -1,0 +1,144 @@
+/* Whether the server lives, and whether it wants clients. */
+#include "server/endpoint.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "net/process.h"
+
+struct check {
+    const char *name;
+    bool (*is_ok)(const struct peal_server *server);
+};
+
+/* A turn ends in milliseconds, unless a callback blocks. */
+static bool loops_turn(const struct peal_server *server)
+{
+    uint32_t most_ms = server->options.turn_timeout_ms;
+    uint64_t now_ms = clock_monotonic_ms();
+
+    for (int i = 0; i < server->worker_count && most_ms != PEAL_OFF; i++) {
+        uint64_t since_ms = atomic_load_explicit(
+            &server->workers[i].busy_since_ms, memory_order_relaxed);
+
+        if (since_ms != 0 && now_ms > since_ms + most_ms) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_accepting(const struct peal_server *server)
+{
+    return atomic_load(&server->state) == SERVER_RUNNING &&
+           !atomic_load(&server->is_stop_asked);
+}
+
+static bool application_agrees(const struct peal_server *server)
+{
+    return !atomic_load(&server->is_unready);
+}
+
+static bool has_room_for_clients(const struct peal_server *server)
+{
+    return stats_sum(server, GAUGE_WS_CLIENTS) +
+               stats_sum(server, GAUGE_TCP_CLIENTS) <
+           server->options.clients_max;
+}
+
+static bool mailboxes_keep_up(const struct peal_server *server)
+{
+    return !worker_is_held_back(&server->workers[0]);
+}
+
+/* Slow to fail: a restart brings all clients back at once. */
+static const struct check live_checks[] = {
+    {"loops", loops_turn},
+};
+
+/* Quick to fail: others take the clients meanwhile. */
+static const struct check ready_checks[] = {
+    {"accepting", is_accepting},
+    {"application", application_agrees},
+    {"clients", has_room_for_clients},
+    {"mailboxes", mailboxes_keep_up},
+    {"loops", loops_turn},
+};
+
+static bool are_ok(const struct peal_server *server, const struct check *checks,
+                   size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!checks[i].is_ok(server)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool list(const struct peal_server *server, const struct check *checks,
+                 size_t count, struct buffer *body)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool is_ok = checks[i].is_ok(server);
+
+        if (!endpoint_print(body, "[%c]%s %s\n", is_ok ? '+' : '-',
+                            checks[i].name, is_ok ? "ok" : "failed")) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool health_is_live(const struct peal_server *server)
+{
+    return are_ok(server, live_checks, ARRAY_SIZE(live_checks));
+}
+
+bool health_is_ready(const struct peal_server *server)
+{
+    return are_ok(server, ready_checks, ARRAY_SIZE(ready_checks));
+}
+
+bool health_list_live(const struct peal_server *server, struct buffer *body)
+{
+    return list(server, live_checks, ARRAY_SIZE(live_checks), body);
+}
+
+bool health_list_ready(const struct peal_server *server, struct buffer *body)
+{
+    return list(server, ready_checks, ARRAY_SIZE(ready_checks), body);
+}
+
+void peal_server_set_ready(struct peal_server *server, bool is_ready)
+{
+    atomic_store(&server->is_unready, !is_ready);
+}
+
+bool health_state(struct peal_server *server, struct buffer *body)
+{
+    struct peal_server_stats stats = {.size = sizeof stats};
+    unsigned long long rss = process_resident_bytes();
+    const char *status = health_is_ready(server) ? "ok" : "unready";
+
+    if (atomic_load(&server->is_stop_asked)) {
+        status = "stopping";
+    }
+    peal_server_stats(server, &stats);
+    return endpoint_print(
+        body,
+        "{\"status\":\"%s\",\"version\":\"%s\",\"totalConnections\":%llu,"
+        "\"activeConnections\":%llu,\"totalMessagesReceived\":%llu,"
+        "\"totalMessagesSent\":%llu,\"totalRooms\":%llu,\"uptime\":%llu,"
+        "\"uptimeSeconds\":%llu,\"wsConnections\":%llu,"
+        "\"tcpConnections\":%llu,\"memoryMB\":%.2f,"
+        "\"memoryUsage\":{\"rss\":%llu},\"rateLimiterEntries\":0}\n",
+        status, peal_version(), (unsigned long long)stats.clients_total,
+        (unsigned long long)stats.clients,
+        (unsigned long long)stats.messages_in,
+        (unsigned long long)stats.messages_out, (unsigned long long)stats.rooms,
+        (unsigned long long)stats.uptime_ms,
+        (unsigned long long)(stats.uptime_ms / 1000),
+        (unsigned long long)stats.ws_clients,
+        (unsigned long long)stats.tcp_clients, (double)rss / (1024.0 * 1024.0),
+        rss);
+}

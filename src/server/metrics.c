@@ -1,0 +1,264 @@
+/*
+ * The metrics, for Prometheus. Names end in their unit; labels have bounded
+ * sets of values, none of which a peer chooses; everything is there from the
+ * start with its zero, so that a rate can be taken of the first event.
+ */
+#include "server/endpoint.h"
+
+#include "base/assert.h"
+#include "net/process.h"
+#include "server/measure.h"
+
+#include <stdio.h>
+
+struct text {
+    struct buffer *body;
+    bool is_open_metrics;
+    bool has_failed;
+};
+
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+static const char *const kind_names[] = {"counter", "gauge", "histogram"};
+
+#define PRINT(text, ...)                                                       \
+    ((text)->has_failed =                                                      \
+         !endpoint_print((text)->body, __VA_ARGS__) || (text)->has_failed)
+
+/* Begins a family. In OpenMetrics a counter's family has no "_total". */
+static void family(struct text *text, const char *name, enum metric_kind kind,
+                   const char *unit, const char *help)
+{
+    const char *suffix =
+        kind == METRIC_COUNTER && !text->is_open_metrics ? "_total" : "";
+
+    PRINT(text, "# HELP %s%s %s\n# TYPE %s%s %s\n", name, suffix, help, name,
+          suffix, kind_names[kind]);
+    if (text->is_open_metrics && unit != NULL) {
+        PRINT(text, "# UNIT %s %s\n", name, unit);
+    }
+}
+
+static void counter(struct text *text, const char *name, const char *labels,
+                    uint64_t value)
+{
+    PRINT(text, "%s_total%s %llu\n", name, labels, (unsigned long long)value);
+}
+
+static void gauge(struct text *text, const char *name, const char *unit,
+                  const char *help, uint64_t value)
+{
+    family(text, name, METRIC_GAUGE, unit, help);
+    PRINT(text, "%s %llu\n", name, (unsigned long long)value);
+}
+
+/* --- Counters of the workers --------------------------------------------- */
+
+/* One line: a label of a family, and where its value is. */
+struct line {
+    const char *label;
+    enum counter counter;
+};
+
+static void lines(struct text *text, const struct peal_server *server,
+                  const char *name, const char *key, const struct line *all,
+                  size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char labels[96];
+
+        snprintf(labels, sizeof labels, "{%s=\"%s\"}", key, all[i].label);
+        counter(text, name, labels, stats_sum(server, all[i].counter));
+    }
+}
+
+static const struct line rejected[] = {
+    {"clients_max", COUNT_REFUSED_CLIENTS},
+    {"clients_per_address_max", COUNT_REFUSED_CLIENTS_PER_ADDRESS},
+    {"header_bytes_max", COUNT_CLOSED_HEADER_BYTES},
+    {"handshake_timeout", COUNT_CLOSED_HANDSHAKE_TIMEOUT},
+    {"application", COUNT_REFUSED_APPLICATION},
+    {"exhausted", COUNT_ACCEPT_EXHAUSTED},
+};
+
+static const struct line received[] = {
+    {"event", COUNT_EVENTS_IN},      {"request", COUNT_REQUESTS_IN},
+    {"publish", COUNT_PUBLISHES_IN}, {"answer", COUNT_ANSWERS_IN},
+    {"invalid", COUNT_INVALID_IN},
+};
+
+static const struct line refused[] = {
+    {"rooms_max", COUNT_REFUSED_ROOMS},
+    {"rooms_per_client_max", COUNT_REFUSED_ROOMS_PER_CLIENT},
+    {"requests_per_client_max", COUNT_REFUSED_REQUESTS},
+};
+
+static void write_connections(struct text *text,
+                              const struct peal_server *server)
+{
+    family(text, "peal_connections", METRIC_GAUGE, NULL,
+           "Clients that are in now.");
+    PRINT(text, "peal_connections{transport=\"ws\"} %llu\n",
+          (unsigned long long)stats_sum(server, GAUGE_WS_CLIENTS));
+    PRINT(text, "peal_connections{transport=\"tcp\"} %llu\n",
+          (unsigned long long)stats_sum(server, GAUGE_TCP_CLIENTS));
+    family(text, "peal_connections_opened", METRIC_COUNTER, NULL,
+           "Clients that came in.");
+    counter(text, "peal_connections_opened", "",
+            stats_sum(server, COUNT_CLIENTS));
+    family(text, "peal_connections_closed", METRIC_COUNTER, NULL,
+           "Clients that left, by close code and cause.");
+    for (size_t i = 0; i < MEASURE_CLOSES; i++) {
+        uint64_t sum = 0;
+        char labels[96];
+
+        for (int k = 0; k < server->worker_count; k++) {
+            sum += atomic_load_explicit(&server->workers[k].measures.closes[i],
+                                        memory_order_relaxed);
+        }
+        snprintf(labels, sizeof labels, "{code=\"%s\",reason=\"%s\"}",
+                 measure_closes[i].code, measure_closes[i].reason);
+        counter(text, "peal_connections_closed", labels, sum);
+    }
+    family(text, "peal_connections_rejected", METRIC_COUNTER, NULL,
+           "Connections that did not become clients, by cause.");
+    lines(text, server, "peal_connections_rejected", "reason", rejected,
+          ARRAY_SIZE(rejected));
+}
+
+static void write_messages(struct text *text, const struct peal_server *server)
+{
+    family(text, "peal_messages_received", METRIC_COUNTER, NULL,
+           "Messages of clients, without heartbeats and joins.");
+    lines(text, server, "peal_messages_received", "kind", received,
+          ARRAY_SIZE(received));
+    family(text, "peal_messages_delivered", METRIC_COUNTER, NULL,
+           "Messages queued for clients, one for each receiver.");
+    counter(text, "peal_messages_delivered", "",
+            stats_sum(server, COUNT_MESSAGES_OUT));
+    family(text, "peal_messages_dropped", METRIC_COUNTER, NULL,
+           "Messages that were refused on their way, by cause.");
+    counter(text, "peal_messages_dropped", "{reason=\"mailbox_bytes_max\"}",
+            atomic_load_explicit(&server->refused_mail, memory_order_relaxed));
+    family(text, "peal_limit_refusals", METRIC_COUNTER, NULL,
+           "What clients were refused, by the limit's option.");
+    lines(text, server, "peal_limit_refusals", "limit", refused,
+          ARRAY_SIZE(refused));
+    family(text, "peal_requests_timed_out", METRIC_COUNTER, NULL,
+           "Requests of clients that nobody answered in time.");
+    counter(text, "peal_requests_timed_out", "",
+            stats_sum(server, COUNT_REQUESTS_TIMED_OUT));
+    family(text, "peal_received_bytes", METRIC_COUNTER, "bytes",
+           "Bytes read from connections.");
+    counter(text, "peal_received_bytes", "", stats_sum(server, COUNT_BYTES_IN));
+    family(text, "peal_sent_bytes", METRIC_COUNTER, "bytes",
+           "Bytes queued for connections.");
+    counter(text, "peal_sent_bytes", "", stats_sum(server, COUNT_BYTES_OUT));
+}
+
+static void write_gauges(struct text *text, struct peal_server *server)
+{
+    gauge(text, "peal_rooms", NULL, "Rooms with members.",
+          room_count(&server->cluster));
+    gauge(text, "peal_requests_pending", NULL,
+          "Requests, of either side, that wait for their answer.",
+          stats_sum(server, GAUGE_REQUESTS));
+    gauge(text, "peal_send_queue_bytes", "bytes",
+          "What waits for sockets that are full.", stats_queued_bytes(server));
+    gauge(text, "peal_event_loops", NULL, "Threads that serve clients.",
+          (uint64_t)server->worker_count);
+    gauge(text, "peal_ready", NULL, "1 when /readyz says ok.",
+          health_is_ready(server) ? 1 : 0);
+}
+
+/* --- Histograms ---------------------------------------------------------- */
+
+static void histogram(struct text *text, const struct peal_server *server,
+                      const char *name, size_t offset, const char *help)
+{
+    uint64_t counts[HISTOGRAM_BOUNDS + 1] = {0};
+    uint64_t sum_ns = 0;
+    uint64_t count = 0;
+
+    for (int k = 0; k < server->worker_count; k++) {
+        const struct histogram *one =
+            (const void *)((const char *)&server->workers[k].measures + offset);
+
+        for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++) {
+            counts[i] +=
+                atomic_load_explicit(&one->counts[i], memory_order_relaxed);
+        }
+        sum_ns += atomic_load_explicit(&one->sum_ns, memory_order_relaxed);
+    }
+    family(text, name, METRIC_HISTOGRAM, "seconds", help);
+    for (size_t i = 0; i < HISTOGRAM_BOUNDS; i++) {
+        count += counts[i];
+        /* OpenMetrics wants whole bounds with a decimal point, too. */
+        PRINT(text, "%s_bucket{le=\"%g%s\"} %llu\n", name,
+              (double)measure_bounds_ns[i] / 1e9,
+              measure_bounds_ns[i] % UINT64_C(1000000000) == 0 ? ".0" : "",
+              (unsigned long long)count);
+    }
+    count += counts[HISTOGRAM_BOUNDS];
+    PRINT(text, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.9f\n%s_count %llu\n",
+          name, (unsigned long long)count, name, (double)sum_ns / 1e9, name,
+          (unsigned long long)count);
+}
+
+static void write_histograms(struct text *text,
+                             const struct peal_server *server)
+{
+    histogram(text, server, "peal_request_duration_seconds",
+              offsetof(struct measures, request),
+              "From reading a client's request to its answer.");
+    histogram(text, server, "peal_fanout_duration_seconds",
+              offsetof(struct measures, fanout),
+              "Of queueing an event for the receivers on one loop, 16 or more "
+              "of them.");
+    histogram(text, server, "peal_event_loop_lag_seconds",
+              offsetof(struct measures, turn),
+              "How long a turn of a loop took: the longest that input waited.");
+}
+
+/* --- The process --------------------------------------------------------- */
+
+static void write_process(struct text *text)
+{
+    struct process_facts facts;
+
+    process_read(&facts);
+    family(text, "process_cpu_seconds", METRIC_COUNTER, "seconds",
+           "User and system CPU time.");
+    PRINT(text, "process_cpu_seconds_total %.6f\n", facts.cpu_seconds);
+    family(text, "process_start_time_seconds", METRIC_GAUGE, "seconds",
+           "When the process started, since 1970.");
+    PRINT(text, "process_start_time_seconds %.2f\n", facts.start_seconds);
+    gauge(text, "process_resident_memory_bytes", "bytes",
+          "Memory that is resident.", facts.resident_bytes);
+    gauge(text, "process_virtual_memory_bytes", "bytes",
+          "Memory that is mapped.", facts.virtual_bytes);
+    gauge(text, "process_open_fds", NULL, "Open file descriptors.",
+          facts.descriptors);
+    gauge(text, "process_max_fds", NULL, "The limit on file descriptors.",
+          facts.descriptors_max);
+}
+
+bool metrics_write(struct peal_server *server, bool is_open_metrics,
+                   struct buffer *body)
+{
+    struct text text = {.body = body, .is_open_metrics = is_open_metrics};
+    const char *info = is_open_metrics ? "peal_build" : "peal_build_info";
+
+    PRINT(&text, "# HELP %s The version.\n# TYPE %s %s\n", info, info,
+          is_open_metrics ? "info" : "gauge");
+    PRINT(&text, "peal_build_info{version=\"%s\"} 1\n", peal_version());
+    write_connections(&text, server);
+    write_messages(&text, server);
+    write_gauges(&text, server);
+    write_histograms(&text, server);
+    write_process(&text);
+    if (is_open_metrics) {
+        PRINT(&text, "# EOF\n");
+    }
+    return !text.has_failed;
+}
