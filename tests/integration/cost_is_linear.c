@@ -1,0 +1,297 @@
+/*
+ * Goal: what a peer sends costs no more than in proportion to its size: not in
+ * a million tiny frames, nor in one-byte segments, nor in fragments.
+ *
+ * Method: the processor time of the server's thread for an amount and for four
+ * times that amount; the second may be at most eight times the first, where a
+ * quadratic cost would be sixteen times. Processor time is no time of a clock,
+ * so a busy machine does not matter. Amounts are chosen so large that the first
+ * measures something.
+ */
+#include "support/suite.h"
+
+#include "support/host.h"
+#include "support/member.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define FACTOR 4
+#define FACTOR_MAX 8
+
+/* Less than this is noise, and fast enough for anybody. */
+#define NOISE_NS 50000000
+
+static struct host host;
+static _Atomic uint64_t received;
+static clockid_t loop_clock;
+static char raw_tcp[PEAL_ADDRESS_MAX];
+
+static void on_connect(struct peal_client *client,
+                       const struct peal_connect *connect, void *user)
+{
+    (void)client;
+    (void)connect;
+    (void)user;
+    CHECK_EQUAL(pthread_getcpuclockid(pthread_self(), &loop_clock), 0);
+}
+
+static void on_any(struct peal_client *from, const struct peal_event *event,
+                   void *user)
+{
+    (void)from;
+    (void)user;
+    atomic_fetch_add(&received, event->data.size + 1);
+}
+
+static void setup(struct peal_server *server)
+{
+    struct peal_listen tcp = {sizeof tcp, "127.0.0.1:0", PEAL_TCP,
+                              PEAL_DIALECT_RAW};
+
+    CHECK_EQUAL(peal_server_listen(server, &tcp), 0);
+    CHECK_EQUAL(peal_server_on_any(server, on_any, NULL), 0);
+}
+
+static int start(void **state)
+{
+    struct peal_server_options options = {
+        .dialect = PEAL_DIALECT_RAW,
+        .message_bytes_max = 64 * 1024 * 1024,
+        .on_connect = on_connect,
+    };
+
+    (void)state;
+    host_start(&host, &options, setup);
+    CHECK_EQUAL(peal_server_address(host.server, 2, raw_tcp), 0);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    host_stop(&host);
+    return 0;
+}
+
+static uint64_t loop_ns(void)
+{
+    struct timespec used;
+
+    CHECK_EQUAL(clock_gettime(loop_clock, &used), 0);
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
+/* Sends `amount` of something, and waits until the server has seen it all. */
+typedef void send_function(struct peer *peer, size_t amount);
+
+static uint64_t cost_of(send_function *send, bool is_tcp, size_t amount)
+{
+    struct peer peer;
+    uint64_t before;
+    uint64_t cost;
+
+    if (is_tcp) {
+        peer_dial(&peer, raw_tcp);
+        CHECK_SOON(host_stats(&host).clients == 1);
+    } else {
+        ws_open(&peer, host.ws, "/");
+    }
+    atomic_store(&received, 0);
+    before = loop_ns();
+    send(&peer, amount);
+    cost = loop_ns() - before;
+    peer_close(&peer);
+    host_await_empty(&host);
+    return cost;
+}
+
+/* The least of three: nothing else on the machine makes it less. */
+static uint64_t least_cost_of(send_function *send, bool is_tcp, size_t amount)
+{
+    uint64_t least = UINT64_MAX;
+
+    for (int i = 0; i < 3; i++) {
+        uint64_t cost = cost_of(send, is_tcp, amount);
+
+        least = cost < least ? cost : least;
+    }
+    return least;
+}
+
+static void expect_linear(send_function *send, bool is_tcp, size_t amount)
+{
+    uint64_t small = least_cost_of(send, is_tcp, amount);
+    uint64_t large = cost_of(send, is_tcp, amount * FACTOR);
+
+    if (large > NOISE_NS && large > FACTOR_MAX * small) {
+        fprintf(stderr, "%zu cost %llu ns, %zu cost %llu ns\n", amount,
+                (unsigned long long)small, amount * FACTOR,
+                (unsigned long long)large);
+        CHECK(!"the cost is more than linear");
+    }
+}
+
+static size_t scaled(size_t amount)
+{
+    return check_is_slow_build() ? amount / 10 : amount;
+}
+
+/* --- Many tiny frames in one go ---------------------------------------------
+ */
+
+/* Sends `count` copies of a frame as fast as they are taken. */
+static void send_copies(struct peer *peer, const char *frame, size_t size,
+                        size_t count)
+{
+    size_t batch = 1000;
+    char *bytes = malloc(size * batch);
+
+    CHECK(bytes != NULL);
+    CHECK_EQUAL(count % batch, 0);
+    for (size_t i = 0; i < batch; i++) {
+        memcpy(bytes + i * size, frame, size);
+    }
+    for (size_t i = 0; i < count; i += batch) {
+        peer_send(peer, bytes, size * batch);
+    }
+    free(bytes);
+}
+
+static void send_tiny_messages(struct peer *peer, size_t count)
+{
+    char frame[16];
+
+    send_copies(peer, frame, ws_make(frame, WS_TEXT_FRAME, "", 0), count);
+    CHECK_SOON(atomic_load(&received) == count);
+}
+
+static void a_million_tiny_messages(void **state)
+{
+    (void)state;
+    expect_linear(send_tiny_messages, false, scaled(250000));
+}
+
+static void send_tiny_frames(struct peer *peer, size_t count)
+{
+    char frame[16];
+
+    send_copies(peer, frame, tcp_make(frame, TCP_BINARY_FRAME, NULL, NULL, 0),
+                count);
+    CHECK_SOON(atomic_load(&received) == count);
+}
+
+static void a_million_tiny_tcp_frames(void **state)
+{
+    (void)state;
+    expect_linear(send_tiny_frames, true, scaled(250000));
+}
+
+/* One message of many fragments, empty ones among them. */
+static void send_fragments(struct peer *peer, size_t count)
+{
+    char frame[16];
+
+    ws_send(peer, 0x02, "x", 1);
+    send_copies(peer, frame, ws_make(frame, 0x00, "x", 1), count);
+    send_copies(peer, frame, ws_make(frame, 0x00, "", 0), count);
+    ws_send(peer, 0x80, "x", 1);
+    CHECK_SOON(atomic_load(&received) == count + 3);
+}
+
+static void a_message_of_many_fragments(void **state)
+{
+    (void)state;
+    expect_linear(send_fragments, false, scaled(250000));
+}
+
+/* Pings between them are answered without end. */
+static void send_pings(struct peer *peer, size_t count)
+{
+    char frame[16];
+    size_t size = ws_make(frame, WS_PING_FRAME, "", 0);
+
+    for (size_t i = 0; i < count / 1000; i++) {
+        for (int k = 0; k < 1000; k++) {
+            peer_send(peer, frame, size);
+        }
+        for (int k = 0; k < 1000; k++) {
+            ws_expect(peer, WS_PONG_FRAME, "", 0);
+        }
+    }
+}
+
+static void many_pings(void **state)
+{
+    (void)state;
+    expect_linear(send_pings, false, scaled(20000));
+}
+
+/* --- Large messages in tiny segments ----------------------------------------
+ */
+
+/* The bytes one by one: TCP_NODELAY makes a segment of nearly each. */
+static void send_singly(struct peer *peer, const char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        peer_send(peer, bytes + i, 1);
+    }
+}
+
+static void send_message_singly(struct peer *peer, size_t size)
+{
+    char *message = calloc(1, size + 32);
+    char *frame = calloc(1, size + 32);
+
+    CHECK(message != NULL && frame != NULL);
+    memset(message, 'x', size);
+    send_singly(peer, frame, ws_make(frame, WS_TEXT_FRAME, message, size));
+    CHECK_SOON(atomic_load(&received) == size + 1);
+    free(message);
+    free(frame);
+}
+
+static void a_large_message_byte_by_byte(void **state)
+{
+    (void)state;
+    expect_linear(send_message_singly, false, scaled(256 * 1024));
+}
+
+static void send_frame_singly(struct peer *peer, size_t size)
+{
+    char *frame = calloc(2, size + 32);
+
+    CHECK(frame != NULL);
+    send_singly(
+        peer, frame,
+        tcp_make(frame, TCP_BINARY_FRAME, NULL, frame + size + 32, size));
+    CHECK_SOON(atomic_load(&received) == size + 1);
+    free(frame);
+}
+
+static void a_large_tcp_frame_byte_by_byte(void **state)
+{
+    (void)state;
+    expect_linear(send_frame_singly, true, scaled(256 * 1024));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_million_tiny_messages, start, stop),
+        cmocka_unit_test_setup_teardown(a_million_tiny_tcp_frames, start, stop),
+        cmocka_unit_test_setup_teardown(a_message_of_many_fragments, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(many_pings, start, stop),
+        cmocka_unit_test_setup_teardown(a_large_message_byte_by_byte, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_large_tcp_frame_byte_by_byte, start,
+                                        stop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
