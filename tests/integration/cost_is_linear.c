@@ -50,8 +50,12 @@ static void on_any(struct peal_client *from, const struct peal_event *event,
 
 static void setup(struct peal_server *server)
 {
-    struct peal_listen tcp = {sizeof tcp, "127.0.0.1:0", PEAL_TCP,
-                              PEAL_DIALECT_RAW};
+    struct peal_listen tcp = {
+        .size = sizeof tcp,
+        .address = "127.0.0.1:0",
+        .transport = PEAL_TCP,
+        .dialect = PEAL_DIALECT_RAW,
+    };
 
     CHECK_EQUAL(peal_server_listen(server, &tcp), 0);
     CHECK_EQUAL(peal_server_on_any(server, on_any, NULL), 0);
