@@ -128,9 +128,13 @@ static void on_forget(struct peal_client *from, const struct peal_event *event,
 static void setup(struct peal_server *server)
 {
     static const struct peal_route routes[] = {
-        {sizeof routes[0], "/", PEAL_DIALECT_DEFAULT},
-        {sizeof routes[0], "/raw", PEAL_DIALECT_RAW},
-        {sizeof routes[0], "/stelar", PEAL_DIALECT_STELAR},
+        {.size = sizeof routes[0],
+         .path = "/",
+         .dialect = PEAL_DIALECT_DEFAULT},
+        {.size = sizeof routes[0], .path = "/raw", .dialect = PEAL_DIALECT_RAW},
+        {.size = sizeof routes[0],
+         .path = "/stelar",
+         .dialect = PEAL_DIALECT_STELAR},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {

@@ -28,9 +28,13 @@
 static void setup(struct peal_server *server)
 {
     static const struct peal_route routes[] = {
-        {sizeof routes[0], "/chat", PEAL_DIALECT_DEFAULT},
-        {sizeof routes[0], "/raw", PEAL_DIALECT_RAW},
-        {sizeof routes[0], "/", PEAL_DIALECT_DEFAULT},
+        {.size = sizeof routes[0],
+         .path = "/chat",
+         .dialect = PEAL_DIALECT_DEFAULT},
+        {.size = sizeof routes[0], .path = "/raw", .dialect = PEAL_DIALECT_RAW},
+        {.size = sizeof routes[0],
+         .path = "/",
+         .dialect = PEAL_DIALECT_DEFAULT},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
