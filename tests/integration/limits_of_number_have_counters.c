@@ -129,7 +129,7 @@ static void rooms_per_client_max(void **state)
 {
     struct peal_server_options options = {.rooms_per_client_max = FEW};
     struct member members[2];
-    char room[8];
+    char room[16];
 
     (void)state;
     start(options);
@@ -158,7 +158,7 @@ static void rooms_max(void **state)
 {
     struct peal_server_options options = {.rooms_max = FEW};
     struct member members[2];
-    char room[8];
+    char room[16];
 
     (void)state;
     for (int loops = 1; loops <= 2; loops++) {

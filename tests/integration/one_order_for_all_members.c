@@ -85,7 +85,7 @@ static void listeners_start(struct listener *listeners)
 {
     for (int i = 0; i < MEMBERS; i++) {
         struct listener *listener = &listeners[i];
-        char room[8];
+        char room[16];
 
         *listener = (struct listener){
             .room = i % ROOMS,
@@ -171,7 +171,7 @@ static void *publish_as_thread(void *argument)
     for (int i = 0; i < messages_each(); i++) {
         for (int room = 0; room < ROOMS; room++) {
             char json[64];
-            char name[8];
+            char name[16];
             struct peal_event event;
             int rc;
 
@@ -386,7 +386,7 @@ static void a_confirmed_join_misses_nothing(void **state)
     for (int i = 0; i < turns; i++) {
         struct peal_event event = peal_json("n", "1");
         struct member member;
-        char room[8];
+        char room[16];
 
         snprintf(room, sizeof room, "%d", i % 20);
         member_open(&member, host_address(&host, i % 2 == 1), i % 2 == 1);

@@ -401,7 +401,7 @@ static void only_so_many_wait(void **state)
     CHECK_EQUAL(host_stats(&world->host).refused_requests, 1);
     member_expect_silence(&world->members[1]);
     for (int i = 0; i < REQUESTS_MAX; i++) {
-        char id[8];
+        char id[16];
 
         snprintf(id, sizeof id, "%d", i);
         member_expect_failure(member, id, 106);
