@@ -49,6 +49,10 @@ if(scripts)
 endif()
 foreach(source IN LISTS scripts)
     cmake_path(GET source STEM name)
+    # A program of a user's is not built with our sanitizers.
+    if(name STREQUAL readme_programs AND (PEAL_SANITIZE OR PEAL_COVERAGE))
+        continue()
+    endif()
     peal_test(integration.${name} integration ${PEAL_NODE} ${source})
     set_tests_properties(integration.${name} PROPERTIES
         WORKING_DIRECTORY ${here}/integration)
