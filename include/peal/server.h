@@ -106,6 +106,7 @@ struct peal_connect {
     struct peal_slice protocol; /* the subprotocol that was agreed on */
     const char *address;        /* "127.0.0.1:4711", "unix:" */
     const void *request;        /* for peal_connect_header */
+    const char *pattern; /* of the route: "/rooms/:room_id"; NULL: none */
 };
 
 /*
@@ -114,6 +115,23 @@ struct peal_connect {
  */
 PEAL_API struct peal_slice
 peal_connect_header(const struct peal_connect *connect, const char *name);
+
+/*
+ * Copies what parameter `name` of the route's path stands for in this client's:
+ * percent-decoded (an encoded slash becomes one), with a zero byte behind it.
+ * Returns the size without that. PEAL_ENOTFOUND: the route has no such
+ * parameter; PEAL_ETOOBIG: `size` is too small. Whether it is UTF-8, or makes
+ * sense, has not been checked.
+ */
+PEAL_API long peal_connect_param(const struct peal_connect *connect,
+                                 const char *name, char *out, size_t size);
+
+/*
+ * The same for the first parameter `name` in the query; "+" becomes a blank.
+ * PEAL_EINVAL, too: a broken escape, or an encoded zero byte.
+ */
+PEAL_API long peal_connect_query(const struct peal_connect *connect,
+                                 const char *name, char *out, size_t size);
 
 /* An event arrived. */
 typedef void peal_event_function(struct peal_client *from,
@@ -313,17 +331,29 @@ PEAL_API int peal_server_listen(struct peal_server *server,
 PEAL_API int peal_server_address(const struct peal_server *server,
                                  size_t index, char *out);
 
-/* A path that WebSocket clients may connect to. */
+/*
+ * A path that WebSocket clients may connect to, such as "/chat". It may have
+ * parameters: in "/rooms/:room_id/chat", :room_id stands for one segment of the
+ * path that is not empty (peal_connect_param); a last segment ":name*" stands
+ * for all the rest, slashes and all, which may be empty: "/:rest*" is every
+ * path that no other route matches. Literal segments win over parameters, and
+ * those over the rest.
+ *
+ * Paths are matched without the query, and after percent-decoding: routes are
+ * written decoded, and may not contain "%", "?" or "#". A slash at the end
+ * counts: "/chat" is not "/chat/". At most 1,024 bytes, 32 segments, and 256
+ * bytes in each.
+ */
 struct peal_route {
     size_t size;
-    const char *path;          /* "/chat": matched exactly, without the query */
+    const char *path;
     enum peal_dialect dialect; /* default: the listener's */
 };
 
 /*
  * Adds a route. Without any, every path is accepted; with one or more, all
- * other paths are answered with 404. Before the start; PEAL_ESTATE,
- * PEAL_EEXIST, PEAL_EINVAL, PEAL_ENOMEM.
+ * other paths are answered with 404. Before the start; PEAL_ESTATE; PEAL_EEXIST
+ * when another route matches just the same paths; PEAL_EINVAL, PEAL_ENOMEM.
  */
 PEAL_API int peal_server_route(struct peal_server *server,
                                const struct peal_route *route);

@@ -92,6 +92,20 @@ struct peal_slice http_query_get(struct peal_slice query,
  */
 long http_decode(struct peal_slice in, bool is_query, char *out);
 
+/*
+ * The same with a zero byte behind it, into `size` bytes: PEAL_ETOOBIG when
+ * that is too small.
+ */
+long http_decode_text(struct peal_slice in, bool is_query, char *out,
+                      size_t size);
+
+/*
+ * Decodes the first value of `name` in a query, whose names are decoded, too.
+ * As http_decode_text; PEAL_ENOTFOUND when there is none.
+ */
+long http_query_text(struct peal_slice query, struct peal_slice name, char *out,
+                     size_t size);
+
 /* The reason phrase of a status: "Not Found". Static storage. */
 const char *http_reason(int status);
 

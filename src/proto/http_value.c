@@ -81,29 +81,94 @@ static int hex_digit(char c)
     return -1;
 }
 
+/*
+ * Decodes the unit (a character or an escape) at `*at` and steps over it:
+ * the character, or PEAL_EINVAL.
+ */
+static int decode_unit(struct peal_slice in, bool is_query, size_t *at)
+{
+    char c = in.data[*at];
+    int high, low;
+
+    if (c != '%') {
+        (*at)++;
+        return c == '+' && is_query ? ' ' : (unsigned char)c;
+    }
+    if (in.size - *at < 3) {
+        return PEAL_EINVAL;
+    }
+    high = hex_digit(in.data[*at + 1]);
+    low = hex_digit(in.data[*at + 2]);
+    if (high < 0 || low < 0 || high + low == 0) {
+        return PEAL_EINVAL;
+    }
+    *at += 3;
+    return high * 16 + low;
+}
+
 long http_decode(struct peal_slice in, bool is_query, char *out)
 {
     size_t used = 0;
 
-    for (size_t i = 0; i < in.size; i++) {
-        char c = in.data[i];
+    for (size_t at = 0; at < in.size;) {
+        int c = decode_unit(in, is_query, &at);
 
-        if (c == '+' && is_query) {
-            c = ' ';
-        } else if (c == '%') {
-            if (in.size - i < 3) {
-                return PEAL_EINVAL;
-            }
-            int high = hex_digit(in.data[i + 1]);
-            int low = hex_digit(in.data[i + 2]);
-
-            if (high < 0 || low < 0 || high + low == 0) {
-                return PEAL_EINVAL;
-            }
-            c = (char)(high * 16 + low);
-            i += 2;
+        if (c < 0) {
+            return c;
         }
-        out[used++] = c;
+        out[used++] = (char)c;
     }
     return (long)used;
+}
+
+long http_decode_text(struct peal_slice in, bool is_query, char *out,
+                      size_t size)
+{
+    size_t used = 0;
+
+    for (size_t at = 0; at < in.size;) {
+        int c = decode_unit(in, is_query, &at);
+
+        if (c < 0) {
+            return c;
+        }
+        if (used + 1 >= size) {
+            return PEAL_ETOOBIG;
+        }
+        out[used++] = (char)c;
+    }
+    if (size == 0) {
+        return PEAL_ETOOBIG;
+    }
+    out[used] = '\0';
+    return (long)used;
+}
+
+/* Whether an encoded name of a query is this one. */
+static bool is_named(struct peal_slice encoded, struct peal_slice name)
+{
+    size_t used = 0;
+
+    for (size_t at = 0; at < encoded.size; used++) {
+        int c = decode_unit(encoded, true, &at);
+
+        if (c < 0 || used >= name.size ||
+            (unsigned char)name.data[used] != c) {
+            return false;
+        }
+    }
+    return used == name.size;
+}
+
+long http_query_text(struct peal_slice query, struct peal_slice name, char *out,
+                     size_t size)
+{
+    while (query.size > 0) {
+        struct peal_slice value = cut(&query, '&');
+
+        if (is_named(cut(&value, '='), name)) {
+            return http_decode_text(value, true, out, size);
+        }
+    }
+    return PEAL_ENOTFOUND;
 }

@@ -8,6 +8,7 @@
 #include "proto/http.h"
 #include "proto/ws_handshake.h"
 #include "server/endpoint.h"
+#include "server/route.h"
 
 #include <stdio.h>
 
@@ -82,27 +83,6 @@ static void serve_page(struct conn *conn, const struct http_request *request,
     conn_answer(conn, &ok);
 }
 
-/* Whether WebSocket clients may connect on this path, and in which dialect. */
-static bool find_route(const struct conn *conn, struct peal_slice path,
-                       const struct dialect **dialect)
-{
-    const struct peal_server *server = conn_worker(conn)->server;
-    const struct route *route;
-
-    *dialect = conn->of.listener->dialect;
-    if (conn->of.listener->is_internal) {
-        return false;
-    }
-    if (server->routes.count == 0) {
-        return true;
-    }
-    route = map_get(&server->routes, path);
-    if (route != NULL && route->dialect != NULL) {
-        *dialect = route->dialect;
-    }
-    return route != NULL;
-}
-
 /* A request that does not ask for an upgrade. */
 static void serve(struct conn *conn, const struct http_request *request)
 {
@@ -110,7 +90,7 @@ static void serve(struct conn *conn, const struct http_request *request)
     const struct page *page = map_get(&server->pages, request->path);
     bool is_get = slice_equal(request->method, SLICE("GET")) ||
                   slice_equal(request->method, SLICE("HEAD"));
-    const struct dialect *dialect;
+    struct route_match route;
 
     if (request->content_length > 0 || request->is_chunked) {
         conn_refuse(conn, 413, "");
@@ -120,8 +100,8 @@ static void serve(struct conn *conn, const struct http_request *request)
         serve_page(conn, request, page);
     } else if (page != NULL) {
         conn_refuse(conn, 405, "Allow: GET, HEAD\r\n");
-    } else if (!find_route(conn, request->path, &dialect)) {
-        conn_refuse(conn, 404, "");
+    } else if (!route_find(conn, request->path, &route)) {
+        conn_refuse(conn, route.status, "");
     } else if (is_get) {
         conn_refuse(conn, 426, WS_VERSION_HEADERS);
     } else {
@@ -158,22 +138,22 @@ static void upgrade(struct conn *conn, const struct http_request *request)
     struct socket_address peer = {.size = sizeof peer.of};
     char address[SOCKET_TEXT_SIZE];
     char opening[WS_ANSWER_SIZE_MAX];
-    const struct dialect *dialect;
+    struct route_match route;
     const char *protocol;
     struct ws_upgrade offer;
     int status = ws_upgrade_check(&offer, request);
     long size;
     int rc;
 
-    if (!find_route(conn, request->path, &dialect)) {
-        conn_refuse(conn, 404, "");
+    if (!route_find(conn, request->path, &route)) {
+        conn_refuse(conn, route.status, "");
         return;
     }
     if (status != 0) {
         conn_refuse(conn, status, status == 426 ? WS_VERSION_HEADERS : "");
         return;
     }
-    protocol = select_protocol(conn, request, dialect);
+    protocol = select_protocol(conn, request, route.dialect);
     size = ws_answer_write(opening, sizeof opening, offer.key, protocol, "");
     if (size < 0) {
         conn_refuse(conn, 503, "");
@@ -183,17 +163,18 @@ static void upgrade(struct conn *conn, const struct http_request *request)
         conn_cut(conn); /* it has gone already */
         return;
     }
-    conn_set_form(conn, dialect, TRANSPORT_WS);
+    conn_set_form(conn, route.dialect, TRANSPORT_WS);
     rc = conn_admit(conn,
                     &(struct peal_connect){
                         .transport = PEAL_WS,
-                        .dialect = options_dialect_name(dialect),
+                        .dialect = options_dialect_name(route.dialect),
                         .path = request->path,
                         .query = request->query,
                         .origin = offer.origin,
                         .protocol = peal_slice(protocol),
                         .address = socket_address_format(&peer, address),
                         .request = request,
+                        .pattern = route.pattern,
                     },
                     &peer, slice_make(opening, (size_t)size), &status);
     if (rc < 0) {

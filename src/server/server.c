@@ -19,13 +19,6 @@ static struct peal_slice handler_key(const void *value)
     return slice_make(handler->name, handler->name_size);
 }
 
-static struct peal_slice route_key(const void *value)
-{
-    const struct route *route = value;
-
-    return slice_make(route->path, route->path_size);
-}
-
 static struct peal_slice page_key(const void *value)
 {
     const struct page *page = value;
@@ -149,35 +142,6 @@ static int check_path(const struct peal_server *server, const struct map *map,
         return PEAL_EINVAL;
     }
     return map_get(map, peal_slice(path)) != NULL ? PEAL_EEXIST : 0;
-}
-
-int peal_server_route(struct peal_server *server,
-                      const struct peal_route *given)
-{
-    const struct dialect *dialect = options_dialect(given->dialect, NULL);
-    size_t size = given->path != NULL ? strlen(given->path) : 0;
-    int rc = check_path(server, &server->routes, given->path);
-    struct route *route;
-
-    if (rc < 0) {
-        return rc;
-    }
-    if (given->size != sizeof *given ||
-        (dialect == NULL && given->dialect != PEAL_DIALECT_DEFAULT)) {
-        return PEAL_EINVAL;
-    }
-    route = mem_zalloc(sizeof *route + size + 1);
-    if (route == NULL) {
-        return PEAL_ENOMEM;
-    }
-    route->dialect = dialect;
-    route->path_size = size;
-    memcpy(route->path, given->path, size);
-    rc = map_add(&server->routes, route);
-    if (rc < 0) {
-        mem_free(route);
-    }
-    return rc;
 }
 
 int peal_server_page(struct peal_server *server, const char *path,
@@ -397,7 +361,7 @@ int peal_server_new(struct peal_server **out,
         return PEAL_ENOMEM;
     }
     map_init(&server->handlers, handler_key);
-    map_init(&server->routes, route_key);
+    router_init(&server->routes);
     map_init(&server->pages, page_key);
     rc = options_resolve(&server->options, given, &problem);
     if (rc == 0) {
@@ -435,7 +399,7 @@ void peal_server_free(struct peal_server *server)
     }
     mem_free(server->workers);
     free_values(&server->handlers);
-    free_values(&server->routes);
+    router_fini(&server->routes, mem_free);
     free_values(&server->pages);
     mem_free(server->any);
     mem_free(server);

@@ -17,6 +17,7 @@
 #include "peal/server.h"
 #include "proto/dialect.h"
 #include "proto/ws_frame.h"
+#include "server/router.h"
 #include "server/measure.h"
 
 #include <pthread.h>
@@ -83,10 +84,9 @@ struct handler {
     char name[];
 };
 
+/* Where WebSocket clients may connect: the value of a pattern. */
 struct route {
     const struct dialect *dialect; /* NULL: the listener's */
-    size_t path_size;
-    char path[];
 };
 
 struct page {
@@ -163,7 +163,7 @@ struct peal_server {
     const struct dialect *dialect;      /* [I] */
     struct map handlers;                /* [I] of struct handler, by name */
     struct handler *any;                /* [I] NULL: none */
-    struct map routes;                  /* [I] of struct route, by path */
+    struct router routes;               /* [I] of struct route */
     struct map pages;                   /* [I] of struct page, by path */
     struct listener **listeners;        /* [I] */
     size_t listener_count;

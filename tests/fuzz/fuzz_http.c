@@ -147,9 +147,15 @@ static void check_request(const struct http_request *request, const char *data,
 
         assert(rc == PEAL_EINVAL ||
                (rc >= 0 && (size_t)rc <= request->target.size));
+        char decoded[BYTES_MAX + 1];
+
+        assert(http_decode_text(request->target, is_query != 0, decoded,
+                                sizeof decoded) == rc);
+        assert(rc < 0 || memcmp(decoded, text, (size_t)rc) == 0);
         free(text);
     }
     http_query_get(request->query, SLICE("token"));
+    http_query_text(request->query, SLICE("token"), out, 8);
 }
 
 static void check_response(const struct http_response *response,

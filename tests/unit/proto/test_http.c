@@ -252,6 +252,40 @@ static void test_query_get(void **state)
     assert_null(http_query_get((struct peal_slice){0}, SLICE("a")).data);
 }
 
+static void test_query_text(void **state)
+{
+    static const struct peal_slice query = {
+        "a=1&b%62=%32+x&d&a=3&e=%0&f=%00&=y&%67%zz=1", 43};
+    char out[4];
+
+    (void)state;
+    assert_int_equal(http_query_text(query, SLICE("a"), out, sizeof out), 1);
+    assert_string_equal(out, "1");
+    assert_int_equal(http_query_text(query, SLICE("bb"), out, sizeof out), 3);
+    assert_string_equal(out, "2 x");
+    assert_int_equal(http_query_text(query, SLICE("bb"), out, 3),
+                     PEAL_ETOOBIG);
+    assert_int_equal(http_query_text(query, SLICE("d"), out, 1), 0);
+    assert_string_equal(out, "");
+    assert_int_equal(http_query_text(query, SLICE("d"), out, 0), PEAL_ETOOBIG);
+    assert_int_equal(http_query_text(query, SLICE(""), out, sizeof out), 1);
+    assert_int_equal(http_query_text(query, SLICE("e"), out, sizeof out),
+                     PEAL_EINVAL);
+    assert_int_equal(http_query_text(query, SLICE("f"), out, sizeof out),
+                     PEAL_EINVAL);
+    assert_int_equal(http_query_text(query, SLICE("g"), out, sizeof out),
+                     PEAL_ENOTFOUND);
+    assert_int_equal(http_query_text(query, SLICE("b"), out, sizeof out),
+                     PEAL_ENOTFOUND);
+    assert_int_equal(http_query_text(query, SLICE("bbb"), out, sizeof out),
+                     PEAL_ENOTFOUND);
+    assert_int_equal(http_query_text(SLICE(""), SLICE("a"), out, sizeof out),
+                     PEAL_ENOTFOUND);
+    /* A path keeps its plus. */
+    assert_int_equal(http_decode_text(SLICE("+%2B"), false, out, 3), 2);
+    assert_string_equal(out, "++");
+}
+
 static void test_decode(void **state)
 {
     static const struct {
@@ -396,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_header_get),
         cmocka_unit_test(test_header_has_token),
         cmocka_unit_test(test_query_get),
+        cmocka_unit_test(test_query_text),
         cmocka_unit_test(test_decode),
         cmocka_unit_test(test_reason),
         cmocka_unit_test(test_answer),
