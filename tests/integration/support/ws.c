@@ -171,10 +171,12 @@ void ws_expect(struct peer *peer, unsigned first, const void *data, size_t size)
     CHECK(ws_read(peer, &received) && "the stream has ended");
     if (received.first != first || received.size != size ||
         memcmp(received.data, data, size) != 0) {
-        fprintf(
-            stderr, "expected %#x: %.*s\nreceived %#x: %.*s\n", first,
-            (int)(size < 512 ? size : 512), (const char *)data, received.first,
-            (int)(received.size < 512 ? received.size : 512), received.data);
+        fprintf(stderr, "expected %#x, %zu bytes: %.*s\n", first, size,
+                (int)(size < 512 ? size : 512), (const char *)data);
+        fprintf(stderr, "received %#x, %zu bytes: %.*s\n", received.first,
+                received.size,
+                (int)(received.size < 512 ? received.size : 512),
+                received.data);
         CHECK(!"another frame than expected");
     }
 }
