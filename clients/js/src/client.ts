@@ -65,25 +65,28 @@ export class Client<
       drained: (count) => this.#tell("drained", { count }),
     });
     const self = this;
-    const session = () =>
-      this.#connection.isOpen ? this.#connection.openedCount : null;
     const failed = (error: unknown, event: string) =>
       this.#handlerFailed(error, event);
     this.#answers = new Answers({
       get codec() { return self.#options.codec!; },
       get messageBytesMax() { return self.#messageBytesMax; },
+      session: () =>
+        this.#connection.canSpeak ? this.#connection.dialCount : null,
       write: (envelope) => this.#write(envelope),
-      session, failed,
+      failed,
     });
     this.#rooms = new Rooms({
       emit: (event, data, options) => this.#emit(event, data, options),
       wait: (what, options) => this.#wait(what, options),
       control: (event, data, options) => this.#control(event, data, options),
+      session: () =>
+        this.#connection.isOpen ? this.#connection.dialCount : null,
       refused: (error) => this.#fail(error),
-      session, failed,
+      failed,
     });
     this.#connection = new Connection(address, dialers, {
       get options() { return self.#options; },
+      prepare: () => this.#prepare(),
       opened: (welcome) => this.#opened(welcome),
       lost: (why) => this.#lost(why),
       closed: (why) => this.#closed(why),
@@ -451,7 +454,7 @@ export class Client<
     const waiting = this.#requests.open(
       event, options.timeout ?? this.#options.timeout ?? TIMEOUT_MS,
       options.signal);
-    if (!this.#connection.isOpen) {
+    if (!this.#connection.canSpeak) {
       waiting.fail(localError("not_open", "There is no connection"));
     } else if (!options.signal?.aborted) {
       waiting.sent();
@@ -461,7 +464,7 @@ export class Client<
   }
 
   #write(envelope: Envelope): void {
-    if (this.#connection.isOpen) {
+    if (this.#connection.canSpeak) {
       this.#connection.send(this.#options.codec!.encode(envelope));
     }
   }
@@ -524,6 +527,16 @@ export class Client<
   }
 
   // --- What the connection tells ---------------------------------------------
+
+  #prepare(): Promise<unknown> | null {
+    const { prepare } = this.#options;
+    return prepare === undefined ? null : (async () => prepare({
+      request: async (name, data, options = {}) => {
+        checkName("An event", name);
+        return this.#control(name, asData(data), options);
+      },
+    }))();
+  }
 
   #opened(welcome: Welcome): void {
     this.#messageBytesMax = welcome.limits.message_bytes ?? Infinity;

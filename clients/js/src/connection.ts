@@ -15,6 +15,8 @@ import { isHidden, isOffline, onWake } from "./wake.js";
 
 export interface ConnectionOwner {
   readonly options: Options;
+  /** The application's own part of opening, if it has one. */
+  prepare(): Promise<unknown> | null;
   /** Before `state` says open: what has to go out first. */
   opened(welcome: Welcome): void;
   /** What was sent on it may be lost. */
@@ -72,7 +74,10 @@ export class Connection {
   #transport: Transport | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
+  /** The server has said its welcome. */
+  #isGreeted = false;
   #dialledAt = 0;
+  dialCount = 0;
   #wakeOff: (() => void) | null = null;
   readonly #goodbyes = new Set<Promise<void>>();
   openedCount = 0;
@@ -104,6 +109,11 @@ export class Connection {
     return this.#state.name === "open" && this.#session !== null;
   }
 
+  /** Open, or about to be: the server listens. */
+  get canSpeak(): boolean {
+    return this.#isGreeted;
+  }
+
   get bufferedBytes(): number {
     return this.#transport?.bufferedBytes ?? 0;
   }
@@ -116,7 +126,7 @@ export class Connection {
     }
   }
 
-  /** Only while it is open. A transport that throws has ended. */
+  /** Only while it can speak. A transport that throws has ended. */
   send(packet: Packet): boolean {
     try {
       this.#transport!.send(packet);
@@ -194,12 +204,15 @@ export class Connection {
     const { options } = this.#owner;
     const timeoutMs = options.connectTimeout ?? CONNECT_TIMEOUT_MS;
     this.#session = session;
+    this.dialCount++;
     this.#dialledAt = Date.now();
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.drop(this.#transport === null
-      ? localError("dial_failed", `No connection within ${timeoutMs} ms`)
-      : localError("no_welcome", `No welcome within ${timeoutMs} ms`)),
-    timeoutMs);
+    this.#timer = setTimeout(() => {
+      const isMute = this.#transport !== null && !this.#isGreeted;
+      this.drop(isMute
+        ? localError("no_welcome", `No welcome within ${timeoutMs} ms`)
+        : localError("dial_failed", `Not open within ${timeoutMs} ms`));
+    }, timeoutMs);
     this.#set({ name: "connecting", attempt });
     try {
       const url = await withToken(await makeUrl(this.#address), options, {
@@ -260,11 +273,31 @@ export class Connection {
   }
 
   #receive(envelope: Envelope): void {
-    if (this.isOpen) {
+    if (this.#isGreeted) {
       this.#heartbeat.heard();
       this.#owner.message(envelope);
     } else if (envelope.event === "peal:welcome") {
-      this.#welcome(readWelcome(envelope.data));
+      this.#isGreeted = true;
+      void this.#prepare(readWelcome(envelope.data));
+    }
+  }
+
+  async #prepare(welcome: Welcome): Promise<void> {
+    const session = this.#session;
+    const prepared = this.#owner.prepare();
+    if (prepared !== null) {
+      try {
+        await prepared;
+      } catch (error) {
+        if (this.#session === session) {
+          this.drop(error instanceof PealError ? error
+            : localError("dial_failed", "It could not be prepared", error));
+        }
+        return;
+      }
+    }
+    if (this.#session === session) {
+      this.#welcome(welcome);
     }
   }
 
@@ -296,6 +329,7 @@ export class Connection {
     }
     const before = this.#state;
     const wasOpen = this.isOpen;
+    const wasGreeted = this.#isGreeted;
     const { reconnect } = this.#owner.options;
     this.#release();
     if (wasOpen && Date.now() - this.openedAt! >= STABLE_MS) {
@@ -309,7 +343,7 @@ export class Connection {
         this.#failures > (wants.attempts ?? Infinity)) {
       this.#end(info.code, why, isFinal);
     } else {
-      if (wasOpen) {
+      if (wasGreeted) {
         this.#owner.lost(why);
       }
       /* Whoever was told may have closed it, or dialled. */
@@ -339,6 +373,7 @@ export class Connection {
   #release(): void {
     this.#session = null;
     this.#transport = null;
+    this.#isGreeted = false;
     this.#heartbeat.stop();
     clearTimeout(this.#timer);
   }

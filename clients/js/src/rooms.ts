@@ -3,7 +3,7 @@
  * left.
  */
 import { backoffDelay, defaultBackoff } from "./backoff.js";
-import { PealError } from "./errors.js";
+import type { PealError } from "./errors.js";
 import { Room, type RoomOwner } from "./room.js";
 import type { Meta, WaitOptions } from "./types.js";
 
@@ -93,14 +93,15 @@ export class Rooms {
   }
 
   async #leave(name: string, options: WaitOptions): Promise<void> {
-    if (this.#owner.session() === null) {
+    const session = this.#owner.session();
+    if (session === null) {
       return;
     }
     try {
       await this.#owner.control("peal:leave", { room: name }, options);
     } catch (error) {
-      /* With the connection the membership ended, too. */
-      if (!(error instanceof PealError) || error.name !== "connection_lost") {
+      /* With its connection the membership ended, too. */
+      if (this.#owner.session() === session) {
         throw error;
       }
     }

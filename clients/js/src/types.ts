@@ -11,7 +11,7 @@ import type { TlsOptions, WebSocketConstructor } from "./transport.js";
 export interface AnyEvents { [event: string]: any }
 
 /** Requests by name, as functions from data to answer, when none is known. */
-export interface AnyCalls { [name: string]: (data: any) => any }
+export interface AnyCalls { [name: string]: (data?: any) => any }
 
 export type Name<Map> = Extract<keyof Map, string>;
 export type Call<Map, K extends keyof Map> =
@@ -22,7 +22,8 @@ export type CallResult<Map, K extends keyof Map> =
 
 /** Data and options of a request; data may be left out where there is none. */
 export type CallArgs<Map, K extends keyof Map, Options> =
-  Parameters<Call<Map, K>> extends [] ? [data?: undefined, options?: Options]
+  undefined extends CallData<Map, K>
+    ? [data?: CallData<Map, K>, options?: Options]
     : [data: CallData<Map, K>, options?: Options];
 
 /** Data that travels as bytes instead of JSON. It arrives as a Uint8Array. */
@@ -117,6 +118,12 @@ export interface Hooks {
   onState?(to: State, from: State): void;
 }
 
+/** How to speak before all else: see `prepare`. */
+export interface First {
+  request(name: string, data?: unknown, options?: WaitOptions):
+    Promise<unknown>;
+}
+
 /** Why a token is wanted. */
 export interface TokenRequest {
   readonly reason: "connect" | "reconnect";
@@ -133,6 +140,13 @@ export interface Options {
     string | null | undefined | Promise<string | null | undefined>);
   /** Default "token". */
   tokenParameter?: string;
+  /**
+   * What has to be done on each connection before it counts as open: a login, a
+   * join that the application handles. What it asks goes before the rooms and
+   * the outbox. If it fails, the connection is given up: for good, when it
+   * throws a PealError that is not temporary.
+   */
+  prepare?: (first: First) => unknown;
   /** Dial at once instead of at `connect()`. Default true. */
   autoConnect?: boolean;
   /** For one dial, from the token to the welcome. Default 10,000 ms. */

@@ -66,7 +66,7 @@ describe.each(["ws", "tcp"] as const)("over %s", (transport) => {
       .toMatchObject({ status: 0 });
   });
 
-  it("says how it failed to answer, but not what its programs say", async () => {
+  it("says how it failed to answer, but no secrets", async () => {
     const { rt } = await start();
     const errors: unknown[] = [];
     rt.watch("error", (error) => errors.push(error.cause));
@@ -95,7 +95,7 @@ describe.each(["ws", "tcp"] as const)("over %s", (transport) => {
     expect(await rt.request("echo", new Uint8Array(0)))
       .toEqual(new Uint8Array(0));
     const large = new Uint8Array(1024 * 1024).map((_, i) => i * 7);
-    expect(await rt.request("echo", large)).toEqual(large);
+    expect(Buffer.compare(await rt.request("echo", large), large)).toBe(0);
     expect(() => rt.emit("echo", new Blob(["x"]))).toThrow(/sendFile/);
   });
 
@@ -330,7 +330,7 @@ it("brings a token to each dial", async () => {
     .toMatchObject({ why: { name: "bad_option" }, final: true });
 });
 
-it("asks for a sign of life where the server's pings are not seen", async () => {
+it("asks where the pings of the server are not seen", async () => {
   const server = await startServer({ env: { PEAL_PING_MS: "100" } });
   const rt = connect(server.ws, { WebSocket: ForeignWebSocket });
   await rt.ready();

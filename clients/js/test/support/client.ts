@@ -8,13 +8,13 @@ export function connect(address: Address, options: Options = {}): Client {
   const client = connectNode(address, {
     reconnect: { min: 20, max: 200 }, ...options,
   });
-  onTestFinished(() => client.close());
+  onTestFinished(() => void client.close());
   return client;
 }
 
 /** The next time that the state is this one, or now. */
 export function reached<N extends State["name"]>(
-  client: Client, name: N,
+  client: Client<any, any, any, any>, name: N,
 ): Promise<Extract<State, { name: N }>> {
   return new Promise((resolve) => {
     const look = (state: State) => {

@@ -1,6 +1,6 @@
 /** Builds the tests' own server against the library that CMake has built. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -15,9 +15,12 @@ export default function setup(): () => void {
   if (!existsSync(library)) {
     throw new Error(`There is no ${library}: build it, or set PEAL_EXAMPLES`);
   }
+  /* The headers that it was built with, which may be of another checkout. */
+  const [, source = root] = /^CMAKE_HOME_DIRECTORY:\w+=(.*)$/m.exec(
+    readFileSync(join(examples, "../CMakeCache.txt"), "utf8")) ?? [];
   execFileSync(process.env.CC ?? "cc", [
     "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror",
-    "-I", join(root, "include"), "-o", server,
+    "-I", join(source, "include"), "-o", server,
     join(import.meta.dirname, "server.c"), library,
     "-lcrypto", "-lpthread", "-lm",
   ], { stdio: "inherit" });
