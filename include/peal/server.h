@@ -177,6 +177,27 @@ struct peal_health {
     size_t body_size_max;    /* 16 KiB */
 };
 
+/*
+ * A token bucket: up to `capacity` messages at once, and `refill` of them come
+ * back every `refill_ms`, evenly and exactly. 0 means: no limit for `capacity`;
+ * as much as `capacity` for `refill`; 1000 for `refill_ms`. A capacity of
+ * PEAL_OFF is no limit, too.
+ */
+struct peal_rate {
+    uint32_t capacity;
+    uint32_t refill;
+    uint32_t refill_ms;
+};
+
+/* What happens to a message that a rate limit refuses. */
+enum peal_refusal {
+    PEAL_REFUSE_ERROR, /* it is answered with error 110, rate_limited */
+    PEAL_REFUSE_DROP,  /* it is dropped in silence */
+    PEAL_REFUSE_CLOSE  /* its client is closed with 1008 */
+};
+
+struct peal_hooks; /* peal/policy.h */
+
 struct peal_server_options {
     size_t size; /* sizeof(struct peal_server_options) */
 
@@ -289,6 +310,22 @@ struct peal_server_options {
      * size; negative leaves it to peal. On the loop that was asked.
      */
     long (*on_health)(struct peal_health *health, void *user);
+
+    /*
+     * Rate limits: of the messages of each client; of all clients of one
+     * address together; and of each client's pings and unasked-for pongs, which
+     * are closed with 1008 beyond it. More in peal/policy.h.
+     */
+    struct peal_rate client_rate;   /* default: no limit */
+    struct peal_rate address_rate;  /* default: no limit */
+    struct peal_rate control_rate;  /* default: 200, and 50 a second */
+    enum peal_refusal rate_refusal; /* default: PEAL_REFUSE_ERROR */
+
+    /* Until a decision that a callback put off is there; default 5,000. */
+    uint32_t decision_timeout_ms;
+
+    /* What else the application wants to decide or know; copied. */
+    const struct peal_hooks *hooks;
 };
 
 /* --- The server's life --------------------------------------------------- */
@@ -715,6 +752,11 @@ struct peal_server_stats {
     uint64_t closed_ping_timeout;
     uint64_t closed_protocol;  /* the peer broke the protocol */
     uint64_t accept_exhausted; /* descriptors or memory ran out */
+
+    /* Of rate limits. */
+    uint64_t refused_messages;    /* all limits: answered, dropped or closed */
+    uint64_t closed_rate;         /* rate_refusal: PEAL_REFUSE_CLOSE */
+    uint64_t closed_control_rate; /* control_rate */
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

@@ -159,7 +159,8 @@ enum wire_code {
     WIRE_TIMEOUT = 106,  /* temporary */
     WIRE_INTERNAL = 107, /* temporary */
     WIRE_REFUSED = 108,  /* the application said no, without a code */
-    WIRE_BUSY = 109      /* temporary: a bounded table is full */
+    WIRE_BUSY = 109,     /* temporary: a bounded table is full */
+    WIRE_RATE_LIMITED = 110 /* temporary */
 };
 
 /* The name, message and `temporary` that belong to a code. */

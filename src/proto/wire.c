@@ -21,6 +21,7 @@ struct wire_failure wire_failure_of(enum wire_code code)
         {"internal", "The server failed", true},
         {"refused", "The request was refused", false},
         {"busy", "The server is busy", true},
+        {"rate_limited", "Too many messages in too short a time", true},
     };
     size_t index = (size_t)code - WIRE_BAD_MESSAGE;
 

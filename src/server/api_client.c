@@ -173,6 +173,14 @@ int peal_client_close(struct peal_client *client, int code, const char *reason)
     return 0;
 }
 
+int peal_client_set_rate(struct peal_client *client,
+                         const struct peal_rate *rate)
+{
+    const struct peal_rate none = {0};
+
+    return guard_set_rate(on_loop(client), rate != NULL ? rate : &none);
+}
+
 size_t peal_client_queued_bytes(const struct peal_client *client)
 {
     return stream_queued(&on_loop(client)->stream);

@@ -303,3 +303,53 @@ int peal_server_rooms(struct peal_server *server,
 {
     return room_each(&server->cluster, each, user);
 }
+
+/* --- Limits -------------------------------------------------------------- */
+
+int peal_server_set_rate(struct peal_server *server, struct peal_client_ref ref,
+                         const struct peal_rate *given)
+{
+    struct peal_rate rate = given != NULL ? *given : (struct peal_rate){0};
+    struct peal_client *client;
+    struct mail *mail;
+    int loop;
+    int rc = locate(server, ref, &loop, &client);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (client != NULL) {
+        return peal_client_set_rate(client, &rate);
+    }
+    mail = mail_new(MAIL_RATE, ref, NULL, sizeof rate);
+    if (mail == NULL) {
+        return PEAL_ENOMEM;
+    }
+    memcpy(mail->text, &rate, sizeof rate);
+    return mail_post(server, loop, mail);
+}
+
+int peal_ticket_decide(struct peal_ticket ticket, enum peal_verdict verdict)
+{
+    struct peal_client *client;
+    struct mail *mail;
+    int loop;
+    int rc = locate(ticket.server, ticket.client, &loop, &client);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (verdict != PEAL_ALLOW && verdict != PEAL_REFUSE) {
+        return PEAL_EINVAL;
+    }
+    if (client != NULL) {
+        return guard_decide(conn_of(client), ticket.value, verdict);
+    }
+    mail = mail_new(MAIL_DECISION, ticket.client, NULL, 0);
+    if (mail == NULL) {
+        return PEAL_ENOMEM;
+    }
+    mail->number = ticket.value;
+    mail->code = (int)verdict;
+    return mail_post(ticket.server, loop, mail);
+}

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "server/conn_extra.h"
 #include "server/request.h"
 
 #include <unistd.h>
@@ -197,7 +198,8 @@ static void check_heartbeat(struct conn *conn, uint64_t now_ms)
         &conn_worker(conn)->server->options;
     struct timer_wheel *timers = &conn->stream.loop->timers;
     uint64_t ping_due_ms = conn->active_ms + options->ping_interval_ms;
-    bool is_dead = conn->is_pinged && options->ping_timeout_ms != PEAL_OFF &&
+    bool is_dead = conn->is_pinged && !conn->is_waiting &&
+                   options->ping_timeout_ms != PEAL_OFF &&
                    now_ms >= ping_due_ms + options->ping_timeout_ms;
 
     if (is_dead) {
@@ -409,6 +411,7 @@ void conn_leave_now(struct conn *conn)
         .by_peer = conn->is_closed_by_peer,
     };
 
+    guard_forget(conn);
     request_drop_all(conn);
     if (options->on_disconnect != NULL) {
         options->on_disconnect(conn->client, &disconnect, options->user);
@@ -435,6 +438,6 @@ void conn_free(struct conn *conn)
     list_remove(&conn->link);
     conn_input_free(conn);
     ws_parser_fini(&conn->parser);
-    mem_free(conn->requests);
+    conn_extra_free(conn);
     mem_free(conn);
 }

@@ -46,7 +46,7 @@ struct conn {
     } of;
     struct ws_parser parser;
     struct conn_input *input; /* NULL: none is kept */
-    struct conn_requests *requests; /* NULL: there was none yet */
+    struct conn_extra *extra; /* NULL: needs none yet; conn_extra.h */
     uint64_t active_ms;       /* when the peer last gave a sign of life */
     uint16_t close_code;      /* leaving */
     uint8_t state;            /* enum conn_state */
@@ -55,6 +55,7 @@ struct conn {
     bool is_closed_by_peer : 1;
     bool is_pinged : 1;
     bool is_held : 1; /* not read until its own queue has drained */
+    bool is_waiting : 1; /* not read until something has been decided */
 };
 
 static inline struct worker *conn_worker(const struct conn *conn)
@@ -134,6 +135,9 @@ extern const struct stream_events conn_events;
 /* Goes on with what was left over from an earlier turn. */
 void conn_input_resume(struct conn_input *input);
 
+/* Reads on, after is_waiting has been cleared. Harmless when it is closed. */
+void conn_input_go_on(struct conn *conn);
+
 /* Drops what is kept. */
 void conn_input_free(struct conn *conn);
 
@@ -192,8 +196,11 @@ void output_event(struct wire *wire, const struct peal_event *event);
 
 /* --- dispatch.c: what a message does ------------------------------------- */
 
-/* Acts on one message of a client. */
+/* Acts on one message of a client, if the limits let it through. */
 void dispatch(struct conn *conn, struct wire *wire);
+
+/* Acts on one that they have let through. */
+void dispatch_admitted(struct conn *conn, const struct wire *wire);
 
 /*
  * 0 when an application may send this event, else PEAL_EINVAL: name and data

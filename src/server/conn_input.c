@@ -100,6 +100,7 @@ static bool should_hold(struct conn *conn)
 enum stop {
     STOP_EMPTY, /* all is done */
     STOP_SHORT, /* the next message is not complete */
+    STOP_WAIT,  /* the rest has to wait for a decision: see guard.h */
     STOP_YIELD, /* the rest has to wait for the next turn */
     STOP_HOLD   /* the rest has to wait until the queue has drained */
 };
@@ -122,6 +123,9 @@ static enum stop work(struct conn *conn, char *data, size_t size, size_t *done)
         }
         *done += used;
         output_relieve(conn_worker(conn));
+        if (conn->is_waiting) {
+            return STOP_WAIT;
+        }
         if (should_hold(conn)) {
             return STOP_HOLD;
         }
@@ -146,6 +150,8 @@ static void wait_for_it(struct conn *conn, enum stop stop)
 {
     if (stop == STOP_HOLD) {
         conn->is_held = true;
+        stream_pause(&conn->stream);
+    } else if (stop == STOP_WAIT) {
         stream_pause(&conn->stream);
     } else if (stop == STOP_YIELD) {
         stream_pause(&conn->stream);
@@ -256,6 +262,18 @@ static void on_error(struct stream *stream, int error)
     conn_cut(CONTAINER_OF(stream, struct conn, stream));
 }
 
+void conn_input_go_on(struct conn *conn)
+{
+    if (conn->state == CONN_CLOSED || conn->is_held || conn->is_waiting) {
+        return;
+    }
+    if (conn->input != NULL) {
+        leave_over(conn);
+    } else {
+        stream_resume(&conn->stream);
+    }
+}
+
 static void on_drained(struct stream *stream)
 {
     struct conn *conn = CONTAINER_OF(stream, struct conn, stream);
@@ -267,11 +285,7 @@ static void on_drained(struct stream *stream)
     }
     if (conn->is_held) {
         conn->is_held = false;
-        if (conn->input != NULL) {
-            leave_over(conn);
-        } else {
-            stream_resume(stream);
-        }
+        conn_input_go_on(conn);
     }
 }
 

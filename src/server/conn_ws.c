@@ -33,13 +33,17 @@ static void handle(struct conn *conn, const struct ws_item *item)
         dispatch(conn, &wire);
         break;
     case WS_PING:
-        pong(conn, item);
+        if (guard_admits_control(conn)) {
+            pong(conn, item);
+        }
         break;
     case WS_CLOSED:
         conn_closed_by_peer(conn, item->code,
                             slice_make(item->data, item->size));
         break;
     case WS_PONG:
+        guard_pong(conn);
+        break;
     case WS_NOTHING:
         break;
     }

@@ -343,6 +343,13 @@ static void on_message(struct conn *conn, const struct wire *wire)
 
 void dispatch(struct conn *conn, struct wire *wire)
 {
+    if (!conn_worker(conn)->is_guarded || guard_admits(conn, wire)) {
+        dispatch_admitted(conn, wire);
+    }
+}
+
+void dispatch_admitted(struct conn *conn, const struct wire *wire)
+{
     struct worker *worker = conn_worker(conn);
 
     switch (wire->kind) {
@@ -363,7 +370,9 @@ void dispatch(struct conn *conn, struct wire *wire)
         on_leave(conn, wire);
         break;
     case WIRE_PING:
-        on_ping(conn, wire);
+        if (guard_admits_control(conn)) {
+            on_ping(conn, wire);
+        }
         break;
     case WIRE_INVALID:
         worker_count(worker, COUNT_INVALID_IN);
@@ -371,6 +380,8 @@ void dispatch(struct conn *conn, struct wire *wire)
         (void)dispatch_refuse(conn, wire, wire->failure);
         break;
     case WIRE_PONG:
+        guard_pong(conn);
+        break;
     case WIRE_IGNORED:
         break;
     case WIRE_WELCOME:

@@ -1,6 +1,8 @@
 /* Commands from other threads. */
 #include "server/mail.h"
 
+#include "server/conn.h"
+
 #include "base/mem.h"
 #include "base/slice.h"
 #include "server/request.h"
@@ -111,6 +113,23 @@ void mail_carry_out(struct worker *worker, struct mail *mail)
     case MAIL_CLOSE:
         if (client != NULL) {
             (void)peal_client_close(client, mail->code, mail->text);
+        }
+        break;
+    case MAIL_RATE:
+        if (client != NULL) {
+            struct peal_rate rate;
+
+            memcpy(&rate, mail->text, sizeof rate);
+            (void)guard_set_rate(conn_of(client), &rate);
+        }
+        break;
+    case MAIL_EVENT_RATES:
+        guard_set_event_rates(worker, mail->user);
+        break;
+    case MAIL_DECISION:
+        if (client != NULL) {
+            (void)guard_decide(conn_of(client), mail->number,
+                               (enum peal_verdict)mail->code);
         }
         break;
     }

@@ -14,7 +14,10 @@ enum mail_kind {
     MAIL_CLOSE,
     MAIL_REQUEST,
     MAIL_ANSWER,
-    MAIL_FAIL
+    MAIL_FAIL,
+    MAIL_RATE,        /* `text` is a struct peal_rate: the client's own */
+    MAIL_EVENT_RATES, /* `user` is a struct event_rates */
+    MAIL_DECISION     /* `number` is a ticket, `code` the verdict */
 };
 
 /* Begins as the hub's mails do, so that `kind` tells them apart. */

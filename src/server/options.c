@@ -2,6 +2,7 @@
 #include "server/server.h"
 
 #include "base/assert.h"
+#include "hub/rate.h"
 
 #include <string.h>
 
@@ -55,6 +56,7 @@ static void set_numbers(struct peal_server_options *options)
         {&options->request_timeout_ms, 10000},
         {&options->stop_timeout_ms, 5000},
         {&options->turn_timeout_ms, 30000},
+        {&options->decision_timeout_ms, 5000},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
@@ -71,6 +73,17 @@ static void set_numbers(struct peal_server_options *options)
     if (options->log_level == PEAL_LOG_DEFAULT) {
         options->log_level = PEAL_LOG_INFO;
     }
+}
+
+static void set_rates(struct peal_server_options *options)
+{
+    if (options->control_rate.capacity == 0) {
+        options->control_rate =
+            (struct peal_rate){.capacity = 200, .refill = 50};
+    }
+    options->client_rate = rate_resolve(options->client_rate);
+    options->address_rate = rate_resolve(options->address_rate);
+    options->control_rate = rate_resolve(options->control_rate);
 }
 
 /* Whether each is a name that may stand in a Sec-WebSocket-Protocol line. */
@@ -140,6 +153,9 @@ static const char *find_problem(const struct peal_server_options *options)
     if (options->log_level > PEAL_LOG_OFF) {
         return "log_level";
     }
+    if (options->rate_refusal > PEAL_REFUSE_CLOSE) {
+        return "rate_refusal";
+    }
     return find_bad_path(options);
 }
 
@@ -157,6 +173,7 @@ int options_resolve(struct peal_server_options *out,
     memcpy(out, given, size);
     set_sizes(out);
     set_numbers(out);
+    set_rates(out);
     *problem = find_problem(out);
     return *problem == NULL ? 0 : PEAL_EINVAL;
 }

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "proto/json.h"
+#include "server/conn_extra.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -133,7 +134,7 @@ static struct pending *take(struct pending_table *table)
 /* Ends the waiting: the slot may be used again, its number never. */
 static void give_back(struct pending_table *table, struct pending *pending)
 {
-    struct conn_requests *requests = pending->conn->requests;
+    struct conn_requests *requests = &pending->conn->extra->requests;
 
     timer_stop(&table->worker->loop->timers, &pending->timer);
     list_remove(&pending->link);
@@ -149,33 +150,20 @@ static void give_back(struct pending_table *table, struct pending *pending)
     table->first_free = pending->slot + 1;
 }
 
-static struct conn_requests *requests_of(struct conn *conn)
-{
-    struct conn_requests *requests = conn->requests;
-
-    if (requests == NULL) {
-        requests = mem_zalloc(sizeof *requests);
-        if (requests != NULL) {
-            list_init(&requests->asked);
-            list_init(&requests->awaited);
-            conn->requests = requests;
-        }
-    }
-    return requests;
-}
-
 /* Takes a slot for this connection and starts its timer. */
 static int begin(struct conn *conn, bool is_awaited, uint32_t timeout_ms,
                  struct pending **out)
 {
     struct worker *worker = conn_worker(conn);
-    struct conn_requests *requests = requests_of(conn);
+    struct conn_extra *extra = conn_extra_of(conn);
+    struct conn_requests *requests;
     uint32_t *count;
     struct pending *pending;
 
-    if (requests == NULL) {
+    if (extra == NULL) {
         return PEAL_ENOMEM;
     }
+    requests = &extra->requests;
     count = is_awaited ? &requests->awaited_count : &requests->asked_count;
     if (*count >= worker->server->options.requests_per_client_max) {
         return PEAL_ELIMIT;
@@ -375,12 +363,13 @@ static void timed_out(struct timer *timer, uint64_t now_ms)
 void request_drop_all(struct conn *conn)
 {
     struct pending_table *table = conn_worker(conn)->pending;
-    struct conn_requests *requests = conn->requests;
+    struct conn_requests *requests;
     struct peal_answer gone = {.status = PEAL_EGONE};
 
-    if (requests == NULL) {
+    if (conn->extra == NULL) {
         return;
     }
+    requests = &conn->extra->requests;
     while (!list_is_empty(&requests->asked)) {
         give_back(table, CONTAINER_OF(requests->asked.next, struct pending,
                                       link));

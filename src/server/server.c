@@ -363,9 +363,14 @@ int peal_server_new(struct peal_server **out,
     map_init(&server->handlers, handler_key);
     router_init(&server->routes);
     map_init(&server->pages, page_key);
+    guard_init(&server->guard);
     rc = options_resolve(&server->options, given, &problem);
     if (rc == 0) {
         set_limits(server);
+        rc = hooks_set(server, server->options.hooks);
+        problem = "hooks";
+    }
+    if (rc == 0) {
         rc = make_workers(server);
     } else if (given->size >= offsetof(struct peal_server_options, log_level) &&
                given->log != NULL) {
@@ -402,6 +407,7 @@ void peal_server_free(struct peal_server *server)
     router_fini(&server->routes, mem_free);
     free_values(&server->pages);
     mem_free(server->any);
+    guard_fini(&server->guard);
     mem_free(server);
 }
 
@@ -435,6 +441,7 @@ static int start_threads(struct peal_server *server, int first)
     for (int i = 0; i < server->worker_count; i++) {
         int rc = accept_open(&server->workers[i]);
 
+        guard_start(&server->workers[i]);
         if (rc < 0) {
             return rc;
         }

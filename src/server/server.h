@@ -14,11 +14,13 @@
 #include "hub/hub.h"
 #include "net/loop.h"
 #include "net/tape.h"
+#include "peal/policy.h"
 #include "peal/server.h"
 #include "proto/dialect.h"
 #include "proto/ws_frame.h"
 #include "server/router.h"
 #include "server/measure.h"
+#include "server/guard.h"
 
 #include <pthread.h>
 
@@ -67,6 +69,9 @@ enum counter {
     COUNT_CLOSED_PROTOCOL,
     COUNT_ACCEPT_EXHAUSTED,
     COUNT_REFUSED_APPLICATION,
+    COUNT_REFUSED_MESSAGES,
+    COUNT_CLOSED_RATE,
+    COUNT_CLOSED_CONTROL_RATE,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,
@@ -148,6 +153,11 @@ struct worker {
     const struct handler *last_handler;
 
     struct pending_table *pending; /* [L] requests, both ways */
+
+    /* [L] Whether messages have to pass guard_admits, and what it needs. */
+    bool is_guarded;
+    struct event_rates *event_rates; /* NULL: no event has its own */
+    uint64_t last_ticket;
     _Atomic uint64_t counters[COUNTER_COUNT];
     struct measures measures;
     _Atomic uint64_t busy_since_ms; /* [a] when its turn began; 0: it waits */
@@ -176,6 +186,8 @@ struct peal_server {
     _Atomic bool is_unready;       /* [a] the application says so */
     _Atomic uint64_t refused_mail; /* [a] */
     bool is_attached; /* [I] the program takes the turns: attach.c */
+    struct peal_hooks hooks;       /* [I] all NULL: none given */
+    struct guard guard;
 };
 
 /* --- server.c ------------------------------------------------------------ */
@@ -205,6 +217,11 @@ const struct dialect *options_dialect(enum peal_dialect dialect,
 
 /* The public name of a dialect, and its index among forms. */
 enum peal_dialect options_dialect_name(const struct dialect *dialect);
+
+/* --- hooks.c ------------------------------------------------------------- */
+
+/* Copies the application's hooks; PEAL_EINVAL for a size that is none. */
+int hooks_set(struct peal_server *server, const struct peal_hooks *given);
 
 /* --- worker.c ------------------------------------------------------------ */
 

@@ -65,6 +65,9 @@ static const struct {
     FIELD(COUNT_CLOSED_PING_TIMEOUT, closed_ping_timeout),
     FIELD(COUNT_CLOSED_PROTOCOL, closed_protocol),
     FIELD(COUNT_ACCEPT_EXHAUSTED, accept_exhausted),
+    FIELD(COUNT_REFUSED_MESSAGES, refused_messages),
+    FIELD(COUNT_CLOSED_RATE, closed_rate),
+    FIELD(COUNT_CLOSED_CONTROL_RATE, closed_control_rate),
 #undef FIELD
 };
 

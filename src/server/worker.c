@@ -306,6 +306,7 @@ void worker_close(struct worker *worker)
     loop_free(worker->loop);
     worker->loop = NULL;
     request_table_free(worker->pending);
+    guard_set_event_rates(worker, NULL);
     tape_fini(&worker->direct);
     for (size_t i = 0; i < FORM_COUNT; i++) {
         tape_fini(&worker->tapes[i]);

@@ -42,6 +42,7 @@ static const struct {
     NUMBER(request_timeout_ms),
     NUMBER(stop_timeout_ms),
     NUMBER(turn_timeout_ms),
+    NUMBER(decision_timeout_ms),
 };
 
 #define LIMIT_COUNT (sizeof limits / sizeof limits[0])
@@ -210,6 +211,7 @@ static void test_nonsense_is_refused_by_name(void **state)
     REFUSE("readyz_path", .readyz_path = "?");
     REFUSE("protocols", .protocols = blank);
     REFUSE("protocols", .protocols = empty);
+    REFUSE("rate_refusal", .rate_refusal = (enum peal_refusal)99);
     REFUSE("log_level", .log_level = (enum peal_log_level)99);
 #undef REFUSE
     refuse("size", (struct peal_server_options){.size = 0});

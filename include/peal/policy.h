@@ -1,0 +1,160 @@
+/*
+ * policy.h - what a server lets its clients do: rate limits that change while
+ * it runs, and hooks that decide or just want to know.
+ *
+ * Stability: as server.h.
+ *
+ * Threads: hooks run on the loop of the client they are about, as the callbacks
+ * of server.h do, and must not block. Functions marked "Any thread." may be
+ * called from anywhere.
+ *
+ * Memory: struct peal_hooks is copied; what a hook is given lives until it
+ * returns.
+ *
+ *     static bool on_rate_limited(struct peal_client *client,
+ *                                 const struct peal_rate_limited *limited,
+ *                                 void *user)
+ *     {
+ *         return !is_friend(client); // friends only lose the message
+ *     }
+ *
+ *     struct peal_hooks hooks = {
+ *         .size = sizeof hooks, .on_rate_limited = on_rate_limited,
+ *     };
+ *     struct peal_server_options options = {
+ *         .size = sizeof options, .ws_listen = "127.0.0.1:8080",
+ *         .client_rate = {.capacity = 100}, .hooks = &hooks,
+ *     };
+ */
+#ifndef PEAL_POLICY_H
+#define PEAL_POLICY_H
+
+#include <peal/server.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- Rate limits --------------------------------------------------------- */
+
+/*
+ * A message passes when all of these let it, asked in this order:
+ *
+ *   1. the client's own rate, if it was given one: then 2 and 3 are not asked;
+ *   2. the rate of its event, a bucket for each client;
+ *   3. client_rate of the options;
+ *   4. address_rate of the options, one bucket for all clients of an address;
+ *   5. the custom limiter, `limit_message`.
+ *
+ * Tokens are taken when 1 to 4 have all said yes. Everything that a client
+ * sends is a message, understood or not, but heartbeats and what belongs to the
+ * transport: those have control_rate. Joins and leaves have the names
+ * "peal:join" and "peal:leave" here, in every dialect; answers and messages
+ * that were not understood have none.
+ */
+
+/* Rates of their own that events can have at a time. */
+#define PEAL_EVENT_RATES_MAX 1024
+
+/*
+ * Gives the event a rate of its own, or takes it away for NULL or a capacity of
+ * 0. Each loop heeds it from its next turn on; buckets of an event whose rate
+ * is changed keep their level. Before or after the start.
+ *
+ * 0, PEAL_EINVAL for a name that is empty or too long, PEAL_ELIMIT beyond
+ * PEAL_EVENT_RATES_MAX, PEAL_ESTATE when the server has stopped, PEAL_ENOMEM.
+ * Any thread.
+ */
+PEAL_API int peal_server_set_event_rate(struct peal_server *server,
+                                        const char *event,
+                                        const struct peal_rate *rate);
+
+/*
+ * Gives one client a rate of its own, which begins with a full bucket; NULL or
+ * a capacity of 0: it has the common ones again; a capacity of PEAL_OFF: no
+ * limit but its address's. 0 or PEAL_ENOMEM. On the client's loop.
+ */
+PEAL_API int peal_client_set_rate(struct peal_client *client,
+                                  const struct peal_rate *rate);
+
+/* The same by reference. Errors as peal_server_emit. Any thread. */
+PEAL_API int peal_server_set_rate(struct peal_server *server,
+                                  struct peal_client_ref client,
+                                  const struct peal_rate *rate);
+
+/* Which of the limits refused a message. */
+enum peal_rate_limit {
+    PEAL_LIMIT_OWN,     /* the client's own */
+    PEAL_LIMIT_EVENT,   /* peal_server_set_event_rate */
+    PEAL_LIMIT_CLIENT,  /* client_rate */
+    PEAL_LIMIT_ADDRESS, /* address_rate */
+    PEAL_LIMIT_CUSTOM,  /* limit_message, also when it did not decide in time */
+    PEAL_LIMIT_CONTROL  /* control_rate */
+};
+
+struct peal_rate_limited {
+    enum peal_rate_limit limit;
+    struct peal_slice event; /* empty: a heartbeat, or a message without name */
+    uint32_t cost;
+    uint64_t retry_ms; /* until the same would pass; 0: not known */
+};
+
+enum peal_verdict {
+    PEAL_ALLOW,
+    PEAL_REFUSE,
+    PEAL_LATER /* peal_ticket_decide will tell */
+};
+
+/* A decision that is due, by value. It is made once; then it is gone. */
+struct peal_ticket {
+    struct peal_server *server;
+    struct peal_client_ref client;
+    uint64_t value;
+};
+
+/*
+ * Decides what a hook has put off with PEAL_LATER: PEAL_ALLOW or PEAL_REFUSE,
+ * else PEAL_EINVAL. PEAL_EGONE when it has been decided, was late, or the
+ * client has left; PEAL_EFULL, PEAL_ENOMEM. From another thread than the
+ * client's loop 0 means that it is on its way there. Any thread.
+ */
+PEAL_API int peal_ticket_decide(struct peal_ticket ticket,
+                                enum peal_verdict verdict);
+
+/* --- Hooks --------------------------------------------------------------- */
+
+/* NULL for what is not wanted, which then costs nothing. */
+struct peal_hooks {
+    size_t size; /* sizeof(struct peal_hooks) */
+
+    /*
+     * A rate limit refuses a message. True: what rate_refusal says happens to
+     * it, or for control_rate, the client is closed. False: it is dropped in
+     * silence and its client stays.
+     */
+    bool (*on_rate_limited)(struct peal_client *client,
+                            const struct peal_rate_limited *limited,
+                            void *user);
+
+    /* What a message costs, in tokens of every rate. NULL: 1; 0 is free. */
+    uint32_t (*message_cost)(struct peal_client *client,
+                             const struct peal_event *event, void *user);
+
+    /*
+     * The application's own limiter, asked last. After PEAL_LATER the message
+     * waits, and so do those behind it: the client is not read meanwhile. A
+     * ticket that is not decided within decision_timeout_ms is a refusal. It
+     * may be decided from any thread, also before this function has returned
+     * there; not from inside this function.
+     */
+    enum peal_verdict (*limit_message)(struct peal_client *client,
+                                       const struct peal_event *event,
+                                       uint32_t cost, struct peal_ticket ticket,
+                                       void *user);
+};
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

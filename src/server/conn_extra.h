@@ -1,0 +1,33 @@
+/*
+ * What only some connections need, so that the others need not pay for it: made
+ * when it is first asked for, and freed with the connection.
+ */
+#ifndef SERVER_CONN_EXTRA_H
+#define SERVER_CONN_EXTRA_H
+
+#include "hub/rate.h"
+#include "server/request.h"
+
+struct held; /* a message that waits for a decision: guard.c */
+
+struct conn_extra {
+    struct conn_requests requests;
+
+    /* Of guard.c. */
+    struct rate_bucket bucket;  /* of client_rate */
+    struct rate_bucket control; /* of control_rate */
+    struct rate_bucket own;     /* of own_rate */
+    struct peal_rate own_rate;  /* when has_own_rate */
+    bool has_own_rate;
+    uint32_t event_bucket_count;
+    struct event_bucket *event_buckets; /* by slot of the event's rate */
+    struct held *held;                  /* NULL: none */
+};
+
+/* Makes it if need be; NULL when there is no memory. */
+struct conn_extra *conn_extra_of(struct conn *conn);
+
+/* Nothing waits any more. Harmless when there is none. */
+void conn_extra_free(struct conn *conn);
+
+#endif

@@ -1,0 +1,722 @@
+/*
+ * Goal: what a client may send is limited by token buckets: of the client, of
+ * the event, of the address, by the application's own limiter, which may take
+ * its time, and for heartbeats; each refusal is told as the policy says, and
+ * counted; others notice nothing.
+ *
+ * Method: rates that never refill within a test, so that every message beyond
+ * the capacity is refused, on both transports; limits are changed from the
+ * test's thread while the server runs.
+ */
+#include "support/suite.h"
+
+#include <peal/policy.h>
+
+#include "support/host.h"
+#include "support/member.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RATE_LIMITED 110
+
+/* So many, and no more for the next month. */
+#define ONLY(count)                                                            \
+    (struct peal_rate)                                                         \
+    {                                                                          \
+        .capacity = (count), .refill = 1, .refill_ms = 2592000000u             \
+    }
+
+static struct host host;
+static _Atomic int handled;
+
+static void on_any(struct peal_client *from, const struct peal_event *event,
+                   void *user)
+{
+    (void)from;
+    (void)event;
+    (void)user;
+    atomic_fetch_add(&handled, 1);
+}
+
+static void setup(struct peal_server *server)
+{
+    CHECK_EQUAL(peal_server_on_any(server, on_any, NULL), 0);
+}
+
+static void begin(const struct peal_server_options *options)
+{
+    atomic_store(&handled, 0);
+    host_start(&host, options, setup);
+}
+
+static void expect_ok(struct member *member, const char *event, int id)
+{
+    member_say(member, "{'event':'%s','id':%d}", event, id);
+    member_expect(member, "{'event':'peal:ok','id':%d}", id);
+}
+
+static void expect_limited(struct member *member, const char *event, int id)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%d", id);
+    member_say(member, "{'event':'%s','id':%d}", event, id);
+    member_expect_failure(member, text, RATE_LIMITED);
+}
+
+/* --- What happens at a limit ---------------------------------------------- */
+
+static void test_errors(void **state)
+{
+    struct peal_server_options options = {.client_rate = ONLY(5)};
+    struct member member;
+    struct member other;
+
+    (void)state;
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        begin(&options);
+        member_open(&member, host_address(&host, is_tcp), is_tcp);
+        member_open(&other, host_address(&host, !is_tcp), !is_tcp);
+        /* One message costs one token, on either transport. */
+        for (int i = 0; i < 5; i++) {
+            expect_ok(&member, "x", i);
+        }
+        expect_limited(&member, "x", 5);
+        expect_limited(&member, "y", 6);
+        CHECK_EQUAL(atomic_load(&handled), 5);
+        CHECK_EQUAL(host_stats(&host).refused_messages, 2);
+        CHECK_EQUAL(host_stats(&host).closed_rate, 0);
+        expect_ok(&other, "x", 1);
+        member_close(&member);
+        member_close(&other);
+        host_stop(&host);
+    }
+}
+
+/* Junk, joins, bytes and answers cost as much as events. */
+static void test_everything_counts(void **state)
+{
+    struct peal_server_options options = {
+        .client_rate = ONLY(4),
+        .clients_may_join = true,
+    };
+    struct member member;
+
+    (void)state;
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        begin(&options);
+        member_open(&member, host_address(&host, is_tcp), is_tcp);
+        member_say(&member, "null");
+        member_expect_failure(&member, NULL, 100);
+        member_join(&member, "room");
+        member_say_bytes(&member, "{'event':'b'}", "123", 3);
+        member_say(&member, "{'event':'peal:answer','id':1}");
+        member_say(&member, "{'event':'peal:join','id':9,'data':{'room':'q'}}");
+        member_expect_failure(&member, "9", RATE_LIMITED);
+        member_say(&member, "{'event':'peal:leave','id':8,"
+                            "'data':{'room':'room'}}");
+        member_expect_failure(&member, "8", RATE_LIMITED);
+        member_say(&member, "null");
+        member_expect_failure(&member, NULL, RATE_LIMITED);
+        /* The complaint about an answer must not look like an answer. */
+        member_say(&member, "{'event':'peal:answer','id':1}");
+        member_expect_failure(&member, NULL, RATE_LIMITED);
+        CHECK_EQUAL(atomic_load(&handled), 1);
+        CHECK_EQUAL(host_stats(&host).rooms, 1);
+        CHECK_EQUAL(host_stats(&host).refused_messages, 4);
+        member_close(&member);
+        host_stop(&host);
+    }
+}
+
+static void test_drop(void **state)
+{
+    struct peal_server_options options = {
+        .client_rate = ONLY(2),
+        .rate_refusal = PEAL_REFUSE_DROP,
+    };
+    struct member member;
+
+    (void)state;
+    begin(&options);
+    member_open(&member, host.ws, false);
+    expect_ok(&member, "x", 1);
+    expect_ok(&member, "x", 2);
+    member_say(&member, "{'event':'x','id':3}");
+    member_expect_silence(&member);
+    CHECK_EQUAL(host_stats(&host).refused_messages, 1);
+    member_close(&member);
+    host_stop(&host);
+}
+
+static void test_close(void **state)
+{
+    struct peal_server_options options = {
+        .client_rate = ONLY(1),
+        .rate_refusal = PEAL_REFUSE_CLOSE,
+    };
+    struct member member;
+
+    (void)state;
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        begin(&options);
+        member_open(&member, host_address(&host, is_tcp), is_tcp);
+        expect_ok(&member, "x", 1);
+        member_say(&member, "{'event':'x','id':2}");
+        member_expect_close(&member, 1008);
+        CHECK_EQUAL(host_stats(&host).closed_rate, 1);
+        CHECK_EQUAL(host_stats(&host).refused_messages, 1);
+        host_stop(&host);
+    }
+}
+
+/* --- Hook and cost -------------------------------------------------------- */
+
+static struct {
+    _Atomic int calls;
+    enum peal_rate_limit limit;
+    char event[64];
+    uint32_t cost;
+    uint64_t retry_ms;
+} limited;
+
+static bool on_rate_limited(struct peal_client *client,
+                            const struct peal_rate_limited *given, void *user)
+{
+    CHECK(client != NULL && user == &host);
+    limited.limit = given->limit;
+    CHECK(given->event.size < sizeof limited.event);
+    if (given->event.size > 0) {
+        memcpy(limited.event, given->event.data, given->event.size);
+    }
+    limited.event[given->event.size] = '\0';
+    limited.cost = given->cost;
+    limited.retry_ms = given->retry_ms;
+    atomic_fetch_add(&limited.calls, 1);
+    return strcmp(limited.event, "forgiven") != 0;
+}
+
+static uint32_t message_cost(struct peal_client *client,
+                             const struct peal_event *event, void *user)
+{
+    CHECK(client != NULL && user == &host);
+    return peal_slice_equal(event->name, peal_slice("dear"))   ? 3
+           : peal_slice_equal(event->name, peal_slice("free")) ? 0
+                                                               : 1;
+}
+
+static void test_hook_and_cost(void **state)
+{
+    struct peal_hooks hooks = {
+        .size = sizeof hooks,
+        .on_rate_limited = on_rate_limited,
+        .message_cost = message_cost,
+    };
+    struct peal_server_options options = {
+        .client_rate = {.capacity = 4, .refill = 1, .refill_ms = 3600000},
+        .rate_refusal = PEAL_REFUSE_CLOSE,
+        .hooks = &hooks,
+        .user = &host,
+    };
+    struct member member;
+
+    (void)state;
+    memset(&limited, 0, sizeof limited);
+    begin(&options);
+    member_open(&member, host.ws, false);
+    expect_ok(&member, "dear", 1);
+    expect_ok(&member, "x", 2);
+    expect_ok(&member, "free", 3);
+    /* False: dropped, and the client stays, whatever the policy says. */
+    member_say(&member, "{'event':'forgiven','id':4}");
+    member_expect_silence(&member);
+    CHECK_EQUAL(atomic_load(&limited.calls), 1);
+    CHECK_EQUAL(limited.limit, PEAL_LIMIT_CLIENT);
+    CHECK_EQUAL(limited.cost, 1);
+    CHECK(limited.retry_ms > 3000000 && limited.retry_ms <= 3600000);
+    /* True: the policy. */
+    member_say(&member, "{'event':'dear','id':5}");
+    member_expect_close(&member, 1008);
+    CHECK_EQUAL(limited.cost, 3);
+    CHECK(strcmp(limited.event, "dear") == 0);
+    host_stop(&host);
+}
+
+/* --- Limits that change --------------------------------------------------- */
+
+static void test_event_rates_come_and_go(void **state)
+{
+    struct peal_server_options options = {.loops = 2};
+    struct peal_rate two = ONLY(2);
+    struct peal_rate one = ONLY(1);
+    struct member members[4];
+
+    (void)state;
+    begin(&options);
+    /* None is guarded so far. */
+    for (int i = 0; i < 4; i++) {
+        member_open(&members[i], host_address(&host, i % 2), i % 2);
+        for (int k = 0; k < 10; k++) {
+            expect_ok(&members[i], "x", k);
+        }
+    }
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "x", &two), 0);
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "y", &one), 0);
+    for (int i = 0; i < 4; i++) {
+        member_expect_silence(&members[i]); /* a turn has passed */
+        expect_ok(&members[i], "x", 1);
+        expect_ok(&members[i], "x", 2);
+        expect_ok(&members[i], "y", 3);
+        expect_limited(&members[i], "x", 4);
+        expect_limited(&members[i], "y", 5);
+        expect_ok(&members[i], "z", 6);
+    }
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "x", NULL), 0);
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "w", &one), 0);
+    for (int i = 0; i < 4; i++) {
+        member_expect_silence(&members[i]);
+        expect_ok(&members[i], "x", 7);
+        expect_limited(&members[i], "y", 8);
+        /* Takes the slot of "x", but not its bucket. */
+        expect_ok(&members[i], "w", 9);
+        expect_limited(&members[i], "w", 10);
+        member_close(&members[i]);
+    }
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "", &one), PEAL_EINVAL);
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, NULL, &one),
+                PEAL_EINVAL);
+    host_stop(&host);
+}
+
+static void test_event_rates_are_bounded(void **state)
+{
+    struct peal_server_options options = {
+        .size = sizeof options,
+        .ws_listen = "127.0.0.1:0",
+    };
+    struct peal_rate one = ONLY(1);
+    struct peal_server *server;
+    char name[32];
+
+    (void)state;
+    /* Also on a server that never starts. */
+    CHECK_EQUAL(peal_server_new(&server, &options), 0);
+    for (int i = 0; i < PEAL_EVENT_RATES_MAX; i++) {
+        snprintf(name, sizeof name, "event-%d", i);
+        CHECK_EQUAL(peal_server_set_event_rate(server, name, &one), 0);
+    }
+    CHECK_EQUAL(peal_server_set_event_rate(server, "more", &one), PEAL_ELIMIT);
+    CHECK_EQUAL(peal_server_set_event_rate(server, "event-7", &one), 0);
+    CHECK_EQUAL(peal_server_set_event_rate(server, "event-7", NULL), 0);
+    CHECK_EQUAL(peal_server_set_event_rate(server, "more", &one), 0);
+    peal_server_free(server);
+}
+
+static void test_joins_can_have_a_rate(void **state)
+{
+    struct peal_server_options options = {.clients_may_join = true};
+    struct peal_rate one = ONLY(1);
+    struct member member;
+
+    (void)state;
+    begin(&options);
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "peal:join", &one), 0);
+    member_open(&member, host.tcp, true);
+    member_join(&member, "a");
+    member_say(&member, "{'event':'peal:join','id':1,'data':{'room':'b'}}");
+    member_expect_failure(&member, "1", RATE_LIMITED);
+    expect_ok(&member, "x", 2);
+    member_close(&member);
+    host_stop(&host);
+}
+
+static void test_a_client_with_a_rate_of_its_own(void **state)
+{
+    struct peal_server_options options = {
+        .client_rate = ONLY(3),
+        .loops = 2,
+    };
+    struct peal_rate one = ONLY(1);
+    struct peal_rate off = {.capacity = PEAL_OFF};
+    struct peal_client_ref ref;
+    struct member member;
+    struct member other;
+
+    (void)state;
+    begin(&options);
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "x", &one), 0);
+    member_open(&member, host.ws, false);
+    member_open(&other, host.tcp, true);
+    ref = peal_server_find(host.server, member.id);
+    CHECK(ref.value != 0);
+    expect_ok(&member, "x", 1);
+    expect_limited(&member, "x", 2);
+    /* Its own decides alone: neither the event's nor the common one. */
+    CHECK_EQUAL(peal_server_set_rate(host.server, ref, &off), 0);
+    member_expect_silence(&member); /* a turn has passed */
+    for (int i = 0; i < 20; i++) {
+        expect_ok(&member, "x", i);
+    }
+    CHECK_EQUAL(peal_server_set_rate(host.server, ref, &one), 0);
+    member_expect_silence(&member);
+    expect_ok(&member, "x", 1);
+    expect_limited(&member, "z", 2);
+    CHECK_EQUAL(peal_server_set_rate(host.server, ref, NULL), 0);
+    member_expect_silence(&member);
+    expect_limited(&member, "x", 3);
+    expect_ok(&member, "z", 4);
+    expect_ok(&member, "z", 5);
+    expect_limited(&member, "z", 6);
+    expect_ok(&other, "x", 1);
+    member_close(&member);
+    CHECK_SOON(host_stats(&host).clients == 1);
+    CHECK_EQUAL(
+        peal_server_set_rate(host.server, (struct peal_client_ref){0}, &one),
+        PEAL_EGONE);
+    member_close(&other);
+    host_stop(&host);
+}
+
+static void test_addresses_share_and_remember(void **state)
+{
+    struct peal_server_options options = {
+        .address_rate = ONLY(5),
+        .loops = 2,
+    };
+    struct member member;
+
+    (void)state;
+    begin(&options);
+    for (int i = 0; i < 5; i++) {
+        member_open(&member, host_address(&host, i % 2), i % 2);
+        expect_ok(&member, "x", i);
+        member_close(&member);
+        host_await_empty(&host);
+    }
+    for (int i = 0; i < 4; i++) {
+        member_open(&member, host_address(&host, i % 2), i % 2);
+        expect_limited(&member, "x", i);
+        member_close(&member);
+    }
+    CHECK_EQUAL(host_stats(&host).refused_messages, 4);
+    host_stop(&host);
+}
+
+/* --- The application's own limiter ---------------------------------------- */
+
+#define TICKETS_MAX 64
+
+static struct {
+    pthread_mutex_t lock;
+    struct peal_ticket tickets[TICKETS_MAX];
+    int count;
+} asked = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static enum peal_verdict limit_message(struct peal_client *client,
+                                       const struct peal_event *event,
+                                       uint32_t cost, struct peal_ticket ticket,
+                                       void *user)
+{
+    (void)client;
+    (void)user;
+    CHECK_EQUAL(cost, 1);
+    if (peal_slice_equal(event->name, peal_slice("no"))) {
+        return PEAL_REFUSE;
+    }
+    if (!peal_slice_equal(event->name, peal_slice("later"))) {
+        return PEAL_ALLOW;
+    }
+    pthread_mutex_lock(&asked.lock);
+    CHECK(asked.count < TICKETS_MAX);
+    asked.tickets[asked.count++] = ticket;
+    pthread_mutex_unlock(&asked.lock);
+    return PEAL_LATER;
+}
+
+static int asked_count(void)
+{
+    int count;
+
+    pthread_mutex_lock(&asked.lock);
+    count = asked.count;
+    pthread_mutex_unlock(&asked.lock);
+    return count;
+}
+
+static struct peal_ticket asked_ticket(int index)
+{
+    struct peal_ticket ticket;
+
+    CHECK_SOON(asked_count() > index);
+    pthread_mutex_lock(&asked.lock);
+    ticket = asked.tickets[index];
+    pthread_mutex_unlock(&asked.lock);
+    return ticket;
+}
+
+static void begin_limiter(uint32_t timeout_ms)
+{
+    static struct peal_hooks hooks = {
+        .size = sizeof hooks,
+        .limit_message = limit_message,
+    };
+    struct peal_server_options options = {
+        .hooks = &hooks,
+        .decision_timeout_ms = timeout_ms,
+        .loops = 2,
+        .clients_may_join = true,
+    };
+
+    asked.count = 0;
+    begin(&options);
+}
+
+static void test_a_limiter_that_takes_its_time(void **state)
+{
+    struct member member;
+    struct member other;
+
+    (void)state;
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        begin_limiter(0);
+        member_open(&member, host_address(&host, is_tcp), is_tcp);
+        member_open(&other, host_address(&host, is_tcp), is_tcp);
+        expect_limited(&member, "no", 1);
+        /* What comes behind it waits, in order; others do not. */
+        member_say(&member, "{'event':'later','id':'%040d'}", 0);
+        for (int i = 2; i < 20; i++) {
+            member_say(&member, "{'event':'x','id':%d}", i);
+        }
+        (void)asked_ticket(0);
+        for (int i = 0; i < 5; i++) {
+            expect_ok(&other, "x", i);
+        }
+        CHECK_EQUAL(atomic_load(&handled), 5);
+        CHECK_EQUAL(peal_ticket_decide(asked_ticket(0), PEAL_LATER),
+                    PEAL_EINVAL);
+        CHECK_EQUAL(peal_ticket_decide(asked_ticket(0), PEAL_ALLOW), 0);
+        member_expect(&member, "{'event':'peal:ok','id':'%040d'}", 0);
+        for (int i = 2; i < 20; i++) {
+            member_expect(&member, "{'event':'peal:ok','id':%d}", i);
+        }
+        /* A second decision has nothing to decide. */
+        (void)peal_ticket_decide(asked_ticket(0), PEAL_REFUSE);
+        member_say(&member, "{'event':'later','id':30}");
+        CHECK_EQUAL(peal_ticket_decide(asked_ticket(1), PEAL_REFUSE), 0);
+        member_expect_failure(&member, "30", RATE_LIMITED);
+        expect_ok(&member, "x", 31);
+        member_close(&member);
+        member_close(&other);
+        host_stop(&host);
+    }
+}
+
+static void test_no_decision_is_a_refusal(void **state)
+{
+    struct member member;
+
+    (void)state;
+    begin_limiter(20);
+    member_open(&member, host.ws, false);
+    member_say(&member, "{'event':'later','id':1}");
+    member_say(&member, "{'event':'x','id':2}");
+    member_expect_failure(&member, "1", RATE_LIMITED);
+    member_expect(&member, "{'event':'peal:ok','id':2}");
+    (void)peal_ticket_decide(asked_ticket(0), PEAL_ALLOW);
+    expect_ok(&member, "x", 3);
+    CHECK_EQUAL(atomic_load(&handled), 2);
+    member_close(&member);
+    host_stop(&host);
+}
+
+/* Whoever leaves, or is closed, while it waits: nothing is left behind. */
+static void test_leaving_while_waiting(void **state)
+{
+    struct member member;
+
+    (void)state;
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        begin_limiter(0);
+        member_open(&member, host_address(&host, is_tcp), is_tcp);
+        member_say(&member, "{'event':'later'}");
+        (void)asked_ticket(0);
+        peer_reset(&member.peer);
+        host_await_empty(&host);
+        CHECK_EQUAL(peal_ticket_decide(asked_ticket(0), PEAL_ALLOW), 0);
+
+        member_open(&member, host_address(&host, is_tcp), is_tcp);
+        member_say(&member, "{'event':'later'}");
+        member_say(&member, "{'event':'x'}");
+        CHECK_EQUAL(peal_server_close(host.server, asked_ticket(1).client, 4000,
+                                      "kicked"),
+                    0);
+        member_expect_close(&member, 4000);
+
+        /* A stop does not wait for it. */
+        member_open(&member, host_address(&host, is_tcp), is_tcp);
+        member_say(&member, "{'event':'later'}");
+        (void)asked_ticket(2);
+        peal_server_stop(host.server);
+        member_expect_close(&member, 1001);
+        host_stop(&host);
+        CHECK_EQUAL(atomic_load(&handled), 0);
+    }
+}
+
+struct decider {
+    _Atomic bool is_done;
+};
+
+/* Decides everything as soon as it is asked, on a thread of its own. */
+static void *decide_all(void *argument)
+{
+    struct decider *decider = argument;
+    int next = 0;
+
+    while (!atomic_load(&decider->is_done)) {
+        if (asked_count() > next) {
+            CHECK_EQUAL(peal_ticket_decide(asked_ticket(next++), PEAL_ALLOW),
+                        0);
+        } else {
+            check_breathe();
+        }
+    }
+    return NULL;
+}
+
+static void test_decisions_race_with_their_making(void **state)
+{
+    struct decider decider = {false};
+    struct member member;
+    pthread_t thread;
+
+    (void)state;
+    begin_limiter(0);
+    CHECK_EQUAL(pthread_create(&thread, NULL, decide_all, &decider), 0);
+    member_open(&member, host.ws, false);
+    for (int i = 0; i < TICKETS_MAX; i++) {
+        member_say(&member, "{'event':'later','id':%d}", i);
+    }
+    for (int i = 0; i < TICKETS_MAX; i++) {
+        member_expect(&member, "{'event':'peal:ok','id':%d}", i);
+    }
+    atomic_store(&decider.is_done, true);
+    pthread_join(thread, NULL);
+    member_close(&member);
+    host_stop(&host);
+}
+
+/* --- Heartbeats ----------------------------------------------------------- */
+
+static void flood_ws(struct peer *peer, int first, int count)
+{
+    for (int i = 0; i < count; i++) {
+        char frame[16];
+        size_t size = ws_make(frame, (unsigned)first, "", 0);
+
+        if (!peer_send_if_open(peer, frame, size)) {
+            return;
+        }
+    }
+}
+
+static void test_pings_are_limited(void **state)
+{
+    struct peal_server_options options = {
+        .control_rate = ONLY(10),
+        .client_rate = ONLY(1),
+    };
+    struct peer peer;
+    struct member member;
+
+    (void)state;
+    for (int is_pong = 0; is_pong < 2; is_pong++) {
+        begin(&options);
+        ws_open(&peer, host.ws, "/");
+        flood_ws(&peer, is_pong ? WS_PONG_FRAME : WS_PING_FRAME, 11);
+        ws_await_close(&peer, 1008);
+        CHECK_EQUAL(host_stats(&host).closed_control_rate, 1);
+        host_stop(&host);
+    }
+    begin(&options);
+    member_open(&member, host.tcp, true);
+    for (int i = 0; i < 11; i++) {
+        tcp_send(&member.peer, TCP_PING_FRAME, NULL, "", 0);
+    }
+    for (int i = 0; i < 10; i++) {
+        tcp_expect(&member.peer, TCP_PONG_FRAME, "", "", 0);
+    }
+    member_expect_close(&member, 1008);
+    CHECK_EQUAL(host_stats(&host).closed_control_rate, 1);
+    CHECK_EQUAL(host_stats(&host).closed_rate, 0);
+    host_stop(&host);
+}
+
+/* Pongs that the server asked for are free. */
+static void test_a_heartbeat_is_free(void **state)
+{
+    struct peal_server_options options = {
+        .control_rate = ONLY(1),
+        .ping_interval_ms = 10,
+        .ping_timeout_ms = PEAL_OFF,
+    };
+    struct ws_received received;
+    struct peer peer;
+
+    (void)state;
+    begin(&options);
+    ws_open(&peer, host.ws, "/");
+    for (int pings = 0; pings < 10;) {
+        CHECK(ws_read(&peer, &received));
+        if (received.first == WS_PING_FRAME) {
+            ws_send(&peer, WS_PONG_FRAME, "", 0);
+            pings++;
+        }
+    }
+    CHECK_EQUAL(host_stats(&host).closed_control_rate, 0);
+    ws_goodbye(&peer);
+    host_stop(&host);
+}
+
+static void test_honest_pings_are_not(void **state)
+{
+    struct peer peer;
+
+    (void)state;
+    begin(NULL);
+    ws_open(&peer, host.ws, "/");
+    flood_ws(&peer, WS_PING_FRAME, 200);
+    flood_ws(&peer, WS_PING_FRAME, 2000);
+    ws_await_close(&peer, 1008);
+    CHECK_EQUAL(host_stats(&host).closed_control_rate, 1);
+    host_stop(&host);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_everything_counts),
+        cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_close),
+        cmocka_unit_test(test_hook_and_cost),
+        cmocka_unit_test(test_event_rates_come_and_go),
+        cmocka_unit_test(test_event_rates_are_bounded),
+        cmocka_unit_test(test_joins_can_have_a_rate),
+        cmocka_unit_test(test_a_client_with_a_rate_of_its_own),
+        cmocka_unit_test(test_addresses_share_and_remember),
+        cmocka_unit_test(test_a_limiter_that_takes_its_time),
+        cmocka_unit_test(test_no_decision_is_a_refusal),
+        cmocka_unit_test(test_leaving_while_waiting),
+        cmocka_unit_test(test_decisions_race_with_their_making),
+        cmocka_unit_test(test_pings_are_limited),
+        cmocka_unit_test(test_a_heartbeat_is_free),
+        cmocka_unit_test(test_honest_pings_are_not),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
