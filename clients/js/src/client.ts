@@ -1,36 +1,26 @@
 /**
- * The client: events, requests both ways, rooms, and what waits for a
- * connection.
+ * The client as an application sees it: events, requests both ways, rooms.
+ * connection.ts has its connection, sender.ts what goes out.
  */
 import { Answers } from "./answers.js";
-import {
-  asData, checkName, packetSize, pealCodec, type Envelope,
-} from "./codec.js";
+import { asData, checkName, pealCodec, type Envelope } from "./codec.js";
 import { Connection, type Welcome } from "./connection.js";
-import { localError, PealError, serverError } from "./errors.js";
+import { localError, type PealError, serverError } from "./errors.js";
 import {
   disposeKey, Handlers, reportUnhandled, type Subscription,
 } from "./events.js";
 import { sendFile } from "./file.js";
-import { defaultOutbox, Outbox, type OutboxItem } from "./outbox.js";
-import { Requests, type Waiting } from "./requests.js";
 import type { Room } from "./room.js";
 import { Rooms } from "./rooms.js";
+import { Sender } from "./sender.js";
 import { messages, type StreamOptions } from "./stream.js";
 import type { Dialers } from "./transport.js";
 import type {
   AnyCalls, AnyEvents, Call, CallArgs, CallData, CallResult,
-  ChangeableOptions, Drop, EmitOptions, FileOptions, Message, Meta, Metrics,
+  ChangeableOptions, EmitOptions, FileOptions, Message, Meta, Metrics,
   Name, Options, RequestOptions, State, WaitOptions, Watched,
 } from "./types.js";
 import type { Address } from "./url.js";
-
-const TIMEOUT_MS = 10_000;
-
-interface Item extends OutboxItem {
-  /** The request that it is, if it wants an answer. */
-  waiting: Waiting | undefined;
-}
 
 export class Client<
   In extends object = AnyEvents, Calls extends object = AnyCalls,
@@ -41,44 +31,39 @@ export class Client<
   readonly #handlers = new Handlers((error, event) =>
     this.#handlerFailed(error, event));
   readonly #watchers = new Handlers((error) => reportUnhandled(error));
-  readonly #requests = new Requests();
+  readonly #sender: Sender;
   readonly #answers: Answers;
   readonly #rooms: Rooms;
-  readonly #outbox: Outbox<Item>;
-  #messageBytesMax = Infinity;
-  #sent = 0;
   #received = 0;
-  #sentBytes = 0;
   #invalid = 0;
-  #dropped = 0;
   #roundTripMs: number | undefined;
   #lastError: PealError | undefined;
 
   /** @internal Use `connect`. */
   constructor(address: Address, options: Options, dialers: Dialers) {
     this.#options = { codec: pealCodec, ...options };
-    this.#outbox = new Outbox<Item>({ ...defaultOutbox, ...options.outbox }, {
-      canSend: () => this.#connection.bufferedBytes <
-        this.#outbox.options.highWaterBytes,
-      send: (item) => this.#transmit(item),
-      dropped: (item, error) => this.#drop(item, error),
-      drained: (count) => this.#tell("drained", { count }),
-    });
     const self = this;
     const failed = (error: unknown, event: string) =>
       this.#handlerFailed(error, event);
+    this.#sender = new Sender({
+      get options() { return self.#options; },
+      get connection() { return self.#connection; },
+      tell: (what, news) => this.#tell(what, news),
+      ping: () => this.ping(),
+    });
     this.#answers = new Answers({
       get codec() { return self.#options.codec!; },
-      get messageBytesMax() { return self.#messageBytesMax; },
+      get messageBytesMax() { return self.#sender.messageBytesMax; },
       session: () =>
         this.#connection.canSpeak ? this.#connection.dialCount : null,
-      write: (envelope) => this.#write(envelope),
+      write: (envelope) => this.#sender.write(envelope),
       failed,
     });
     this.#rooms = new Rooms({
-      emit: (event, data, options) => this.#emit(event, data, options),
-      wait: (what, options) => this.#wait(what, options),
-      control: (event, data, options) => this.#control(event, data, options),
+      emit: (event, data, options) => this.#sender.emit(event, data, options),
+      wait: (what, options) => this.#sender.wait(what, options),
+      control: (event, data, options) =>
+        this.#sender.control(event, data, options),
       session: () =>
         this.#connection.isOpen ? this.#connection.dialCount : null,
       refused: (error) => this.#fail(error),
@@ -124,7 +109,7 @@ export class Client<
 
   /** When it is open; throws when it will not be. */
   async ready(options: WaitOptions = {}): Promise<void> {
-    const wait = this.#wait("the connection", options);
+    const wait = this.#sender.wait("the connection", options);
     const look = () => {
       const { state } = this;
       if (state.name === "open") {
@@ -153,10 +138,11 @@ export class Client<
 
   /** When nothing waits in the outbox or in the socket. */
   async flush(options: WaitOptions = {}): Promise<void> {
-    const wait = this.#wait("the outbox", options);
+    const wait = this.#sender.wait("the outbox", options);
     const look = () => {
       if (this.state.name === "closed" ||
-          (this.#outbox.count === 0 && this.#connection.bufferedBytes === 0)) {
+          (this.#sender.outbox.count === 0 &&
+           this.#connection.bufferedBytes === 0)) {
         wait.done();
       }
     };
@@ -172,7 +158,7 @@ export class Client<
   /** Asks the server for a sign of life; returns the milliseconds it took. */
   async ping(options: WaitOptions = {}): Promise<number> {
     const start = performance.now();
-    await this.#control("peal:ping", undefined, options);
+    await this.#sender.control("peal:ping", undefined, options);
     this.#roundTripMs = performance.now() - start;
     return this.#roundTripMs;
   }
@@ -184,7 +170,8 @@ export class Client<
       this.#options.hooks = { ...this.#options.hooks, ...hooks };
     }
     if (outbox !== undefined) {
-      this.#outbox.options = { ...this.#outbox.options, ...outbox };
+      const { outbox: box } = this.#sender;
+      box.options = { ...box.options, ...outbox };
     }
     return this;
   }
@@ -192,11 +179,12 @@ export class Client<
   get metrics(): Metrics {
     const { openedCount, openedAt, connectMs, bufferedBytes } =
       this.#connection;
+    const { sent, sentBytes, dropped, outbox, requests } = this.#sender;
     return {
-      sent: this.#sent, received: this.#received, sentBytes: this.#sentBytes,
-      invalid: this.#invalid, dropped: this.#dropped, opened: openedCount,
-      queued: this.#outbox.count, queuedBytes: this.#outbox.bytes,
-      pending: this.#requests.size, bufferedBytes, connectMs, openedAt,
+      sent, sentBytes, dropped,
+      received: this.#received, invalid: this.#invalid, opened: openedCount,
+      queued: outbox.count, queuedBytes: outbox.bytes,
+      pending: requests.size, bufferedBytes, connectMs, openedAt,
       roundTripMs: this.#roundTripMs, lastError: this.#lastError,
     };
   }
@@ -242,7 +230,7 @@ export class Client<
   async next<E extends Name<In>>(
     event: E, options: WaitOptions = {},
   ): Promise<In[E]> {
-    const wait = this.#wait(event, options);
+    const wait = this.#sender.wait(event, options);
     const handler = this.#handlers.add(event, (data) => wait.done(null, data));
     try {
       return await wait.promise as In[E];
@@ -282,7 +270,7 @@ export class Client<
     event: E, data?: Out[E], options?: EmitOptions & { ack?: false },
   ): boolean;
   emit(event: string, data?: unknown, options: EmitOptions = {}): unknown {
-    return this.#emit(event, data, options);
+    return this.#sender.emit(event, data, options);
   }
 
   /**
@@ -293,9 +281,9 @@ export class Client<
     event: E, file: Blob, options: FileOptions = {},
   ): Promise<unknown> {
     return sendFile(file, options, {
-      limit: () => this.#messageBytesMax,
+      limit: () => this.#sender.messageBytesMax,
       bufferedBytes: () => this.#connection.bufferedBytes,
-      send: (bytes, onSent) => this.#ask(event, bytes, options, onSent),
+      send: (bytes, onSent) => this.#sender.ask(event, bytes, options, onSent),
     });
   }
 
@@ -306,7 +294,7 @@ export class Client<
     name: C, ...args: CallArgs<Calls, C, RequestOptions>
   ): Promise<CallResult<Calls, C>> {
     const [data, options] = args as [unknown, RequestOptions?];
-    return this.#ask(name, data, options ?? {}) as
+    return this.#sender.ask(name, data, options ?? {}) as
       Promise<CallResult<Calls, C>>;
   }
 
@@ -338,160 +326,18 @@ export class Client<
   declare [Symbol.dispose]: () => void;
   declare [Symbol.asyncDispose]: () => Promise<void>;
 
-  // --- Out -------------------------------------------------------------------
-
-  #emit(event: string, data: unknown, options: EmitOptions): unknown {
-    if (options.ack) {
-      return this.#ask(event, data, options);
-    }
-    const item = this.#pack(event, data, options, undefined);
-    return item !== null && this.#deliver(item, options.queue) === null;
-  }
-
-  /** Never throws: what is wrong with a request rejects it. */
-  async #ask(
-    event: string, data: unknown, options: RequestOptions,
-    onSent?: (bytes: number) => void,
-  ): Promise<unknown> {
-    let item: Item | null = null;
-    const waiting = this.#requests.open(
-      event, options.timeout ?? this.#options.timeout ?? TIMEOUT_MS,
-      options.signal, () => item !== null && this.#outbox.cancel(item));
-    if (options.signal?.aborted) {
-      return waiting.promise;
-    }
-    const { sent } = waiting;
-    waiting.sent = () => {
-      sent();
-      onSent?.(item!.bytes);
-    };
-    try {
-      item = this.#pack(event, data, options, waiting);
-      const error = item === null
-        ? localError("cancelled", "A hook stopped it")
-        : this.#deliver(item, options.queue);
-      if (error !== null) {
-        waiting.fail(error);
-      }
-    } catch (error) {
-      waiting.fail(error);
-    }
-    return waiting.promise;
-  }
-
-  #pack(
-    event: string, data: unknown, { room }: EmitOptions,
-    waiting: Waiting | undefined,
-  ): Item | null {
-    checkName("An event", event);
-    if (room !== undefined) {
-      checkName("A room", room);
-    }
-    if (this.#options.hooks?.beforeEmit?.({ event, room, data }) === false) {
-      return null;
-    }
-    const packet = this.#options.codec!.encode(
-      { event, room, id: waiting?.id, data: asData(data) });
-    const bytes = packetSize(packet);
-    if (bytes > this.#messageBytesMax) {
-      throw localError("too_large",
-        `${bytes} bytes; the server takes ${this.#messageBytesMax}`);
-    }
-    return { event, room, data, packet, bytes, waiting };
-  }
-
-  /** Sends it or lets it wait, or says why neither. */
-  #deliver(item: Item, queue = true): PealError | null {
-    const { isOpen, state } = this.#connection;
-    const { highWaterBytes } = this.#outbox.options;
-    if (isOpen && this.#outbox.count === 0 &&
-        this.#connection.bufferedBytes < highWaterBytes) {
-      this.#transmit(item);
-      return null;
-    }
-    const error = state.name === "closed" ? state.why
-      : !queue && !isOpen ? localError("not_open", "There is no connection")
-      : this.#outbox.add(item);
-    if (error !== null) {
-      if (item.waiting === undefined) {
-        this.#drop(item, error);
-      }
-    } else {
-      this.#tell("queued", { event: item.event, count: this.#outbox.count });
-    }
-    return error;
-  }
-
-  #transmit(item: Item): void {
-    /* The limit is known since it was packed, or is another server's. */
-    if (item.bytes > this.#messageBytesMax) {
-      this.#drop(item, localError("too_large",
-        `${item.bytes} bytes; the server takes ${this.#messageBytesMax}`));
-      return;
-    }
-    item.waiting?.sent();
-    if (this.#connection.send(item.packet)) {
-      this.#sent++;
-      this.#sentBytes += item.bytes;
-    } else if (item.waiting === undefined) {
-      this.#drop(item, localError("connection_lost", "The connection broke"));
-    }
-  }
-
-  #drop({ event, room, data, waiting }: Item, error: PealError): void {
-    this.#dropped++;
-    if (waiting === undefined) {
-      this.#tell("drop", { event, room, data, error } satisfies Drop);
-    } else {
-      waiting.fail(error);
-    }
-  }
-
-  /** A message of the protocol: ahead of the outbox, and never in it. */
-  #control(
-    event: string, data: unknown, options: WaitOptions,
-  ): Promise<unknown> {
-    const waiting = this.#requests.open(
-      event, options.timeout ?? this.#options.timeout ?? TIMEOUT_MS,
-      options.signal);
-    if (!this.#connection.canSpeak) {
-      waiting.fail(localError("not_open", "There is no connection"));
-    } else if (!options.signal?.aborted) {
-      waiting.sent();
-      this.#write({ event, data, id: waiting.id });
-    }
-    return waiting.promise;
-  }
-
-  #write(envelope: Envelope): void {
-    if (this.#connection.canSpeak) {
-      this.#connection.send(this.#options.codec!.encode(envelope));
-    }
-  }
-
-  #wait(what: string, options: WaitOptions) {
-    const waiting = this.#requests.open(
-      what, options.timeout ?? this.#options.timeout ?? TIMEOUT_MS,
-      options.signal);
-    return {
-      promise: waiting.promise,
-      done: (error?: unknown, value?: unknown) => error
-        ? waiting.fail(error) : void this.#requests.resolve(waiting.id, value),
-    };
-  }
-
   // --- In --------------------------------------------------------------------
 
   #receive(envelope: Envelope): void {
     const { event, room, id, data } = envelope;
     if (event === "peal:ok") {
-      this.#requests.resolve(id, data);
+      this.#sender.answered(envelope, null);
     } else if (event === "peal:error") {
       const error = serverError(data);
       if (id === undefined) {
         this.#fail(error);
       } else {
-        this.#requests.reject(id, error);
+        this.#sender.answered(envelope, error);
       }
     } else if (!event.startsWith("peal:")) {
       this.#event({ event, room, id, isBinary: data instanceof Uint8Array },
@@ -533,28 +379,24 @@ export class Client<
     return prepare === undefined ? null : (async () => prepare({
       request: async (name, data, options = {}) => {
         checkName("An event", name);
-        return this.#control(name, asData(data), options);
+        return this.#sender.control(name, asData(data), options);
       },
     }))();
   }
 
   #opened(welcome: Welcome): void {
-    this.#messageBytesMax = welcome.limits.message_bytes ?? Infinity;
+    this.#sender.messageBytesMax = welcome.limits.message_bytes ?? Infinity;
     this.#rooms.opened();
   }
 
   #lost(why: PealError): void {
-    this.#outbox.close();
     this.#rooms.lost();
-    this.#requests.failSent(
-      localError("connection_lost", "The connection ended first", why));
+    this.#sender.lost(why);
   }
 
   #closed(why: PealError): void {
-    this.#outbox.close();
-    this.#outbox.clear(why);
     this.#rooms.closed(why);
-    this.#requests.failAll(why);
+    this.#sender.closed(why);
   }
 
   #stateChanged(to: State, from: State): void {
@@ -565,7 +407,7 @@ export class Client<
     this.#tell("state", to);
     if (to.name === "open" && this.state === to) {
       /* After the handlers: what they send queues up behind what waits. */
-      this.#outbox.open();
+      this.#sender.outbox.open();
     }
   }
 

@@ -39,6 +39,8 @@ export interface Welcome {
 
 /* Open for so long, a connection was a success, and failures count anew. */
 const STABLE_MS = 5000;
+/* A longer timer would fire at once. */
+const TIMER_MAX = 2 ** 31 - 1;
 const CLOSE_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
@@ -51,7 +53,7 @@ function readWelcome(data: unknown): Welcome {
   const said = (typeof data === "object" && data !== null ? data : {}) as
     Partial<Welcome>;
   const time = (value: unknown) =>
-    typeof value === "number" && value > 0 ? Math.min(value, 2 ** 31 - 1) : 0;
+    typeof value === "number" && value > 0 ? Math.min(value, TIMER_MAX / 2) : 0;
   return {
     id: typeof said.id === "string" ? said.id : "",
     ping_interval_ms: time(said.ping_interval_ms),
@@ -365,7 +367,7 @@ export class Connection {
   }
 
   #wait(delayMs: number, why: PealError): void {
-    this.#timer = setTimeout(() => this.open(), delayMs);
+    this.#timer = setTimeout(() => this.open(), Math.min(delayMs, TIMER_MAX));
     this.#set({ name: "waiting", retryAt: Date.now() + delayMs,
       attempt: this.#failures, why });
   }

@@ -22,6 +22,12 @@ export interface OutboxOptions {
    * Default 1 MiB.
    */
   highWaterBytes: number;
+  /**
+   * Ask the server now and then, while events without `ack` are sent, whether
+   * they have arrived; those that a broken connection may have lost are then
+   * told as drops with the error `connection_lost`. Default true.
+   */
+  confirm: boolean;
 }
 
 export const defaultOutbox: OutboxOptions = {
@@ -30,6 +36,7 @@ export const defaultOutbox: OutboxOptions = {
   overflow: "reject",
   rate: 1000,
   highWaterBytes: 1024 * 1024,
+  confirm: true,
 };
 
 export interface OutboxItem {
@@ -110,6 +117,11 @@ export class Outbox<Item extends OutboxItem> {
       item.waits = false;
       this.#count--;
       this.#bytes -= item.bytes;
+      /* Those that were given up must not pile up while nothing goes out. */
+      if (this.#items.length > 2 * this.#count + 64) {
+        this.#items = this.#items.filter(({ waits }) => waits);
+        this.#first = 0;
+      }
     }
   }
 
@@ -140,10 +152,6 @@ export class Outbox<Item extends OutboxItem> {
   #shift(): Item | undefined {
     while (this.#first < this.#items.length) {
       const item = this.#items[this.#first++]!;
-      if (this.#first > 64 && this.#first * 2 > this.#items.length) {
-        this.#items = this.#items.slice(this.#first);
-        this.#first = 0;
-      }
       if (item.waits) {
         this.cancel(item);
         return item;

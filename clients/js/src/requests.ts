@@ -9,14 +9,18 @@ import { localError, type PealError } from "./errors.js";
 export interface Waiting {
   readonly id: number;
   readonly promise: Promise<unknown>;
-  /** Called when it is on its way, and can be lost with the connection. */
-  sent(): void;
+  /**
+   * Called when it is on its way, and can be lost with the connection. `mark`
+   * comes back with the answer.
+   */
+  sent(mark: number): void;
   /** The outcome, if there was none yet. */
   fail(error: unknown): void;
 }
 
 interface Entry {
-  isSent: boolean;
+  /** Of what was sent before it; undefined: it waits in the outbox. */
+  mark: number | undefined;
   settle(error: unknown, value?: unknown): void;
 }
 
@@ -36,7 +40,8 @@ export class Requests {
     let settle!: Entry["settle"];
     const promise = new Promise<unknown>((resolve, reject) => {
       const aborted = () => settle(signal!.reason);
-      const timer = timeoutMs > 0 && timeoutMs < Infinity
+      /* From there on a timer would fire at once. */
+      const timer = timeoutMs > 0 && timeoutMs < 2 ** 31
         ? setTimeout(() => settle(localError(
           "timeout", `No answer to ${what} within ${timeoutMs} ms`)), timeoutMs)
         : undefined;
@@ -50,33 +55,33 @@ export class Requests {
       };
       signal?.addEventListener("abort", aborted);
     });
-    const entry: Entry = { isSent: false, settle };
+    const entry: Entry = { mark: undefined, settle };
     this.#entries.set(id, entry);
     if (signal?.aborted) {
       settle(signal.reason);
     }
     return {
-      id, promise, sent: () => { entry.isSent = true; }, fail: settle,
+      id, promise, sent: (mark) => { entry.mark = mark; }, fail: settle,
     };
   }
 
-  /** An answer came. False when nobody waits for it any more. */
-  resolve(id: Id | undefined, value: unknown): boolean {
+  /** An answer came: returns the mark, if anybody still waits for it. */
+  resolve(id: Id | undefined, value: unknown): number | undefined {
     const entry = this.#entries.get(id!);
     entry?.settle(undefined, value);
-    return entry !== undefined;
+    return entry?.mark;
   }
 
-  reject(id: Id, error: PealError): boolean {
+  reject(id: Id, error: PealError): number | undefined {
     const entry = this.#entries.get(id);
     entry?.settle(error);
-    return entry !== undefined;
+    return entry?.mark;
   }
 
   /** The connection ended: what went out on it has no answer any more. */
   failSent(error: PealError): void {
     for (const entry of [...this.#entries.values()]) {
-      if (entry.isSent) {
+      if (entry.mark !== undefined) {
         entry.settle(error);
       }
     }

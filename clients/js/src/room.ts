@@ -37,7 +37,8 @@ export class Room<
   readonly #handlers: Handlers;
   #state: RoomState = "left";
   #why: PealError | undefined;
-  #watchers = new Set<() => void>();
+  /** Called at each change; with true when the client is closed. */
+  #watchers = new Set<(isOver: boolean) => void>();
 
   /** @internal */
   constructor(name: string, owner: RoomOwner) {
@@ -72,7 +73,7 @@ export class Room<
       if (this.#state === "joined") {
         wait.done();
       } else if (this.#state !== "joining") {
-        wait.done(this.#why);
+        wait.done(this.#why ?? localError("left", "It was never joined"));
       }
     };
     this.#watchers.add(look);
@@ -136,13 +137,15 @@ export class Room<
     return messages<Message<In>>((push, end) => {
       const subscription = this.#handlers.add(null, (data, meta) =>
         push({ ...meta, data }));
-      const look = () => {
-        if (this.#state === "left" || this.#state === "refused") {
-          end(this.#state === "left" ? undefined : this.#why);
+      const look = (isOver: boolean) => {
+        if (this.#state === "refused") {
+          end(this.#why);
+        } else if (isOver || this.#why?.name === "left") {
+          end();
         }
       };
       this.#watchers.add(look);
-      look();
+      look(false);
       return () => {
         subscription.off();
         this.#watchers.delete(look);
@@ -165,8 +168,21 @@ export class Room<
   move(state: RoomState, why?: PealError): void {
     this.#state = state;
     this.#why = why;
+    this.#look(false);
+  }
+
+  /** @internal The client is closed. */
+  close(why: PealError): void {
+    if (this.#state !== "left") {
+      this.#state = "left";
+      this.#why = why;
+    }
+    this.#look(true);
+  }
+
+  #look(isOver: boolean): void {
     for (const look of [...this.#watchers]) {
-      look();
+      look(isOver);
     }
   }
 }

@@ -63,9 +63,7 @@ export class Rooms {
 
   closed(why: PealError): void {
     for (const room of this.#rooms.values()) {
-      if (room.state !== "left") {
-        room.move("left", why);
-      }
+      room.close(why);
     }
   }
 

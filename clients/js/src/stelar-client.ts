@@ -289,7 +289,7 @@ export class StelarClientBase {
 
   joinRoom(room: string): this {
     const joined = this.#client.room(room);
-    joined.ready().then(() => this.#dispatch("joined-room", room),
+    joined.ready({ timeout: 0 }).then(() => this.#dispatch("joined-room", room),
       (error: unknown) => this.#error(error, "room"));
     return this;
   }

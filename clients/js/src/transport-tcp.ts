@@ -2,7 +2,7 @@
  * A transport over the framed TCP protocol, for services. Node only.
  * `tcp://host:port`, `tls://host:port`, `unix:/path`.
  */
-import { connect as netConnect, type Socket } from "node:net";
+import { connect as netConnect, isIP, type Socket } from "node:net";
 import { connect as tlsConnect } from "node:tls";
 
 import type { Packet } from "./codec.js";
@@ -27,8 +27,11 @@ function openSocket({ url, tls }: DialOptions): [Socket, string] {
     throw localError("bad_option", `There is no port in ${url}`);
   }
   return protocol === "tls:"
-    ? [tlsConnect({ servername: host, ...tls, host, port: Number(port) } as
-      object), "secureConnect"]
+    ? [tlsConnect({
+      /* A name, but no address, may be said (RFC 6066, 3). */
+      ...(isIP(host) === 0 ? { servername: host } : {}),
+      ...tls, host, port: Number(port),
+    } as object), "secureConnect"]
     : [netConnect({ host, port: Number(port) }), "connect"];
 }
 

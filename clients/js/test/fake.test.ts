@@ -79,6 +79,18 @@ it("has rooms, and loses connections", async () => {
   expect(server.peers.size).toBe(0);
 });
 
+it("listens to rooms that the server joins it to", async () => {
+  const { server, rt } = start();
+  const peer = await server.accept();
+  const room = rt.room<{ chat: string }>("lobby", { join: false });
+  expect(await errorOf(room.ready())).toMatchObject({ name: "left" });
+  const stream = room.messages();
+  peer.emit("chat", "hi", "lobby");
+  expect(await stream.next()).toMatchObject({ value: { data: "hi" } });
+  await rt.close();
+  expect(await stream.next()).toMatchObject({ done: true });
+});
+
 it("keeps a handler from the next one's way", async () => {
   const { server, rt } = start();
   const peer = await server.accept();

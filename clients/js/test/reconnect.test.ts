@@ -114,6 +114,20 @@ describe("the outbox", () => {
     await rt.close();
   });
 
+  it("takes up no more room for what was given up", async () => {
+    const { server, rt } = fake({ autoConnect: false });
+    rt.emit("n", "first");
+    const asked = Array.from({ length: 900 }, (_, n) =>
+      errorOf(rt.request("n", n, { timeout: 1 })));
+    rt.emit("n", "last");
+    await Promise.all(asked);
+    expect(rt.metrics.queued).toBe(2);
+    const peer = await (rt.connect(), server.accept());
+    expect([(await peer.next("n")).data, (await peer.next("n")).data])
+      .toEqual(["first", "last"]);
+    await rt.close();
+  });
+
   it("is let out at a pace", async () => {
     vi.useFakeTimers();
     try {
@@ -135,6 +149,35 @@ describe("the outbox", () => {
     } finally {
       vi.useRealTimers();
     }
+  });
+
+  it("reports what went out and was not confirmed", async () => {
+    const { server, rt } = fake();
+    const drops: unknown[] = [];
+    rt.watch("drop", ({ data, error }) => drops.push([data, error.name]));
+    const peer = await server.accept();
+    await rt.ready();
+    rt.emit("n", 1);
+    await rt.ping();
+    rt.emit("n", 2);
+    server.isSilent = true;
+    rt.emit("n", 3);
+    peer.close(1006);
+    await reached(rt, "waiting");
+    expect(drops).toEqual(
+      [[2, "connection_lost"], [3, "connection_lost"]]);
+    server.isSilent = false;
+    await reached(rt, "open");
+    for (let n = 0; n < 250; n++) {
+      rt.emit("n", n);
+    }
+    const again = await server.accept();
+    await until(() => again.received.length === 250);
+    await rt.ping();
+    again.close(1006);
+    await reached(rt, "waiting");
+    expect(drops.length).toBe(2);
+    await rt.close();
   });
 
   it("reports what a new limit of the server forbids", async () => {
