@@ -185,7 +185,10 @@ static void send_ping(struct conn *conn)
     static const struct wire ping = {.kind = WIRE_PING};
 
     if (conn_transport(conn) == TRANSPORT_WS) {
-        (void)output_control(conn, WS_OPCODE_PING, slice_make(NULL, 0));
+        if (output_control(conn, WS_OPCODE_PING, slice_make(NULL, 0)) ==
+            PEAL_ENOMEM) {
+            conn_cut(conn); /* its silence could not be told from death */
+        }
     } else {
         (void)output_wire(conn, &ping);
     }
@@ -393,7 +396,8 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
     if (conn_dialect(conn)->has_welcome) {
         send_welcome(conn);
     }
-    if (options->on_connect != NULL && conn_is_open(conn)) {
+    /* Also when the connection has broken meanwhile: on_disconnect follows. */
+    if (options->on_connect != NULL) {
         options->on_connect(conn->client, connect, options->user);
     }
     return 0;

@@ -17,8 +17,10 @@ static void pong(struct conn *conn, const struct ws_item *ping)
 {
     /* A peer that pings without reading loses pongs, not its connection: only
      * the newest ping needs an answer (RFC 6455, 5.5.3). */
-    (void)output_control(conn, WS_OPCODE_PONG,
-                         slice_make(ping->data, ping->size));
+    if (output_control(conn, WS_OPCODE_PONG,
+                       slice_make(ping->data, ping->size)) == PEAL_ENOMEM) {
+        conn_cut(conn);
+    }
 }
 
 static void handle(struct conn *conn, const struct ws_item *item)

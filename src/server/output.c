@@ -102,6 +102,10 @@ int output_wire(struct conn *conn, const struct wire *wire)
     }
     out = tape_reserve(&worker->direct, size);
     if (out == NULL) {
+        /* As in queue(); a goodbye is said by the end of the stream as well. */
+        if (wire->kind != WIRE_GOODBYE) {
+            conn_cut(conn);
+        }
         return PEAL_ENOMEM;
     }
     write_frame(out, dialect, &plan, wire, transport);
@@ -120,6 +124,7 @@ int output_bytes(struct conn *conn, struct peal_slice head,
     char *out = tape_reserve(&worker->direct, size);
 
     if (out == NULL) {
+        conn_cut(conn); /* as in queue() */
         return PEAL_ENOMEM;
     }
     memcpy(out, head.data, head.size);
