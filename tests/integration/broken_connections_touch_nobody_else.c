@@ -105,8 +105,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* --- Cut anywhere -----------------------------------------------------------
- */
+/* --- Cut anywhere -------------------------------------------------------- */
 
 static void add(struct script *script, const void *data, size_t size)
 {
@@ -217,8 +216,7 @@ static void reset_while_it_is_answered(void **state)
     bystanders_talk_on(world->bystanders);
 }
 
-/* --- One byte at a time -----------------------------------------------------
- */
+/* --- One byte at a time -------------------------------------------------- */
 
 static void byte_by_byte(void **state)
 {
@@ -245,8 +243,7 @@ static void byte_by_byte(void **state)
     peer_close(&peer);
 }
 
-/* --- Peers that keep the server waiting -------------------------------------
- */
+/* --- Peers that keep the server waiting ---------------------------------- */
 
 /* Half a head, half a frame in a head's place, nothing at all. */
 static void heads_that_never_end(void **state)

@@ -195,8 +195,7 @@ static void visit(const char *target, const char *headers)
     ws_goodbye(&peer);
 }
 
-/* --- What it brought --------------------------------------------------------
- */
+/* --- What it brought ----------------------------------------------------- */
 
 static void paths_queries_and_origins(void **state)
 {
@@ -281,8 +280,7 @@ static void the_dialect_has_a_subprotocol(void **state)
     offer("Sec-WebSocket-Protocol: x\r\n", "");
 }
 
-/* --- What it is called ------------------------------------------------------
- */
+/* --- What it is called --------------------------------------------------- */
 
 static void expect_id(struct member *member, const char *target, const char *id)
 {
@@ -346,8 +344,7 @@ static void ids_are_uuids_otherwise(void **state)
     }
 }
 
-/* --- What is kept about it --------------------------------------------------
- */
+/* --- What is kept about it ----------------------------------------------- */
 
 static void metadata_is_bounded(void **state)
 {

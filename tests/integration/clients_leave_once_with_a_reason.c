@@ -115,8 +115,7 @@ static void expect_left(int code, const char *reason, bool by_peer)
     CHECK_EQUAL(atomic_load(&seen.disconnects), 1);
 }
 
-/* --- By the peer ------------------------------------------------------------
- */
+/* --- By the peer --------------------------------------------------------- */
 
 static void the_peer_closes(void **state)
 {
@@ -201,8 +200,7 @@ static void the_stream_is_reset(void **state)
     }
 }
 
-/* --- By the server ----------------------------------------------------------
- */
+/* --- By the server ------------------------------------------------------- */
 
 static void the_application_closes(void **state)
 {
@@ -314,8 +312,7 @@ static void the_server_stops(void **state)
     }
 }
 
-/* --- After our close frame --------------------------------------------------
- */
+/* --- After our close frame ----------------------------------------------- */
 
 /* The peer's own messages, its close and its end cross with our close. */
 static void closes_may_cross(void **state)

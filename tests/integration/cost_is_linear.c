@@ -142,8 +142,7 @@ static size_t scaled(size_t amount)
     return check_is_slow_build() ? amount / 10 : amount;
 }
 
-/* --- Many tiny frames in one go ---------------------------------------------
- */
+/* --- Many tiny frames in one go ------------------------------------------ */
 
 /* Sends `count` copies of a frame as fast as they are taken. */
 static void send_copies(struct peer *peer, const char *frame, size_t size,
@@ -230,8 +229,7 @@ static void many_pings(void **state)
     expect_linear(send_pings, false, scaled(320000));
 }
 
-/* --- Large messages in tiny segments ----------------------------------------
- */
+/* --- Large messages in tiny segments ------------------------------------- */
 
 /* The bytes one by one: TCP_NODELAY makes a segment of nearly each. */
 static void send_singly(struct peer *peer, const char *bytes, size_t size)

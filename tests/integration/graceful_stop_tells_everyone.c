@@ -92,8 +92,7 @@ static void open_all(const struct host *host, struct member *members, int count)
     }
 }
 
-/* --- Telling ----------------------------------------------------------------
- */
+/* --- Telling ------------------------------------------------------------- */
 
 static void all_are_told(void **state)
 {
@@ -177,8 +176,7 @@ static void what_was_published_before_is_sent(void **state)
     }
 }
 
-/* --- Not waiting for ever ---------------------------------------------------
- */
+/* --- Not waiting for ever ------------------------------------------------ */
 
 static void nobody_is_waited_for_too_long(void **state)
 {
@@ -235,8 +233,7 @@ static void nobody_comes_in_any_more(void **state)
     peal_server_free(host.server);
 }
 
-/* --- Under load -------------------------------------------------------------
- */
+/* --- Under load ---------------------------------------------------------- */
 
 /* Talks until the connection is closed. */
 static void *flood(void *argument)
@@ -294,8 +291,7 @@ static void under_load(void **state)
     }
 }
 
-/* --- Again and again --------------------------------------------------------
- */
+/* --- Again and again ----------------------------------------------------- */
 
 static int open_descriptors(void)
 {
@@ -369,8 +365,7 @@ static void never_started(void **state)
     peal_server_free(server);
 }
 
-/* --- On the calling thread --------------------------------------------------
- */
+/* --- On the calling thread ----------------------------------------------- */
 
 static struct peal_server *run_server;
 

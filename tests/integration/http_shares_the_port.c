@@ -104,8 +104,7 @@ static void expect_status(const char *request, int status)
     }
 }
 
-/* --- Pages ------------------------------------------------------------------
- */
+/* --- Pages --------------------------------------------------------------- */
 
 static void pages_are_served(void **state)
 {
@@ -149,8 +148,7 @@ static void what_is_not_there_is_refused(void **state)
     expect_header(&reply, "Connection", "close");
 }
 
-/* --- Health -----------------------------------------------------------------
- */
+/* --- Health -------------------------------------------------------------- */
 
 static void health_is_json(void **state)
 {
@@ -206,8 +204,7 @@ static void health_may_be_read_from_other_pages(void **state)
     expect_status("POST /health HTTP/1.1\r\nHost: x\r\n\r\n", 405);
 }
 
-/* --- Several requests on a connection ---------------------------------------
- */
+/* --- Several requests on a connection ------------------------------------ */
 
 static void connections_are_kept(void **state)
 {
@@ -315,8 +312,7 @@ static void short_requests_behind_long_ones(void **state)
     }
 }
 
-/* --- Malformed --------------------------------------------------------------
- */
+/* --- Malformed ----------------------------------------------------------- */
 
 static void malformed_heads_have_their_status(void **state)
 {

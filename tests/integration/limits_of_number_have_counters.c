@@ -51,8 +51,7 @@ static void expect_tcp_refusal(void)
     member_expect_close(&member, 1013);
 }
 
-/* --- Clients ----------------------------------------------------------------
- */
+/* --- Clients ------------------------------------------------------------- */
 
 static void clients_max(void **state)
 {
@@ -116,8 +115,7 @@ static void clients_per_address_max(void **state)
     host_stop(&host);
 }
 
-/* --- Rooms ------------------------------------------------------------------
- */
+/* --- Rooms --------------------------------------------------------------- */
 
 static void ask_to_join(struct member *member, const char *room)
 {
@@ -208,8 +206,7 @@ static void room_name_bytes_max(void **state)
     host_stop(&host);
 }
 
-/* --- Descriptors ------------------------------------------------------------
- */
+/* --- Descriptors --------------------------------------------------------- */
 
 static void set_descriptors(rlim_t most)
 {

@@ -77,8 +77,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* --- Messages and frames ----------------------------------------------------
- */
+/* --- Messages and frames ------------------------------------------------- */
 
 static const char zeros[MESSAGE_BYTES_MAX + 1];
 
@@ -151,8 +150,7 @@ static void message_bytes_max_over_tcp(void **state)
     bystanders_talk_on(bystanders);
 }
 
-/* --- Mailboxes --------------------------------------------------------------
- */
+/* --- Mailboxes ----------------------------------------------------------- */
 
 static sem_t go_on;
 static sem_t is_held;
@@ -242,8 +240,7 @@ static void mailbox_bytes_max(void **state)
     host_stop(&small);
 }
 
-/* --- Between loops ----------------------------------------------------------
- */
+/* --- Between loops ------------------------------------------------------- */
 
 #define MESSAGES 3000
 #define MEMBERS 16

@@ -30,8 +30,7 @@ static void setup(struct peal_server *server)
     CHECK_EQUAL(peal_server_on_request(server, "never", on_never, NULL), 0);
 }
 
-/* --- Handshakes -------------------------------------------------------------
- */
+/* --- Handshakes ---------------------------------------------------------- */
 
 static void handshake_timeout(void **state)
 {
@@ -89,8 +88,7 @@ static void no_handshake_timeout(void **state)
     host_stop(&host);
 }
 
-/* --- Heartbeats -------------------------------------------------------------
- */
+/* --- Heartbeats ---------------------------------------------------------- */
 
 /* Reads frames until `count` pings have come, and answers them. */
 static void answer_pings(struct member *member, int count)
@@ -202,8 +200,7 @@ static void no_pings(void **state)
     host_stop(&host);
 }
 
-/* --- Closing ----------------------------------------------------------------
- */
+/* --- Closing ------------------------------------------------------------- */
 
 /* Peers that neither answer a close nor end their side are cut off. */
 static void close_timeout(void **state)
@@ -258,8 +255,7 @@ static void stop_timeout(void **state)
     peer_close(&half);
 }
 
-/* --- Requests ---------------------------------------------------------------
- */
+/* --- Requests ------------------------------------------------------------ */
 
 static void request_timeout(void **state)
 {

@@ -161,8 +161,7 @@ static void a_dead_unix_socket_is_replaced(void **state)
     host_stop(&host);
 }
 
-/* --- What cannot be had -----------------------------------------------------
- */
+/* --- What cannot be had -------------------------------------------------- */
 
 static int try_listen(const char *address)
 {
@@ -218,8 +217,7 @@ static void addresses_that_are_none(void **state)
     CHECK(try_listen("192.0.2.1:0") < 0);
 }
 
-/* --- Several ----------------------------------------------------------------
- */
+/* --- Several ------------------------------------------------------------- */
 
 static void several_listeners_and_dialects(void **state)
 {

@@ -59,8 +59,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* --- WebSocket frames -------------------------------------------------------
- */
+/* --- WebSocket frames ---------------------------------------------------- */
 
 /* Sends the bytes to a WebSocket of their own, which is closed with `code`. */
 static void expect_ws_close(struct world *world, struct bytes bytes, int code)
@@ -207,8 +206,7 @@ static void all_before_it_counts(void **state)
     member_expect_close(&member, 1002);
 }
 
-/* --- TCP frames -------------------------------------------------------------
- */
+/* --- TCP frames ---------------------------------------------------------- */
 
 static void frames_without_sense(void **state)
 {
@@ -289,8 +287,7 @@ static void frames_of_a_wrong_kind(void **state)
     bystanders_talk_on(world->bystanders);
 }
 
-/* --- Envelopes --------------------------------------------------------------
- */
+/* --- Envelopes ----------------------------------------------------------- */
 
 static void texts_that_are_no_envelope(void **state)
 {

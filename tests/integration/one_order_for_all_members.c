@@ -37,8 +37,7 @@ static int messages_each(void)
 static struct host host;
 static _Atomic bool is_over;
 
-/* --- Members that write down what they hear ---------------------------------
- */
+/* --- Members that write down what they hear ------------------------------ */
 
 struct listener {
     struct member member;
@@ -139,8 +138,7 @@ static void listeners_close(struct listener *listeners)
     }
 }
 
-/* --- Publishers -------------------------------------------------------------
- */
+/* --- Publishers ---------------------------------------------------------- */
 
 struct publisher {
     int index;
@@ -218,8 +216,7 @@ static void publishers_stop(struct publisher *publishers)
     }
 }
 
-/* --- Those who ask, and those who come and go -------------------------------
- */
+/* --- Those who ask, and those who come and go ---------------------------- */
 
 static bool see_room(const char *room, size_t members, void *user)
 {
@@ -317,8 +314,7 @@ static void *command(void *argument)
     return NULL;
 }
 
-/* --- All together -----------------------------------------------------------
- */
+/* --- All together -------------------------------------------------------- */
 
 /* Everybody may publish to any room. */
 static int allow(struct peal_client *client, const struct peal_event *event,

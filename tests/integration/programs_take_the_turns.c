@@ -75,8 +75,7 @@ static void run_beside(void *(*peers)(void *))
     peal_server_free(host.server);
 }
 
-/* --- What works ------------------------------------------------------------
- */
+/* --- What works ---------------------------------------------------------- */
 
 static void *talk(void *argument)
 {
@@ -191,8 +190,7 @@ static void it_may_be_done_again(void **state)
     }
 }
 
-/* --- What does not ----------------------------------------------------------
- */
+/* --- What does not ------------------------------------------------------- */
 
 static void *misuse(void *argument)
 {

@@ -107,8 +107,7 @@ static void on_plain(struct peal_client *from, const struct peal_event *event,
     (void)user;
 }
 
-/* --- What the server asks ---------------------------------------------------
- */
+/* --- What the server asks ------------------------------------------------ */
 
 /* Outcomes of the server's requests, by status. */
 static _Atomic int outcomes;
@@ -193,8 +192,7 @@ static void setup(struct peal_server *server)
                 0);
 }
 
-/* --- Each test with one client of each transport ----------------------------
- */
+/* --- Each test with one client of each transport ------------------------- */
 
 struct world {
     struct host host;
@@ -411,8 +409,7 @@ static void only_so_many_wait(void **state)
     member_expect(member, "{'event':'peal:ok','id':1,'data':{'sum':3}}");
 }
 
-/* --- The other way ----------------------------------------------------------
- */
+/* --- The other way ------------------------------------------------------- */
 
 /* Hears the question and returns its id as raw JSON. */
 static void hear_question(struct member *member, char *id, size_t size)

@@ -141,8 +141,7 @@ static void everyone_is_silent(struct world *world)
     }
 }
 
-/* --- Sent by the application ------------------------------------------------
- */
+/* --- Sent by the application --------------------------------------------- */
 
 static void a_room_hears_json(void **state)
 {
@@ -271,8 +270,7 @@ static void all_in_a_room_but_some(void **state)
     everyone_is_silent(world);
 }
 
-/* --- Sent by clients to rooms -----------------------------------------------
- */
+/* --- Sent by clients to rooms -------------------------------------------- */
 
 static void members_publish_by_themselves(void **state)
 {
@@ -335,8 +333,7 @@ static void who_has_left_hears_nothing(void **state)
     everyone_is_silent(world);
 }
 
-/* --- The short frames of TCP ------------------------------------------------
- */
+/* --- The short frames of TCP --------------------------------------------- */
 
 static void tcp_has_short_frames_too(void **state)
 {
@@ -365,8 +362,7 @@ static void tcp_has_short_frames_too(void **state)
     everyone_is_silent(world);
 }
 
-/* --- Lists ------------------------------------------------------------------
- */
+/* --- Lists --------------------------------------------------------------- */
 
 static bool count_room(const char *room, size_t members, void *user)
 {

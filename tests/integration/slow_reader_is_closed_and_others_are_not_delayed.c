@@ -123,8 +123,7 @@ static bool hear_number(struct member *member, int expected)
     return is_message;
 }
 
-/* --- In a room --------------------------------------------------------------
- */
+/* --- In a room ----------------------------------------------------------- */
 
 static void in_a_room(bool is_tcp)
 {
@@ -187,8 +186,7 @@ static void a_slow_tcp_client_in_a_room(void **state)
     in_a_room(true);
 }
 
-/* --- By itself --------------------------------------------------------------
- */
+/* --- By itself ----------------------------------------------------------- */
 
 static void the_application_is_told(void **state)
 {

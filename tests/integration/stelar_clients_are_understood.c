@@ -45,8 +45,7 @@ struct client {
     char id[128];
 };
 
-/* --- Saying and hearing -----------------------------------------------------
- */
+/* --- Saying and hearing -------------------------------------------------- */
 
 static void say(struct client *client, const char *event, const char *data)
 {
@@ -201,8 +200,7 @@ static void expect_answer(struct client *client, const char *ack,
     }
 }
 
-/* --- Coming and going -------------------------------------------------------
- */
+/* --- Coming and going ---------------------------------------------------- */
 
 static void open_client(struct client *client, bool is_tcp)
 {
@@ -306,8 +304,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* --- Events -----------------------------------------------------------------
- */
+/* --- Events -------------------------------------------------------------- */
 
 static void echoes_are_exact(void **state)
 {
@@ -521,8 +518,7 @@ static void answers_come_in_order(void **state)
     }
 }
 
-/* --- Requests ---------------------------------------------------------------
- */
+/* --- Requests ------------------------------------------------------------ */
 
 static void sums_are_answered(void **state)
 {
@@ -559,8 +555,7 @@ static void failures_are_silent(void **state)
     close_clients(clients);
 }
 
-/* --- Silence ----------------------------------------------------------------
- */
+/* --- Silence ------------------------------------------------------------- */
 
 static void what_nobody_handles_is_ignored(void **state)
 {
@@ -635,8 +630,7 @@ static void silent_clients_are_let_go(void **state)
     peer_close(&tcp.peer);
 }
 
-/* --- Hostile peers ----------------------------------------------------------
- */
+/* --- Hostile peers ------------------------------------------------------- */
 
 static void bad_frames_get_an_error(void **state)
 {
@@ -692,8 +686,7 @@ static void bad_websockets_get_a_code(void **state)
     }
 }
 
-/* --- The rest ---------------------------------------------------------------
- */
+/* --- The rest ------------------------------------------------------------ */
 
 /* The first message may follow the upgrade in the same segment. */
 static void the_first_message_may_follow_at_once(void **state)

@@ -45,8 +45,7 @@ static char *normal(const char *text)
     return out;
 }
 
-/* --- Saying -----------------------------------------------------------------
- */
+/* --- Saying -------------------------------------------------------------- */
 
 static void say(struct member *member, const char *text)
 {
@@ -92,8 +91,7 @@ void member_say_bytes(struct member *member, const char *header,
     free(message);
 }
 
-/* --- Hearing ----------------------------------------------------------------
- */
+/* --- Hearing ------------------------------------------------------------- */
 
 static void hear_json(struct heard *heard, json_t *json)
 {
@@ -280,8 +278,7 @@ void heard_free(struct heard *heard)
     free(heard->bytes);
 }
 
-/* --- Expecting --------------------------------------------------------------
- */
+/* --- Expecting ----------------------------------------------------------- */
 
 static void expect(struct member *member, const char *text, const void *data,
                    size_t size)
@@ -377,8 +374,7 @@ void member_join(struct member *member, const char *room)
     member_expect(member, "{'event':'peal:ok','id':'join'}");
 }
 
-/* --- Coming and going -------------------------------------------------------
- */
+/* --- Coming and going ---------------------------------------------------- */
 
 void member_welcome(struct member *member)
 {

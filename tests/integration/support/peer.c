@@ -26,8 +26,7 @@ static void await(const struct peer *peer, short events, uint64_t until_ms)
     }
 }
 
-/* --- Connecting -------------------------------------------------------------
- */
+/* --- Connecting ---------------------------------------------------------- */
 
 static void parse_unix(struct sockaddr_storage *out, socklen_t *size,
                        const char *path)
@@ -110,8 +109,7 @@ void peer_dial(struct peer *peer, const char *address)
     peer_dial_narrow(peer, address, 0);
 }
 
-/* --- Sending ----------------------------------------------------------------
- */
+/* --- Sending ------------------------------------------------------------- */
 
 size_t peer_send_now(struct peer *peer, const void *data, size_t size)
 {
@@ -145,8 +143,7 @@ void peer_send(struct peer *peer, const void *data, size_t size)
     CHECK(peer_send_if_open(peer, data, size));
 }
 
-/* --- Receiving --------------------------------------------------------------
- */
+/* --- Receiving ----------------------------------------------------------- */
 
 static void make_room(struct peer *peer)
 {
@@ -242,8 +239,7 @@ void peer_drain(struct peer *peer)
     }
 }
 
-/* --- The end ----------------------------------------------------------------
- */
+/* --- The end ------------------------------------------------------------- */
 
 void peer_finish(struct peer *peer)
 {

@@ -32,7 +32,7 @@ void tcp_send(struct peer *peer, int type, const char *event, const void *data,
         malloc(TCP_HEAD_SIZE + (event != NULL ? strlen(event) : 0) + size);
 
     CHECK(frame != NULL);
-    peer_send(peer, frame, tcp_make(frame, type, event, data, size));
+    peer_send_if_open(peer, frame, tcp_make(frame, type, event, data, size));
     free(frame);
 }
 

@@ -35,6 +35,7 @@ struct tcp_received {
 size_t tcp_make(char *out, int type, const char *event, const void *data,
                 size_t size);
 
+/* Sends such a frame. If the server has closed, reading will show it. */
 void tcp_send(struct peer *peer, int type, const char *event, const void *data,
               size_t size);
 void tcp_send_text(struct peer *peer, int type, const char *event,

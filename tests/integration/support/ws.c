@@ -10,8 +10,7 @@
 #define KEY "dGhlIHNhbXBsZSBub25jZQ=="
 #define MAGIC "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-/* --- Handshake --------------------------------------------------------------
- */
+/* --- Handshake ----------------------------------------------------------- */
 
 void ws_ask(struct peer *peer, const char *target, const char *headers)
 {
@@ -69,8 +68,7 @@ int ws_try(const char *address, const char *target, const char *headers)
     return reply.status;
 }
 
-/* --- Sending ----------------------------------------------------------------
- */
+/* --- Sending ------------------------------------------------------------- */
 
 size_t ws_make(char *out, unsigned first, const void *data, size_t size)
 {
@@ -101,7 +99,7 @@ void ws_send(struct peer *peer, unsigned first, const void *data, size_t size)
     char *frame = malloc(size + 14);
 
     CHECK(frame != NULL);
-    peer_send(peer, frame, ws_make(frame, first, data, size));
+    peer_send_if_open(peer, frame, ws_make(frame, first, data, size));
     free(frame);
 }
 
@@ -126,8 +124,7 @@ void ws_send_close(struct peer *peer, int code, const char *reason)
     ws_send(peer, WS_CLOSE_FRAME, payload, (size_t)size);
 }
 
-/* --- Receiving --------------------------------------------------------------
- */
+/* --- Receiving ----------------------------------------------------------- */
 
 /* The payload's size from a header, of which all bytes are there. */
 static uint64_t payload_size(const unsigned char *head, size_t head_size)
@@ -174,8 +171,7 @@ void ws_expect(struct peer *peer, unsigned first, const void *data, size_t size)
         fprintf(stderr, "expected %#x, %zu bytes: %.*s\n", first, size,
                 (int)(size < 512 ? size : 512), (const char *)data);
         fprintf(stderr, "received %#x, %zu bytes: %.*s\n", received.first,
-                received.size,
-                (int)(received.size < 512 ? received.size : 512),
+                received.size, (int)(received.size < 512 ? received.size : 512),
                 received.data);
         CHECK(!"another frame than expected");
     }

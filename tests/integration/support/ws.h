@@ -41,7 +41,7 @@ void ws_expect_open(struct peer *peer);
  */
 size_t ws_make(char *out, unsigned first, const void *data, size_t size);
 
-/* Sends such a frame. */
+/* Sends such a frame. If the server has closed, reading will show it. */
 void ws_send(struct peer *peer, unsigned first, const void *data, size_t size);
 void ws_send_text(struct peer *peer, const char *text);
 
