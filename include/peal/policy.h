@@ -123,7 +123,29 @@ PEAL_API int peal_ticket_decide(struct peal_ticket ticket,
 
 /* --- Hooks --------------------------------------------------------------- */
 
-/* NULL for what is not wanted, which then costs nothing. */
+struct peal_connections_limited {
+    const char *limit; /* the option's name: "clients_max" */
+    uint32_t max;
+    uint64_t clients; /* that are in, from all addresses */
+    const struct peal_connect *connect;
+};
+
+struct peal_rooms_limited {
+    struct peal_slice room;
+    uint64_t rooms; /* that there are, or that the client is in */
+    uint32_t max;
+};
+
+struct peal_too_large {
+    uint64_t size; /* of the frame, by its own account; 0: not known */
+    size_t max;    /* message_bytes_max */
+};
+
+/*
+ * NULL for what is not wanted, which then costs nothing. That a client is in,
+ * is gone, or wants to join or publish, is told by the callbacks of struct
+ * peal_server_options.
+ */
 struct peal_hooks {
     size_t size; /* sizeof(struct peal_hooks) */
 
@@ -151,6 +173,60 @@ struct peal_hooks {
                                        const struct peal_event *event,
                                        uint32_t cost, struct peal_ticket ticket,
                                        void *user);
+
+    /*
+     * A client is not let in for want of room: clients_max, or
+     * clients_per_address_max.
+     */
+    void (*on_max_connections)(struct peal_server *server,
+                               const struct peal_connections_limited *limited,
+                               void *user);
+
+    /* rooms_max, or rooms_per_client_max, refuses a join, whoever asked. */
+    void (*on_max_rooms)(struct peal_client *client,
+                         const struct peal_rooms_limited *limited, void *user);
+    void (*on_max_rooms_per_client)(struct peal_client *client,
+                                    const struct peal_rooms_limited *limited,
+                                    void *user);
+
+    /* A message is larger than it may be; its client is about to be closed. */
+    void (*on_too_large)(struct peal_client *client,
+                         const struct peal_too_large *message, void *user);
+
+    /* A message was not understood; its client stays, and is told. */
+    void (*on_invalid)(struct peal_client *client,
+                       const struct peal_failure *failure, void *user);
+
+    /*
+     * A client asks to leave a room: 0 allows it, a negative enum peal_error
+     * refuses it. (peal_server_options.on_join is the same for joins.)
+     */
+    int (*on_leave)(struct peal_client *client, struct peal_slice room,
+                    void *user);
+
+    /*
+     * An event is about to go to a room, or, when event->room is empty, to
+     * everybody, but those in `except`. 0 lets it; a negative enum peal_error
+     * cancels it, and is what the caller gets; a client that published gets the
+     * coded error for it. `from` is NULL where the application itself sends.
+     * Runs where it is sent from: with `from` on its loop, else on the calling
+     * thread. Not to send to rooms by itself.
+     */
+    int (*before_broadcast)(struct peal_server *server,
+                            struct peal_client *from,
+                            const struct peal_event *event,
+                            const struct peal_client_ref *except,
+                            size_t except_count, void *user);
+
+    /*
+     * An event is about to go to one client: 0 lets it; a negative enum
+     * peal_error cancels it, and is what the caller gets. And afterwards:
+     * `status` is what peal_client_emit returns. On the client's loop.
+     */
+    int (*before_emit)(struct peal_client *client,
+                       const struct peal_event *event, void *user);
+    void (*after_emit)(struct peal_client *client,
+                       const struct peal_event *event, int status, void *user);
 };
 
 #ifdef __cplusplus

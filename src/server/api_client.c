@@ -103,15 +103,27 @@ static bool needs_name(const struct conn *conn)
 int peal_client_emit(struct peal_client *client, const struct peal_event *event)
 {
     struct conn *conn = on_loop(client);
+    const struct peal_server *server = conn_worker(conn)->server;
+    const struct peal_hooks *hooks = &server->hooks;
+    void *user = server->options.user;
     struct wire wire;
     int rc = dispatch_check(conn_worker(conn), event, needs_name(conn));
 
     if (rc < 0) {
         return rc;
     }
-    output_event(&wire, event);
-    wire.room = slice_make(NULL, 0); /* it goes to a client, not to a room */
-    return output_wire(conn, &wire);
+    if (hooks->before_emit != NULL) {
+        rc = hooks->before_emit(client, event, user);
+    }
+    if (rc == 0) {
+        output_event(&wire, event);
+        wire.room = slice_make(NULL, 0); /* it goes to a client, not a room */
+        rc = output_wire(conn, &wire);
+    }
+    if (hooks->after_emit != NULL) {
+        hooks->after_emit(client, event, rc, user);
+    }
+    return rc;
 }
 
 int peal_client_request(struct peal_client *client,
@@ -199,7 +211,7 @@ static int publish_from(struct peal_client *from, const char *room,
         return rc;
     }
     to_room.room = peal_slice(room);
-    return hub_publish(worker->hub, &to_room, &self, 1);
+    return hooks_publish(worker->server, from, &to_room, &self, 1);
 }
 
 int peal_room_emit(struct peal_client *from, const char *room,

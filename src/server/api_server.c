@@ -237,10 +237,7 @@ static int publish(struct peal_server *server, const char *room,
         return rc;
     }
     to_room.room = peal_slice(room);
-    return worker != NULL
-               ? hub_publish(worker->hub, &to_room, except, except_count)
-               : hub_publish_any(&server->cluster, &to_room, except,
-                                 except_count);
+    return hooks_publish(server, NULL, &to_room, except, except_count);
 }
 
 int peal_server_room_emit(struct peal_server *server, const char *room,

@@ -345,11 +345,13 @@ static long make_id(struct conn *conn, const struct peal_connect *connect,
 }
 
 /* The HTTP status that tells why a client is not let in. */
-static int refusal_status(struct worker *worker, int rc, const char *limit)
+static int refusal_status(struct worker *worker, int rc, const char *limit,
+                          const struct peal_connect *connect)
 {
     switch (rc) {
     case PEAL_ELIMIT:
         dispatch_count_limit(worker, limit);
+        hooks_connection_limited(worker, limit, connect);
         return strcmp(limit, "clients_max") == 0 ? 503 : 429;
     case PEAL_EEXIST:
         worker_count(worker, COUNT_REFUSED_APPLICATION);
@@ -381,7 +383,7 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
                             slice_make((const char *)key.bytes, key.size),
                             &limit);
     if (rc < 0) {
-        *status = refusal_status(worker, rc, limit);
+        *status = refusal_status(worker, rc, limit, connect);
         return rc;
     }
     conn->of.reason = NULL;

@@ -5,9 +5,15 @@
 #include "base/slice.h"
 #include "proto/tcp_frame.h"
 
-static void refuse(struct conn *conn, long error)
+/* `data` begins with the length of the frame, by its own account. */
+static void refuse(struct conn *conn, long error, const char *data)
 {
+    const unsigned char *head = (const unsigned char *)data;
+
     if (error == PEAL_ETOOBIG) {
+        hooks_too_large(conn->client, (uint64_t)head[0] << 24 |
+                                          (uint64_t)head[1] << 16 |
+                                          (uint64_t)head[2] << 8 | head[3]);
         worker_count(conn_worker(conn), COUNT_CLOSED_MESSAGE_BYTES);
         conn_fail(conn, WS_CLOSE_TOO_BIG, "frame is too big");
     } else {
@@ -24,7 +30,7 @@ size_t conn_read_tcp(struct conn *conn, char *data, size_t size)
                                 conn_worker(conn)->server->tcp_frame_bytes_max);
 
     if (used < 0) {
-        refuse(conn, used);
+        refuse(conn, used, data);
         return size;
     }
     if (used == 0) {

@@ -4,12 +4,40 @@
 #include "base/assert.h"
 #include "base/slice.h"
 
-/* Counts what a parser refused, and ends the connection with its close code. */
-static void refuse(struct conn *conn, int code, const char *problem)
+/*
+ * The length that a frame's head declares, for the application to know; 0 when
+ * the head is not here as a whole (RFC 6455, 5.2).
+ */
+static uint64_t declared_size(const struct conn *conn, const char *data,
+                              size_t size)
 {
-    worker_count(conn_worker(conn), code == WS_CLOSE_TOO_BIG
-                                        ? COUNT_CLOSED_MESSAGE_BYTES
-                                        : COUNT_CLOSED_PROTOCOL);
+    const unsigned char *head = (const unsigned char *)data;
+    uint64_t declared = 0;
+    size_t bytes = 0;
+
+    if (ws_parser_is_midway(&conn->parser) || size < 2) {
+        return 0;
+    }
+    if ((head[1] & 0x7f) < 126) {
+        return head[1] & 0x7f;
+    }
+    bytes = (head[1] & 0x7f) == 126 ? 2 : 8;
+    for (size_t i = 0; i < bytes && 2 + bytes <= size; i++) {
+        declared = declared << 8 | head[2 + i];
+    }
+    return declared;
+}
+
+/* Counts what a parser refused, and ends the connection with its close code. */
+static void refuse(struct conn *conn, int code, const char *problem,
+                   uint64_t size)
+{
+    if (code == WS_CLOSE_TOO_BIG) {
+        worker_count(conn_worker(conn), COUNT_CLOSED_MESSAGE_BYTES);
+        hooks_too_large(conn->client, size);
+    } else {
+        worker_count(conn_worker(conn), COUNT_CLOSED_PROTOCOL);
+    }
     conn_fail(conn, code, problem);
 }
 
@@ -59,7 +87,7 @@ size_t conn_read_ws(struct conn *conn, char *data, size_t size)
                          data, size, &item, &problem);
 
     if (used < 0) {
-        refuse(conn, (int)-used, problem);
+        refuse(conn, (int)-used, problem, declared_size(conn, data, size));
         return size;
     }
     handle(conn, &item);

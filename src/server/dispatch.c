@@ -258,6 +258,7 @@ int dispatch_join(struct conn *conn, struct peal_slice room,
         worker_count(conn_worker(conn), COUNT_REFUSED_ROOM_NAMES);
     } else if (rc < 0 && *limit != NULL) {
         dispatch_count_limit(conn_worker(conn), *limit);
+        hooks_room_limited(conn->client, *limit, room);
     }
     return rc < 0 ? rc : 0;
 }
@@ -282,6 +283,19 @@ static void on_join(struct conn *conn, const struct wire *wire)
 
 static void on_leave(struct conn *conn, const struct wire *wire)
 {
+    const struct peal_server *server = conn_worker(conn)->server;
+    int rc = server->hooks.on_leave == NULL
+                 ? 0
+                 : server->hooks.on_leave(conn->client, wire->room,
+                                          server->options.user);
+
+    if (!conn_is_open(conn)) {
+        return; /* the application has closed it instead */
+    }
+    if (rc < 0) {
+        refuse_code(conn, wire, code_of(rc, NULL));
+        return;
+    }
     (void)room_leave(conn->client, wire->room);
     confirm_room(conn, wire, WIRE_LEFT);
 }
@@ -293,7 +307,8 @@ static void on_publish(struct conn *conn, const struct wire *wire)
     int rc = may_publish(conn, &event);
 
     if (rc == 0) {
-        rc = hub_publish(conn_worker(conn)->hub, &event, &self, 1);
+        rc = hooks_publish(conn_worker(conn)->server, conn->client, &event,
+                           &self, 1);
     }
     if (!conn_is_open(conn)) {
         return;
@@ -377,6 +392,7 @@ void dispatch_admitted(struct conn *conn, const struct wire *wire)
     case WIRE_INVALID:
         worker_count(worker, COUNT_INVALID_IN);
         worker_count(worker, COUNT_MESSAGES_INVALID);
+        hooks_invalid(conn->client, &wire->failure);
         (void)dispatch_refuse(conn, wire, wire->failure);
         break;
     case WIRE_PONG:

@@ -1,5 +1,7 @@
-/* The application's hooks, as it gave them. */
-#include "server/server.h"
+/* The application's hooks, and what they are told. */
+#include "base/assert.h"
+#include "base/slice.h"
+#include "server/conn.h"
 
 #include <string.h>
 
@@ -14,4 +16,92 @@ int hooks_set(struct peal_server *server, const struct peal_hooks *given)
     }
     memcpy(&server->hooks, given, given->size);
     return 0;
+}
+
+void hooks_connection_limited(struct worker *worker, const char *limit,
+                              const struct peal_connect *connect)
+{
+    struct peal_server *server = worker->server;
+    const struct peal_server_options *options = &server->options;
+    struct peal_connections_limited limited = {
+        .limit = limit,
+        .max = strcmp(limit, "clients_max") == 0
+                   ? options->clients_max
+                   : options->clients_per_address_max,
+        .clients = atomic_load(&server->cluster.clients),
+        .connect = connect,
+    };
+
+    if (server->hooks.on_max_connections != NULL) {
+        server->hooks.on_max_connections(server, &limited, options->user);
+    }
+}
+
+void hooks_room_limited(struct peal_client *client, const char *limit,
+                        struct peal_slice room)
+{
+    struct peal_server *server = worker_of(client)->server;
+    const struct peal_hooks *hooks = &server->hooks;
+    struct peal_rooms_limited limited = {.room = room};
+
+    if (strcmp(limit, "rooms_max") == 0) {
+        if (hooks->on_max_rooms != NULL) {
+            limited.rooms = room_count(&server->cluster);
+            limited.max = server->options.rooms_max;
+            hooks->on_max_rooms(client, &limited, server->options.user);
+        }
+    } else if (hooks->on_max_rooms_per_client != NULL) {
+        limited.rooms = client->room_count;
+        limited.max = server->options.rooms_per_client_max;
+        hooks->on_max_rooms_per_client(client, &limited, server->options.user);
+    }
+}
+
+void hooks_too_large(struct peal_client *client, uint64_t size)
+{
+    const struct peal_server *server = worker_of(client)->server;
+    struct peal_too_large message = {
+        .size = size,
+        .max = server->options.message_bytes_max,
+    };
+
+    if (server->hooks.on_too_large != NULL) {
+        server->hooks.on_too_large(client, &message, server->options.user);
+    }
+}
+
+void hooks_invalid(struct peal_client *client,
+                   const struct wire_failure *failure)
+{
+    const struct peal_server *server = worker_of(client)->server;
+    /* Failures of ours are literals, so they end with a zero byte. */
+    struct peal_failure told = {
+        .code = failure->code,
+        .name = failure->name.data,
+        .message = failure->message.data,
+        .temporary = failure->temporary,
+    };
+
+    if (server->hooks.on_invalid != NULL) {
+        server->hooks.on_invalid(client, &told, server->options.user);
+    }
+}
+
+int hooks_publish(struct peal_server *server, struct peal_client *from,
+                  const struct peal_event *event,
+                  const struct peal_client_ref *except, size_t except_count)
+{
+    struct worker *worker = worker_current(server);
+    int rc = 0;
+
+    if (server->hooks.before_broadcast != NULL) {
+        rc = server->hooks.before_broadcast(server, from, event, except,
+                                            except_count, server->options.user);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    return worker != NULL
+               ? hub_publish(worker->hub, event, except, except_count)
+               : hub_publish_any(&server->cluster, event, except, except_count);
 }

@@ -223,6 +223,26 @@ enum peal_dialect options_dialect_name(const struct dialect *dialect);
 /* Copies the application's hooks; PEAL_EINVAL for a size that is none. */
 int hooks_set(struct peal_server *server, const struct peal_hooks *given);
 
+/* [L] One of the two limits on connections has refused a client. */
+void hooks_connection_limited(struct worker *worker, const char *limit,
+                              const struct peal_connect *connect);
+
+/* [L] One of the two limits on rooms has refused a join. */
+void hooks_room_limited(struct peal_client *client, const char *limit,
+                        struct peal_slice room);
+
+/* [L] A message is too large; `size` as in peal_too_large. */
+void hooks_too_large(struct peal_client *client, uint64_t size);
+
+/* [L] A message was not understood. */
+void hooks_invalid(struct peal_client *client,
+                   const struct wire_failure *failure);
+
+/* As hub_publish or hub_publish_any, if the application lets it. Any thread. */
+int hooks_publish(struct peal_server *server, struct peal_client *from,
+                  const struct peal_event *event,
+                  const struct peal_client_ref *except, size_t except_count);
+
 /* --- worker.c ------------------------------------------------------------ */
 
 /* 0, PEAL_ENOMEM or PEAL_ESYSTEM; nothing is left over on failure. */
