@@ -30,6 +30,7 @@ await build({
 cpSync(esm, cjs, {
   recursive: true, filter: (path) => !/\.js(\.map)?$/.test(path),
 });
+cpSync(join(root, "../../LICENSE"), join(dist, "LICENSE"));
 writeFileSync(join(cjs, "package.json"), '{ "type": "commonjs" }\n');
 
 const bundle = {
