@@ -500,6 +500,37 @@ PEAL_API void peal_server_stop(struct peal_server *server);
  */
 PEAL_API void peal_server_set_ready(struct peal_server *server, bool is_ready);
 
+/*
+ * Copies the options in force into `options`, whose `size` the caller has set;
+ * no field is 0 for a default. Texts in it live until the next update.
+ * PEAL_EINVAL for a size of 0. Any thread.
+ */
+PEAL_API int peal_server_config(struct peal_server *server,
+                                struct peal_server_options *options);
+
+/*
+ * Puts other options into force, all of them or none. Take what
+ * peal_server_config gives, change it, hand it in; 0 is the default here, too,
+ * and what is beyond `options->size` stays as it is. Each loop takes them over
+ * at its next turn. What is beyond a new limit already stays: lower limits
+ * close nobody. A client that is in keeps what its welcome said.
+ *
+ * Returns 0; PEAL_ENOTSUP for an option that needs a restart (see
+ * peal_server_option), PEAL_EINVAL for one out of range, PEAL_ENOMEM; then
+ * nothing has changed. `problem`, which may be NULL, gets the option's name, or
+ * NULL. Any thread.
+ */
+PEAL_API int peal_server_update(struct peal_server *server,
+                                const struct peal_server_options *options,
+                                const char **problem);
+
+/*
+ * The name of option `index`, in the order of the struct, and whether it can
+ * change while the server runs (`can_change` may be NULL). NULL beyond the
+ * last. Static storage. Any thread.
+ */
+PEAL_API const char *peal_server_option(size_t index, bool *can_change);
+
 /* --- One client, from inside its callbacks ------------------------------- */
 
 /* The reference to keep, and to hand to functions for any thread. */

@@ -12,15 +12,18 @@
 
 #include "peal/peal.h"
 
+#include <stdatomic.h>
+
 struct log {
     peal_log_function *function; /* NULL: nothing is logged */
     void *user;
-    enum peal_log_level level; /* lines below it are not made */
+    _Atomic enum peal_log_level level; /* lines below it are not made */
 };
 
 static inline bool log_enabled(const struct log *log, enum peal_log_level level)
 {
-    return log->function != NULL && level >= log->level;
+    return log->function != NULL &&
+           level >= atomic_load_explicit(&log->level, memory_order_relaxed);
 }
 
 __attribute__((format(printf, 5, 6))) void

@@ -42,6 +42,19 @@ static void hub_fini(struct hub *hub)
     pthread_mutex_destroy(&hub->lock);
 }
 
+void hub_cluster_set_limits(struct hub_cluster *cluster,
+                            const struct hub_limits *limits)
+{
+    struct hub_limits *own = &cluster->limits;
+
+    own->clients_max = limits->clients_max;
+    own->clients_per_address_max = limits->clients_per_address_max;
+    own->rooms_max = limits->rooms_max;
+    own->rooms_per_client_max = limits->rooms_per_client_max;
+    own->room_name_bytes_max = limits->room_name_bytes_max;
+    own->metadata_bytes_max = limits->metadata_bytes_max;
+}
+
 int hub_cluster_init(struct hub_cluster *cluster, int count,
                      const struct hub_limits *limits, const struct hub_ops *ops,
                      void *const *users)

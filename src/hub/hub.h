@@ -35,12 +35,12 @@ struct hub;
 struct room;
 
 struct hub_limits {
-    uint32_t clients_max;
-    uint32_t clients_per_address_max;
-    uint32_t rooms_max;
-    uint32_t rooms_per_client_max;
-    uint32_t room_name_bytes_max;
-    uint32_t metadata_bytes_max;
+    _Atomic uint32_t clients_max;
+    _Atomic uint32_t clients_per_address_max;
+    _Atomic uint32_t rooms_max;
+    _Atomic uint32_t rooms_per_client_max;
+    _Atomic uint32_t room_name_bytes_max;
+    _Atomic uint32_t metadata_bytes_max;
 };
 
 /* What a hub asks of the server around it. `user` is hub->user. */
@@ -186,7 +186,7 @@ struct address_count {
 };
 
 struct hub_cluster {
-    struct hub_limits limits; /* [I] */
+    struct hub_limits limits; /* [a] */
     int count;                /* [I] */
     struct hub *hubs;         /* [I] */
     _Atomic uint32_t clients; /* [a] admitted and not gone */
@@ -206,6 +206,12 @@ struct hub_cluster {
 int hub_cluster_init(struct hub_cluster *cluster, int count,
                      const struct hub_limits *limits, const struct hub_ops *ops,
                      void *const *users);
+
+/*
+ * Any thread. Changes the limits; what is beyond them already stays.
+ */
+void hub_cluster_set_limits(struct hub_cluster *cluster,
+                            const struct hub_limits *limits);
 
 /* All clients must have gone. */
 void hub_cluster_fini(struct hub_cluster *cluster);

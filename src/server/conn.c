@@ -103,7 +103,7 @@ void conn_finish(struct conn *conn)
     if ((conn->stream.flags & STREAM_PAUSED) != 0) {
         stream_resume(&conn->stream); /* to see the end */
     }
-    timer_in(conn, conn_worker(conn)->server->options.close_timeout_ms);
+    timer_in(conn, conn_worker(conn)->config->options.close_timeout_ms);
 }
 
 static void send_close_frame(struct conn *conn, int code,
@@ -140,7 +140,7 @@ void conn_close(struct conn *conn, int code, const char *reason)
         if ((conn->stream.flags & STREAM_PAUSED) != 0) {
             stream_resume(&conn->stream); /* for the peer's close frame */
         }
-        timer_in(conn, conn_worker(conn)->server->options.close_timeout_ms);
+        timer_in(conn, conn_worker(conn)->config->options.close_timeout_ms);
     } else if (conn->state == CONN_TCP_OPEN) {
         conn_fail(conn, code, reason);
     }
@@ -198,7 +198,7 @@ static void send_ping(struct conn *conn)
 static void check_heartbeat(struct conn *conn, uint64_t now_ms)
 {
     const struct peal_server_options *options =
-        &conn_worker(conn)->server->options;
+        &conn_worker(conn)->config->options;
     struct timer_wheel *timers = &conn->stream.loop->timers;
     uint64_t ping_due_ms = conn->active_ms + options->ping_interval_ms;
     bool is_dead = conn->is_pinged && !conn->is_waiting &&
@@ -219,6 +219,24 @@ static void check_heartbeat(struct conn *conn, uint64_t now_ms)
                                ? options->ping_timeout_ms
                                : options->ping_interval_ms);
         }
+    }
+}
+
+void conn_refit(struct conn *conn)
+{
+    const struct peal_server_options *options =
+        &conn_worker(conn)->config->options;
+
+    conn_input_refit(conn);
+    if (!conn_is_open(conn)) {
+        return;
+    }
+    conn->is_pinged = false;
+    if (options->ping_interval_ms == PEAL_OFF) {
+        timer_stop(&conn->stream.loop->timers, &conn->timer);
+    } else {
+        timer_start(&conn->stream.loop->timers, &conn->timer,
+                    conn->active_ms + options->ping_interval_ms);
     }
 }
 
@@ -272,7 +290,7 @@ static void accept_tcp(struct conn *conn, const struct listener *listener,
 void conn_accept(struct worker *worker, const struct listener *listener,
                  int fd, const struct socket_address *peer)
 {
-    const struct peal_server_options *options = &worker->server->options;
+    const struct peal_server_options *options = &worker->config->options;
     uint64_t open = stats_sum(worker->server, GAUGE_CONNECTIONS);
     struct conn *conn;
 
@@ -311,7 +329,7 @@ void conn_accept(struct worker *worker, const struct listener *listener,
 static void send_welcome(struct conn *conn)
 {
     const struct peal_server_options *options =
-        &conn_worker(conn)->server->options;
+        &conn_worker(conn)->config->options;
     struct wire wire = {
         .kind = WIRE_WELCOME,
         .welcome = {
@@ -337,7 +355,7 @@ static long make_id(struct conn *conn, const struct peal_connect *connect,
                     char *id)
 {
     const struct peal_server_options *options =
-        &conn_worker(conn)->server->options;
+        &conn_worker(conn)->config->options;
 
     return options->make_id != NULL
                ? options->make_id(connect, id, options->user)
@@ -369,7 +387,7 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
                int *status)
 {
     struct worker *worker = conn_worker(conn);
-    const struct peal_server_options *options = &worker->server->options;
+    const struct peal_server_options *options = &worker->config->options;
     struct socket_key key = socket_address_key(peer);
     char id[PEAL_ID_MAX];
     long id_size = make_id(conn, connect, id);
@@ -410,7 +428,7 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
 void conn_leave_now(struct conn *conn)
 {
     struct worker *worker = conn_worker(conn);
-    const struct peal_server_options *options = &worker->server->options;
+    const struct peal_server_options *options = &worker->config->options;
     struct peal_disconnect disconnect = {
         .code = conn->close_code,
         .reason = conn->of.reason != NULL ? conn->of.reason : "",

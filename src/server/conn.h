@@ -124,6 +124,9 @@ void conn_cut(struct conn *conn);
 /* Calls on_disconnect for a conn in worker->leaving and frees its client. */
 void conn_leave_now(struct conn *conn);
 
+/* Fits a conn to options that have changed. */
+void conn_refit(struct conn *conn);
+
 /* Frees a conn in worker->dead. */
 void conn_free(struct conn *conn);
 
@@ -137,6 +140,9 @@ void conn_input_resume(struct conn_input *input);
 
 /* Reads on, after is_waiting has been cleared. Harmless when it is closed. */
 void conn_input_go_on(struct conn *conn);
+
+/* The limits have changed: what is kept may grow as they say. */
+void conn_input_refit(struct conn *conn);
 
 /* Drops what is kept. */
 void conn_input_free(struct conn *conn);

@@ -36,7 +36,7 @@ void conn_answer(struct conn *conn, const struct http_answer *answer)
         /* The next request has a handshake's time to come. */
         timer_start(&conn->stream.loop->timers, &conn->timer,
                     conn->stream.loop->now_ms +
-                        conn_worker(conn)->server->options
+                        conn_worker(conn)->config->options
                             .handshake_timeout_ms);
     }
 }
@@ -115,11 +115,11 @@ static const char *select_protocol(const struct conn *conn,
                                    const struct http_request *request,
                                    const struct dialect *dialect)
 {
-    const struct peal_server *server = conn_worker(conn)->server;
+    const struct config *config = conn_worker(conn)->config;
     const char *const own[] = {dialect->subprotocol, NULL};
 
-    return ws_select(request, server->options.protocols != NULL
-                                  ? server->options.protocols
+    return ws_select(request, config->options.protocols != NULL
+                                  ? config->options.protocols
                                   : own);
 }
 
@@ -184,7 +184,7 @@ static void upgrade(struct conn *conn, const struct http_request *request)
 
 size_t conn_read_head(struct conn *conn, char *data, size_t size)
 {
-    size_t most = conn_worker(conn)->server->options.header_bytes_max;
+    size_t most = conn_worker(conn)->config->options.header_bytes_max;
     struct http_request request;
     long used;
 

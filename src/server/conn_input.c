@@ -33,11 +33,11 @@ static size_t (*const readers[CONN_STATE_COUNT])(struct conn *, char *,
 /* What a connection may have to keep: a head, a frame, and one read more. */
 static size_t input_bytes_max(const struct conn *conn)
 {
-    const struct peal_server *server = conn_worker(conn)->server;
-    size_t most = server->options.header_bytes_max;
+    const struct config *config = conn_worker(conn)->config;
+    size_t most = config->options.header_bytes_max;
 
-    if (most < server->tcp_frame_bytes_max) {
-        most = server->tcp_frame_bytes_max;
+    if (most < config->tcp_frame_bytes_max) {
+        most = config->tcp_frame_bytes_max;
     }
     return most + 2 * LOOP_READ_BYTES;
 }
@@ -54,6 +54,15 @@ static int make_input(struct conn *conn)
     buffer_init(&input->bytes, input_bytes_max(conn));
     conn->input = input;
     return 0;
+}
+
+void conn_input_refit(struct conn *conn)
+{
+    size_t most = input_bytes_max(conn);
+
+    if (conn->input != NULL && conn->input->bytes.max < most) {
+        conn->input->bytes.max = most;
+    }
 }
 
 void conn_input_free(struct conn *conn)
@@ -86,7 +95,7 @@ static bool should_yield(struct conn *conn)
  */
 static bool should_hold(struct conn *conn)
 {
-    size_t most = conn_worker(conn)->server->options.queue_bytes_max / 2;
+    size_t most = conn_worker(conn)->config->options.queue_bytes_max / 2;
 
     if (stream_queued(&conn->stream) <= most) {
         return false;

@@ -27,7 +27,7 @@ size_t conn_read_tcp(struct conn *conn, char *data, size_t size)
     struct tcp_frame frame;
     struct wire wire;
     long used = tcp_frame_parse(&frame, data, size,
-                                conn_worker(conn)->server->tcp_frame_bytes_max);
+                                conn_worker(conn)->config->tcp_frame_bytes_max);
 
     if (used < 0) {
         refuse(conn, used, data);

@@ -83,7 +83,7 @@ size_t conn_read_ws(struct conn *conn, char *data, size_t size)
 {
     const char *problem = "";
     struct ws_item item;
-    long used = ws_parse(&conn->parser, &conn_worker(conn)->server->ws_limits,
+    long used = ws_parse(&conn->parser, &conn_worker(conn)->config->ws_limits,
                          data, size, &item, &problem);
 
     if (used < 0) {
@@ -100,7 +100,7 @@ size_t conn_read_ws_closing(struct conn *conn, char *data, size_t size)
 {
     const char *problem = "";
     struct ws_item item;
-    long used = ws_parse(&conn->parser, &conn_worker(conn)->server->ws_limits,
+    long used = ws_parse(&conn->parser, &conn_worker(conn)->config->ws_limits,
                          data, size, &item, &problem);
 
     if (used < 0 || item.kind == WS_CLOSED) {

@@ -217,7 +217,7 @@ static void on_event(struct conn *conn, const struct wire *wire)
 static int may_join(struct conn *conn, struct peal_slice room)
 {
     const struct peal_server_options *options =
-        &conn_worker(conn)->server->options;
+        &conn_worker(conn)->config->options;
 
     if (options->on_join != NULL) {
         return options->on_join(conn->client, room, options->user);
@@ -228,7 +228,7 @@ static int may_join(struct conn *conn, struct peal_slice room)
 static int may_publish(struct conn *conn, const struct peal_event *event)
 {
     const struct peal_server_options *options =
-        &conn_worker(conn)->server->options;
+        &conn_worker(conn)->config->options;
 
     if (options->on_publish != NULL) {
         return options->on_publish(conn->client, event, options->user);

@@ -45,28 +45,29 @@ static bool is_asked(const struct exchange *exchange, const char *name)
 
 static bool serve_live(struct exchange *exchange)
 {
-    bool is_live = health_is_live(exchange->server);
+    bool is_live = health_is_live(conn_worker(exchange->conn));
 
     exchange->status = is_live ? 200 : 503;
     return (!is_asked(exchange, "verbose") ||
-            health_list_live(exchange->server, &exchange->body)) &&
+            health_list_live(conn_worker(exchange->conn), &exchange->body)) &&
            endpoint_print(&exchange->body, is_live ? "ok\n" : "failed\n");
 }
 
 static bool serve_ready(struct exchange *exchange)
 {
-    bool is_ready = health_is_ready(exchange->server);
+    bool is_ready = health_is_ready(conn_worker(exchange->conn));
 
     exchange->status = is_ready ? 200 : 503;
     return (!is_asked(exchange, "verbose") ||
-            health_list_ready(exchange->server, &exchange->body)) &&
+            health_list_ready(conn_worker(exchange->conn), &exchange->body)) &&
            endpoint_print(&exchange->body, is_ready ? "ok\n" : "failed\n");
 }
 
 /* The application's own answer; false when it leaves it to us. */
 static bool ask_application(struct exchange *exchange)
 {
-    const struct peal_server_options *options = &exchange->server->options;
+    const struct peal_server_options *options =
+        &conn_worker(exchange->conn)->config->options;
     struct peal_health health = {
         .server = exchange->server,
         .path = exchange->request->path,
@@ -97,9 +98,9 @@ static bool ask_application(struct exchange *exchange)
 static bool serve_health(struct exchange *exchange)
 {
     exchange->type = "application/json";
-    exchange->status = health_is_ready(exchange->server) ? 200 : 503;
+    exchange->status = health_is_ready(conn_worker(exchange->conn)) ? 200 : 503;
     return ask_application(exchange) ||
-           health_state(exchange->server, &exchange->body);
+           health_state(conn_worker(exchange->conn), &exchange->body);
 }
 
 static bool serve_metrics(struct exchange *exchange)
@@ -113,7 +114,7 @@ static bool serve_metrics(struct exchange *exchange)
     exchange->type =
         is_open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                 : "text/plain; version=0.0.4; charset=utf-8";
-    return metrics_write(exchange->server, is_open, &exchange->body);
+    return metrics_write(conn_worker(exchange->conn), is_open, &exchange->body);
 }
 
 /* --- Which one ----------------------------------------------------------- */
@@ -139,14 +140,15 @@ static bool is_path(struct peal_slice path, const char *name)
     return name != NULL && slice_equal(path, peal_slice(name));
 }
 
-static const struct endpoint *find(const struct peal_server *server,
+static const struct endpoint *find(const struct worker *worker,
                                    bool is_internal, struct peal_slice path)
 {
     for (size_t i = 0; i < ARRAY_SIZE(endpoints); i++) {
         const struct endpoint *endpoint = &endpoints[i];
         const char *chosen;
 
-        memcpy(&chosen, (const char *)&server->options + endpoint->option,
+        memcpy(&chosen,
+               (const char *)&worker->config->options + endpoint->option,
                sizeof(chosen));
         if (chosen != NULL && chosen[0] == '\0') {
             continue; /* it is off */
@@ -218,7 +220,7 @@ bool endpoint_serve(struct conn *conn, const struct http_request *request)
 {
     bool is_internal = conn->of.listener->is_internal;
     const struct endpoint *endpoint =
-        find(conn_worker(conn)->server, is_internal, request->path);
+        find(conn_worker(conn), is_internal, request->path);
 
     if (endpoint == NULL) {
         if (is_internal) {

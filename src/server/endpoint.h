@@ -25,23 +25,23 @@ endpoint_print(struct buffer *body, const char *format, ...);
 
 /* --- health.c ------------------------------------------------------------ */
 
-/* Whether every loop turns: no turn has lasted for turn_timeout_ms. */
-bool health_is_live(const struct peal_server *server);
+/* [L] Whether every loop turns: no turn has lasted for turn_timeout_ms. */
+bool health_is_live(const struct worker *worker);
 
-/* Whether new clients should be sent here. Any thread. */
-bool health_is_ready(const struct peal_server *server);
+/* [L] Whether new clients should be sent here. */
+bool health_is_ready(const struct worker *worker);
 
 /* The checks behind the two, one per line: "[+]accepting ok". */
-bool health_list_live(const struct peal_server *server, struct buffer *body);
-bool health_list_ready(const struct peal_server *server, struct buffer *body);
+bool health_list_live(const struct worker *worker, struct buffer *body);
+bool health_list_ready(const struct worker *worker, struct buffer *body);
 
 /* The state as JSON. */
-bool health_state(struct peal_server *server, struct buffer *body);
+bool health_state(const struct worker *worker, struct buffer *body);
 
 /* --- metrics.c ----------------------------------------------------------- */
 
 /* All metrics, in Prometheus' text format 0.0.4 or in OpenMetrics 1.0. */
-bool metrics_write(struct peal_server *server, bool is_open_metrics,
+bool metrics_write(const struct worker *worker, bool is_open_metrics,
                    struct buffer *body);
 
 #endif

@@ -53,8 +53,8 @@ void guard_start(struct worker *worker)
     const struct peal_server *server = worker->server;
 
     worker->is_guarded = worker->is_guarded ||
-                         rate_is_on(&server->options.client_rate) ||
-                         rate_is_on(&server->options.address_rate) ||
+                         rate_is_on(&worker->config->options.client_rate) ||
+                         rate_is_on(&worker->config->options.address_rate) ||
                          server->hooks.limit_message != NULL;
 }
 
@@ -90,7 +90,8 @@ static bool ask_about_refusal(struct conn *conn,
     worker_count(conn_worker(conn), COUNT_REFUSED_MESSAGES);
     return (server->hooks.on_rate_limited == NULL ||
             server->hooks.on_rate_limited(conn->client, limited,
-                                          server->options.user)) &&
+                                          conn_worker(conn)
+                                              ->config->options.user)) &&
            conn_is_open(conn);
 }
 
@@ -103,7 +104,7 @@ static void refuse(struct conn *conn, const struct wire *wire,
     if (!ask_about_refusal(conn, limited)) {
         return;
     }
-    switch (worker->server->options.rate_refusal) {
+    switch (worker->config->options.rate_refusal) {
     case PEAL_REFUSE_ERROR:
         /* An answer of the client has an id of ours: that asks for nothing. */
         (void)dispatch_refuse(
@@ -172,11 +173,13 @@ static struct rate_bucket *event_bucket_of(struct conn_extra *extra,
 static bool take_address(struct asked *asked)
 {
     struct peal_server *server = conn_worker(asked->conn)->server;
+    const struct peal_server_options *options =
+        &conn_worker(asked->conn)->config->options;
     const struct address_count *address = asked->conn->client->address;
 
-    return !rate_is_on(&server->options.address_rate) || address == NULL ||
+    return !rate_is_on(&options->address_rate) || address == NULL ||
            rate_table_take(
-               &server->guard.addresses, &server->options.address_rate,
+               &server->guard.addresses, &options->address_rate,
                slice_make((const char *)address->key, address->size),
                asked->cost, asked->now_ms, &asked->retry_ms) == 0;
 }
@@ -185,7 +188,7 @@ static bool take_address(struct asked *asked)
 static bool take_tokens(struct asked *asked, enum peal_rate_limit *limit)
 {
     struct worker *worker = conn_worker(asked->conn);
-    const struct peal_rate *common = &worker->server->options.client_rate;
+    const struct peal_rate *common = &worker->config->options.client_rate;
     struct conn_extra *extra = asked->extra;
     const struct event_rate *event = NULL;
     struct rate_bucket *event_bucket = NULL;
@@ -314,7 +317,7 @@ static int hold(const struct asked *asked, const struct wire *wire,
 {
     struct conn *conn = asked->conn;
     struct worker *worker = conn_worker(conn);
-    uint32_t timeout_ms = worker->server->options.decision_timeout_ms;
+    uint32_t timeout_ms = worker->config->options.decision_timeout_ms;
     struct peal_slice *slices[7];
     struct wire copy;
     struct held *held;
@@ -394,7 +397,8 @@ static enum peal_verdict ask_limiter(const struct asked *asked,
     }
     verdict =
         server->hooks.limit_message(asked->conn->client, &asked->event,
-                                    asked->cost, ticket, server->options.user);
+                                    asked->cost, ticket,
+                                    worker->config->options.user);
     if (verdict == PEAL_LATER && conn_is_open(asked->conn) &&
         hold(asked, wire, ticket.value) < 0) {
         return PEAL_REFUSE;
@@ -423,7 +427,7 @@ bool guard_admits(struct conn *conn, const struct wire *wire)
     }
     if (server->hooks.message_cost != NULL) {
         asked.cost = server->hooks.message_cost(conn->client, &asked.event,
-                                                server->options.user);
+                                                worker->config->options.user);
         if (!conn_is_open(conn)) {
             return false;
         }
@@ -444,7 +448,7 @@ bool guard_admits(struct conn *conn, const struct wire *wire)
 bool guard_admits_control(struct conn *conn)
 {
     struct worker *worker = conn_worker(conn);
-    const struct peal_rate *rate = &worker->server->options.control_rate;
+    const struct peal_rate *rate = &worker->config->options.control_rate;
     uint64_t now_ms = worker->loop->now_ms;
     struct peal_rate_limited limited = {
         .limit = PEAL_LIMIT_CONTROL,

@@ -7,18 +7,19 @@
 
 struct check {
     const char *name;
-    bool (*is_ok)(const struct peal_server *server);
+    bool (*is_ok)(const struct worker *worker);
 };
 
 /* A turn ends in milliseconds, unless a callback blocks. */
-static bool loops_turn(const struct peal_server *server)
+static bool loops_turn(const struct worker *worker)
 {
-    uint32_t most_ms = server->options.turn_timeout_ms;
+    uint32_t most_ms = worker->config->options.turn_timeout_ms;
     uint64_t now_ms = clock_monotonic_ms();
 
-    for (int i = 0; i < server->worker_count && most_ms != PEAL_OFF; i++) {
+    for (int i = 0; i < worker->server->worker_count && most_ms != PEAL_OFF;
+         i++) {
         uint64_t since_ms = atomic_load_explicit(
-            &server->workers[i].busy_since_ms, memory_order_relaxed);
+            &worker->server->workers[i].busy_since_ms, memory_order_relaxed);
 
         if (since_ms != 0 && now_ms > since_ms + most_ms) {
             return false;
@@ -27,27 +28,27 @@ static bool loops_turn(const struct peal_server *server)
     return true;
 }
 
-static bool is_accepting(const struct peal_server *server)
+static bool is_accepting(const struct worker *worker)
 {
-    return atomic_load(&server->state) == SERVER_RUNNING &&
-           !atomic_load(&server->is_stop_asked);
+    return atomic_load(&worker->server->state) == SERVER_RUNNING &&
+           !atomic_load(&worker->server->is_stop_asked);
 }
 
-static bool application_agrees(const struct peal_server *server)
+static bool application_agrees(const struct worker *worker)
 {
-    return !atomic_load(&server->is_unready);
+    return !atomic_load(&worker->server->is_unready);
 }
 
-static bool has_room_for_clients(const struct peal_server *server)
+static bool has_room_for_clients(const struct worker *worker)
 {
-    return stats_sum(server, GAUGE_WS_CLIENTS) +
-               stats_sum(server, GAUGE_TCP_CLIENTS) <
-           server->options.clients_max;
+    return stats_sum(worker->server, GAUGE_WS_CLIENTS) +
+               stats_sum(worker->server, GAUGE_TCP_CLIENTS) <
+           worker->config->options.clients_max;
 }
 
-static bool mailboxes_keep_up(const struct peal_server *server)
+static bool mailboxes_keep_up(const struct worker *worker)
 {
-    return !worker_is_held_back(&server->workers[0]);
+    return !worker_is_held_back(worker);
 }
 
 /* Slow to fail: a restart brings all clients back at once. */
@@ -64,22 +65,22 @@ static const struct check ready_checks[] = {
     {"loops", loops_turn},
 };
 
-static bool are_ok(const struct peal_server *server, const struct check *checks,
+static bool are_ok(const struct worker *worker, const struct check *checks,
                    size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!checks[i].is_ok(server)) {
+        if (!checks[i].is_ok(worker)) {
             return false;
         }
     }
     return true;
 }
 
-static bool list(const struct peal_server *server, const struct check *checks,
+static bool list(const struct worker *worker, const struct check *checks,
                  size_t count, struct buffer *body)
 {
     for (size_t i = 0; i < count; i++) {
-        bool is_ok = checks[i].is_ok(server);
+        bool is_ok = checks[i].is_ok(worker);
 
         if (!endpoint_print(body, "[%c]%s %s\n", is_ok ? '+' : '-',
                             checks[i].name, is_ok ? "ok" : "failed")) {
@@ -89,24 +90,24 @@ static bool list(const struct peal_server *server, const struct check *checks,
     return true;
 }
 
-bool health_is_live(const struct peal_server *server)
+bool health_is_live(const struct worker *worker)
 {
-    return are_ok(server, live_checks, ARRAY_SIZE(live_checks));
+    return are_ok(worker, live_checks, ARRAY_SIZE(live_checks));
 }
 
-bool health_is_ready(const struct peal_server *server)
+bool health_is_ready(const struct worker *worker)
 {
-    return are_ok(server, ready_checks, ARRAY_SIZE(ready_checks));
+    return are_ok(worker, ready_checks, ARRAY_SIZE(ready_checks));
 }
 
-bool health_list_live(const struct peal_server *server, struct buffer *body)
+bool health_list_live(const struct worker *worker, struct buffer *body)
 {
-    return list(server, live_checks, ARRAY_SIZE(live_checks), body);
+    return list(worker, live_checks, ARRAY_SIZE(live_checks), body);
 }
 
-bool health_list_ready(const struct peal_server *server, struct buffer *body)
+bool health_list_ready(const struct worker *worker, struct buffer *body)
 {
-    return list(server, ready_checks, ARRAY_SIZE(ready_checks), body);
+    return list(worker, ready_checks, ARRAY_SIZE(ready_checks), body);
 }
 
 void peal_server_set_ready(struct peal_server *server, bool is_ready)
@@ -114,16 +115,16 @@ void peal_server_set_ready(struct peal_server *server, bool is_ready)
     atomic_store(&server->is_unready, !is_ready);
 }
 
-bool health_state(struct peal_server *server, struct buffer *body)
+bool health_state(const struct worker *worker, struct buffer *body)
 {
     struct peal_server_stats stats = {.size = sizeof stats};
     unsigned long long rss = process_resident_bytes();
-    const char *status = health_is_ready(server) ? "ok" : "unready";
+    const char *status = health_is_ready(worker) ? "ok" : "unready";
 
-    if (atomic_load(&server->is_stop_asked)) {
+    if (atomic_load(&worker->server->is_stop_asked)) {
         status = "stopping";
     }
-    peal_server_stats(server, &stats);
+    peal_server_stats(worker->server, &stats);
     return endpoint_print(
         body,
         "{\"status\":\"%s\",\"version\":\"%s\",\"totalConnections\":%llu,"

@@ -34,15 +34,17 @@ void measure_add(struct histogram *histogram, uint64_t duration_ns)
 
 /* --- Ends ---------------------------------------------------------------- */
 
-/* The first of each group, where the code or reason is none of the others. */
+/* Where in the table is what: the last of each group takes all others. */
 #define PEER_OTHER 5
-#define OWN_OTHER 21
+#define OWN_BY_CODE 11
+#define OWN_OTHER 22
 
 const struct measure_close measure_closes[MEASURE_CLOSES] = {
     {"1000", "peer"},         {"1001", "peer"},         {"1005", "peer"},
     {"1006", "peer"},         {"1011", "peer"},         {"other", "peer"},
     {"1001", "stopping"},     {"1008", "ping_timeout"}, {"1013", "queue_full"},
-    {"1011", "no_memory"},    {"1002", "protocol"},     {"1003", "protocol"},
+    {"1011", "no_memory"},    {"1008", "rate_limit"},   {"1002", "protocol"},
+    {"1003", "protocol"},
     {"1007", "protocol"},     {"1009", "too_big"},      {"1000", "application"},
     {"1001", "application"},  {"1008", "application"},  {"1011", "application"},
     {"1012", "application"},  {"1013", "application"},  {"4xxx", "application"},
@@ -58,6 +60,8 @@ static const struct {
     {"ping timeout", 7},
     {"queue is full", 8},
     {"out of memory", 9},
+    {"rate limit exceeded", 10},
+    {"too many pings", 10},
 };
 
 size_t measure_close_kind(int code, struct peal_slice reason, bool by_peer)
@@ -76,7 +80,7 @@ size_t measure_close_kind(int code, struct peal_slice reason, bool by_peer)
             return OWN_OTHER - 1;
         }
         /* Past those that only their reason tells from the application's. */
-        first += ARRAY_SIZE(own_reasons);
+        first = OWN_BY_CODE;
     }
     for (size_t i = first; i < end; i++) {
         if (atoi(measure_closes[i].code) == code) {

@@ -91,6 +91,9 @@ static const struct line refused[] = {
     {"rooms_max", COUNT_REFUSED_ROOMS},
     {"rooms_per_client_max", COUNT_REFUSED_ROOMS_PER_CLIENT},
     {"requests_per_client_max", COUNT_REFUSED_REQUESTS},
+    {"room_name_bytes_max", COUNT_REFUSED_ROOM_NAMES},
+    {"metadata_bytes_max", COUNT_REFUSED_METADATA},
+    {"rate", COUNT_REFUSED_MESSAGES},
 };
 
 static void write_connections(struct text *text,
@@ -156,8 +159,20 @@ static void write_messages(struct text *text, const struct peal_server *server)
     counter(text, "peal_sent_bytes", "", stats_sum(server, COUNT_BYTES_OUT));
 }
 
-static void write_gauges(struct text *text, struct peal_server *server)
+static void write_updates(struct text *text, const struct peal_server *server)
 {
+    family(text, "peal_config_reloads", METRIC_COUNTER, NULL,
+           "Updates of the options while running, by result.");
+    counter(text, "peal_config_reloads", "{result=\"ok\"}",
+            atomic_load(&server->config.updates));
+    counter(text, "peal_config_reloads", "{result=\"refused\"}",
+            atomic_load(&server->config.updates_refused));
+}
+
+static void write_gauges(struct text *text, const struct worker *worker)
+{
+    struct peal_server *server = worker->server;
+
     gauge(text, "peal_rooms", NULL, "Rooms with members.",
           room_count(&server->cluster));
     gauge(text, "peal_requests_pending", NULL,
@@ -168,7 +183,7 @@ static void write_gauges(struct text *text, struct peal_server *server)
     gauge(text, "peal_event_loops", NULL, "Threads that serve clients.",
           (uint64_t)server->worker_count);
     gauge(text, "peal_ready", NULL, "1 when /readyz says ok.",
-          health_is_ready(server) ? 1 : 0);
+          health_is_ready(worker) ? 1 : 0);
 }
 
 /* --- Histograms ---------------------------------------------------------- */
@@ -243,10 +258,11 @@ static void write_process(struct text *text)
           facts.descriptors_max);
 }
 
-bool metrics_write(struct peal_server *server, bool is_open_metrics,
+bool metrics_write(const struct worker *worker, bool is_open_metrics,
                    struct buffer *body)
 {
     struct text text = {.body = body, .is_open_metrics = is_open_metrics};
+    const struct peal_server *server = worker->server;
     const char *info = is_open_metrics ? "peal_build" : "peal_build_info";
 
     PRINT(&text, "# HELP %s The version.\n# TYPE %s %s\n", info, info,
@@ -254,7 +270,8 @@ bool metrics_write(struct peal_server *server, bool is_open_metrics,
     PRINT(&text, "peal_build_info{version=\"%s\"} 1\n", peal_version());
     write_connections(&text, server);
     write_messages(&text, server);
-    write_gauges(&text, server);
+    write_updates(&text, server);
+    write_gauges(&text, worker);
     write_histograms(&text, server);
     write_process(&text);
     if (is_open_metrics) {

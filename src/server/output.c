@@ -33,7 +33,7 @@ static int admit(struct conn *conn, size_t size)
 {
     struct worker *worker = conn_worker(conn);
 
-    if (fits(conn, size, worker->server->options.queue_bytes_max)) {
+    if (fits(conn, size, worker->config->options.queue_bytes_max)) {
         return conn->state == CONN_CLOSED ? PEAL_EGONE : 0;
     }
     worker_count(worker, COUNT_CLOSED_QUEUE_BYTES);
@@ -142,7 +142,7 @@ int output_control(struct conn *conn, enum ws_opcode opcode,
     char *out;
 
     if (!fits(conn, size,
-              worker->server->options.queue_bytes_max +
+              worker->config->options.queue_bytes_max +
                   CONTROL_RESERVE_BYTES)) {
         return PEAL_EFULL;
     }

@@ -165,7 +165,7 @@ static int begin(struct conn *conn, bool is_awaited, uint32_t timeout_ms,
     }
     requests = &extra->requests;
     count = is_awaited ? &requests->awaited_count : &requests->asked_count;
-    if (*count >= worker->server->options.requests_per_client_max) {
+    if (*count >= worker->config->options.requests_per_client_max) {
         return PEAL_ELIMIT;
     }
     pending = take(worker->pending);
@@ -193,7 +193,7 @@ int request_open(struct conn *conn, const struct wire *asked, uint64_t *number)
 {
     struct worker *worker = conn_worker(conn);
     struct pending *pending;
-    int rc = begin(conn, false, worker->server->options.request_timeout_ms,
+    int rc = begin(conn, false, worker->config->options.request_timeout_ms,
                    &pending);
 
     if (rc < 0) {
@@ -267,7 +267,7 @@ int request_ask(struct conn *conn, const struct peal_event *event,
     }
     rc = begin(conn, true,
                timeout_ms != 0 ? timeout_ms
-                               : worker->server->options.request_timeout_ms,
+                               : worker->config->options.request_timeout_ms,
                &pending);
     if (rc < 0) {
         return rc;

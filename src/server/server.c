@@ -300,12 +300,6 @@ static void set_limits(struct peal_server *server)
 {
     const struct peal_server_options *options = &server->options;
 
-    server->ws_limits = (struct ws_limits){
-        .role = WS_SERVER,
-        .frame_bytes_max = options->frame_bytes_max,
-        .message_bytes_max = options->message_bytes_max,
-    };
-    server->tcp_frame_bytes_max = options->message_bytes_max;
     server->dialect = options_dialect(options->dialect, &dialect_peal);
     server->log = (struct log){
         .function = options->log,
@@ -318,14 +312,7 @@ static void set_limits(struct peal_server *server)
 static int make_workers(struct peal_server *server)
 {
     const struct peal_server_options *options = &server->options;
-    struct hub_limits limits = {
-        .clients_max = options->clients_max,
-        .clients_per_address_max = options->clients_per_address_max,
-        .rooms_max = options->rooms_max,
-        .rooms_per_client_max = options->rooms_per_client_max,
-        .room_name_bytes_max = options->room_name_bytes_max,
-        .metadata_bytes_max = options->metadata_bytes_max,
-    };
+    struct hub_limits limits = config_hub_limits(server->first_config);
     void *users[HUB_MAX];
     int rc;
 
@@ -364,7 +351,7 @@ int peal_server_new(struct peal_server **out,
     router_init(&server->routes);
     map_init(&server->pages, page_key);
     guard_init(&server->guard);
-    rc = options_resolve(&server->options, given, &problem);
+    rc = config_open(server, given, &problem);
     if (rc == 0) {
         set_limits(server);
         rc = hooks_set(server, server->options.hooks);
@@ -372,7 +359,8 @@ int peal_server_new(struct peal_server **out,
     }
     if (rc == 0) {
         rc = make_workers(server);
-    } else if (given->size >= offsetof(struct peal_server_options, log_level) &&
+    } else if (rc == PEAL_EINVAL &&
+               given->size >= offsetof(struct peal_server_options, log_level) &&
                given->log != NULL) {
         server->log = (struct log){given->log, given->log_user, PEAL_LOG_ERROR};
         log_error(&server->log, "server", "bad option", "option=%s", problem);
@@ -403,6 +391,7 @@ void peal_server_free(struct peal_server *server)
         hub_cluster_fini(&server->cluster);
     }
     mem_free(server->workers);
+    config_close(server);
     free_values(&server->handlers);
     router_fini(&server->routes, mem_free);
     free_values(&server->pages);

@@ -18,6 +18,7 @@
 #include "peal/server.h"
 #include "proto/dialect.h"
 #include "proto/ws_frame.h"
+#include "server/config.h"
 #include "server/router.h"
 #include "server/measure.h"
 #include "server/guard.h"
@@ -123,6 +124,7 @@ struct fanout {
 
 struct worker {
     struct peal_server *server; /* [I] */
+    struct config *config;      /* [L] the options in force */
     struct hub *hub;            /* [I] */
     struct loop *loop;          /* [I] */
     pthread_t thread;           /* [I] */
@@ -166,10 +168,12 @@ struct worker {
 enum server_state { SERVER_NEW, SERVER_RUNNING, SERVER_STOPPED };
 
 struct peal_server {
-    struct peal_server_options options; /* [I] no field is 0 for "default" */
+    /* [I] As at the start: for what cannot change. All else is in the config
+     * of a worker. */
+    struct peal_server_options options;
+    struct config *first_config;        /* [I] */
+    struct config_head config;          /* as marked there */
     struct log log;                     /* [I] */
-    struct ws_limits ws_limits;         /* [I] */
-    size_t tcp_frame_bytes_max;         /* [I] */
     const struct dialect *dialect;      /* [I] */
     struct map handlers;                /* [I] of struct handler, by name */
     struct handler *any;                /* [I] NULL: none */

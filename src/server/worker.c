@@ -35,7 +35,8 @@ struct worker *worker_current(const struct peal_server *server)
 int worker_post(struct worker *worker, struct message_mail *mail)
 {
     struct peal_server *server = worker->server;
-    size_t most = server->options.mailbox_bytes_max;
+    size_t most = atomic_load_explicit(&server->config.mailbox_bytes_max,
+                                       memory_order_relaxed);
     size_t waiting = loop_mail_bytes(worker->loop);
 
     if (atomic_load(&server->state) == SERVER_STOPPED) {
@@ -58,7 +59,7 @@ bool worker_is_held_back(const struct worker *worker)
 
     for (int i = 0; i < server->worker_count; i++) {
         if (loop_mail_bytes(server->workers[i].loop) >
-            server->options.mailbox_bytes_max / 2) {
+            worker->config->options.mailbox_bytes_max / 2) {
             return true;
         }
     }
@@ -132,7 +133,7 @@ static void cut(struct timer *timer, uint64_t now_ms)
 
 static void begin_stop(struct worker *worker)
 {
-    uint32_t timeout_ms = worker->server->options.stop_timeout_ms;
+    uint32_t timeout_ms = worker->config->options.stop_timeout_ms;
 
     worker->is_stopping = true;
     accept_close(worker);
@@ -212,6 +213,11 @@ static void on_turn_begin(struct loop *loop, void *user)
 
     atomic_store_explicit(&worker->busy_since_ms, loop->now_ms,
                           memory_order_relaxed);
+    if (atomic_load_explicit(&worker->server->config.version,
+                             memory_order_relaxed) !=
+        worker->config->version) {
+        config_adopt(worker);
+    }
     tell_leaving(worker);
     if (atomic_load_explicit(&worker->server->is_stop_asked,
                              memory_order_acquire) &&
@@ -282,6 +288,7 @@ int worker_open(struct worker *worker, struct peal_server *server, int index)
         return PEAL_ENOMEM;
     }
     worker->server = server;
+    worker->config = config_ref(server);
     worker->hub = &server->cluster.hubs[index];
     timer_init(&worker->cut_timer, cut);
     timer_init(&worker->trim_timer, trim);
@@ -305,6 +312,7 @@ void worker_close(struct worker *worker)
     ASSERT(list_is_empty(&worker->conns) && list_is_empty(&worker->leaving));
     loop_free(worker->loop);
     worker->loop = NULL;
+    config_unref(worker->config);
     request_table_free(worker->pending);
     guard_set_event_rates(worker, NULL);
     tape_fini(&worker->direct);

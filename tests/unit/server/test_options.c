@@ -235,6 +235,67 @@ static void test_shorter_struct_gets_defaults(void **state)
     assert_int_equal(options.rooms_max, 100000);
 }
 
+/* The name that a declaration declares, or NULL. */
+static char *declared_name(char *declaration)
+{
+    char *name = strstr(declaration, "(*");
+    char *end;
+
+    if (name != NULL) {
+        name += 2;
+        end = name + strcspn(name, ")");
+    } else {
+        end = declaration + strlen(declaration);
+        while (end > declaration && (end[-1] == ' ' || end[-1] == '\n')) {
+            end--;
+        }
+        name = end;
+        while (name > declaration && strchr(" *\n", name[-1]) == NULL) {
+            name--;
+        }
+    }
+    *end = '\0';
+    return *name != '\0' ? name : NULL;
+}
+
+/* Whoever adds an option says whether it can change while running. */
+static void test_updates_know_every_option(void **state)
+{
+    char *header = read_file("include/peal/server.h");
+    char *begin = strstr(header, "struct peal_server_options {");
+    size_t index = 0;
+    char *end;
+
+    (void)state;
+    assert_non_null(begin);
+    begin = strchr(begin, '{') + 1;
+    end = strstr(begin, "\n};");
+    assert_non_null(end);
+    *end = '\0';
+    for (char *from; (from = strstr(begin, "/*")) != NULL;) {
+        char *to = strstr(from, "*/");
+
+        assert_non_null(to);
+        memset(from, ' ', (size_t)(to + 2 - from));
+    }
+    for (char *field = strtok(begin, ";"); field != NULL;
+         field = strtok(NULL, ";")) {
+        char *name = declared_name(field);
+        const char *known = peal_server_option(index, NULL);
+
+        if (name == NULL) {
+            continue;
+        }
+        if (known == NULL || strcmp(name, known) != 0) {
+            fail_msg("src/server/config.c has %s where the options have %s",
+                     known != NULL ? known : "nothing", name);
+        }
+        index++;
+    }
+    assert_null(peal_server_option(index, NULL));
+    free(header);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_given_values_are_kept),
         cmocka_unit_test(test_nonsense_is_refused_by_name),
         cmocka_unit_test(test_shorter_struct_gets_defaults),
+        cmocka_unit_test(test_updates_know_every_option),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

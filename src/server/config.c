@@ -1,0 +1,500 @@
+/* Options that change while the server runs. */
+#include "server/config.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "server/conn.h"
+
+#include <string.h>
+
+/* --- All options --------------------------------------------------------- */
+
+enum option_kind {
+    OPTION_VALUE, /* compared and copied as it is */
+    OPTION_TEXT,  /* a string, or NULL */
+    OPTION_LIST   /* of strings, ended by NULL, or NULL */
+};
+
+static const struct option {
+    const char *name;
+    size_t offset;
+    size_t size;
+    enum option_kind kind;
+    bool can_change;
+} all[] = {
+#define OPTION(name, kind, can_change)                                         \
+    {                                                                          \
+#name, offsetof(struct peal_server_options, name),                     \
+            sizeof(((struct peal_server_options *)NULL)->name), kind,          \
+            can_change                                                         \
+    }
+#define RUNNING(name) OPTION(name, OPTION_VALUE, true)
+#define RESTART(name) OPTION(name, OPTION_VALUE, false)
+    RUNNING(size),
+    OPTION(ws_listen, OPTION_TEXT, false),
+    OPTION(tcp_listen, OPTION_TEXT, false),
+    RESTART(dialect),
+    RESTART(loops),
+    RESTART(backlog),
+    RUNNING(message_bytes_max),
+    RUNNING(frame_bytes_max),
+    RUNNING(header_bytes_max),
+    RUNNING(queue_bytes_max),
+    RUNNING(mailbox_bytes_max),
+    RUNNING(clients_max),
+    RUNNING(clients_per_address_max),
+    RUNNING(rooms_max),
+    RUNNING(rooms_per_client_max),
+    RUNNING(room_name_bytes_max),
+    RUNNING(metadata_bytes_max),
+    RUNNING(requests_per_client_max),
+    RUNNING(handshake_timeout_ms),
+    RUNNING(ping_interval_ms),
+    RUNNING(ping_timeout_ms),
+    RUNNING(close_timeout_ms),
+    RUNNING(request_timeout_ms),
+    RUNNING(stop_timeout_ms),
+    RUNNING(clients_may_join),
+    RUNNING(clients_may_publish),
+    OPTION(protocols, OPTION_LIST, true),
+    OPTION(health_path, OPTION_TEXT, true),
+    RESTART(log),
+    RESTART(log_user),
+    RUNNING(log_level),
+    RUNNING(on_connect),
+    RUNNING(on_disconnect),
+    RUNNING(make_id),
+    RUNNING(on_join),
+    RUNNING(on_publish),
+    RUNNING(user),
+    OPTION(internal_listen, OPTION_TEXT, false),
+    OPTION(metrics_path, OPTION_TEXT, true),
+    OPTION(livez_path, OPTION_TEXT, true),
+    OPTION(readyz_path, OPTION_TEXT, true),
+    RUNNING(turn_timeout_ms),
+    RUNNING(on_health),
+    RUNNING(client_rate),
+    RUNNING(address_rate),
+    RUNNING(control_rate),
+    RUNNING(rate_refusal),
+    RUNNING(decision_timeout_ms),
+    RESTART(hooks),
+#undef RESTART
+#undef RUNNING
+#undef OPTION
+};
+
+static const char *text_at(const struct peal_server_options *options,
+                           size_t offset)
+{
+    const char *text;
+
+    memcpy(&text, (const char *)options + offset, sizeof(text));
+    return text;
+}
+
+static const char *const *list_at(const struct peal_server_options *options,
+                                  size_t offset)
+{
+    const char *const *list;
+
+    memcpy(&list, (const char *)options + offset, sizeof(list));
+    return list;
+}
+
+static size_t list_count(const char *const *list)
+{
+    size_t count = 0;
+
+    while (list[count] != NULL) {
+        count++;
+    }
+    return count;
+}
+
+/* --- Comparing ----------------------------------------------------------- */
+
+static bool is_same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool is_same_list(const char *const *a, const char *const *b)
+{
+    if (a == NULL || b == NULL) {
+        return a == b;
+    }
+    while (*a != NULL && is_same_text(*a, *b)) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
+static bool is_same(const struct option *option,
+                    const struct peal_server_options *a,
+                    const struct peal_server_options *b)
+{
+    switch (option->kind) {
+    case OPTION_VALUE:
+        return memcmp((const char *)a + option->offset,
+                      (const char *)b + option->offset, option->size) == 0;
+    case OPTION_TEXT:
+        return is_same_text(text_at(a, option->offset),
+                            text_at(b, option->offset));
+    case OPTION_LIST:
+        return is_same_list(list_at(a, option->offset),
+                            list_at(b, option->offset));
+    }
+    UNREACHABLE();
+}
+
+/* The first option that differs and needs a restart, or NULL. */
+static const char *find_fixed(const struct peal_server_options *now,
+                              const struct peal_server_options *wanted)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        if (!all[i].can_change && !is_same(&all[i], now, wanted)) {
+            return all[i].name;
+        }
+    }
+    return NULL;
+}
+
+/* What cannot change is the same, but the texts may be the caller's. */
+static void keep_fixed(struct peal_server_options *options,
+                       const struct peal_server_options *first)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        if (!all[i].can_change) {
+            memcpy((char *)options + all[i].offset,
+                   (const char *)first + all[i].offset, all[i].size);
+        }
+    }
+}
+
+/* --- Making -------------------------------------------------------------- */
+
+/* What the strings of an option take. Pointers come first: they are aligned. */
+static size_t texts_size(const struct option *option,
+                         const struct peal_server_options *options)
+{
+    size_t size = 0;
+
+    if (option->kind == OPTION_TEXT) {
+        const char *text = text_at(options, option->offset);
+
+        return text != NULL ? strlen(text) + 1 : 0;
+    }
+    if (option->kind == OPTION_LIST) {
+        const char *const *list = list_at(options, option->offset);
+
+        for (size_t i = 0; list != NULL && list[i] != NULL; i++) {
+            size += strlen(list[i]) + 1;
+        }
+    }
+    return size;
+}
+
+static size_t pointers_size(const struct option *option,
+                            const struct peal_server_options *options)
+{
+    const char *const *list;
+
+    if (option->kind != OPTION_LIST) {
+        return 0;
+    }
+    list = list_at(options, option->offset);
+    return list != NULL ? (list_count(list) + 1) * sizeof(*list) : 0;
+}
+
+static char *copy_text(char **texts, const char *text)
+{
+    char *copy = *texts;
+    size_t size = strlen(text) + 1;
+
+    memcpy(copy, text, size);
+    *texts += size;
+    return copy;
+}
+
+/*
+ * Whether a config has its own copy of an option's text. The first one has
+ * them all, and lives as long as the server: what cannot change points there.
+ */
+static bool is_owned(const struct option *option, uint64_t version)
+{
+    return option->can_change || version == 1;
+}
+
+/* Has the options point to copies of what they point to. */
+static void own_texts(struct config *config, size_t pointer_bytes)
+{
+    char *pointers = config->texts;
+    char *texts = config->texts + pointer_bytes;
+
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        char *field = (char *)&config->options + all[i].offset;
+
+        if (!is_owned(&all[i], config->version)) {
+            continue;
+        }
+        if (all[i].kind == OPTION_TEXT) {
+            const char *text = text_at(&config->options, all[i].offset);
+
+            if (text != NULL) {
+                text = copy_text(&texts, text);
+                memcpy(field, &text, sizeof(text));
+            }
+        } else if (all[i].kind == OPTION_LIST) {
+            const char *const *list = list_at(&config->options, all[i].offset);
+
+            if (list != NULL) {
+                memcpy(field, &pointers, sizeof(pointers));
+                for (size_t k = 0; list[k] != NULL; k++) {
+                    char *copy = copy_text(&texts, list[k]);
+
+                    memcpy(pointers, &copy, sizeof(copy));
+                    pointers += sizeof(copy);
+                }
+                pointers += sizeof(char *); /* its NULL */
+            }
+        }
+    }
+}
+
+/* With one reference. `options` are resolved. NULL: no memory. */
+static struct config *make(const struct peal_server_options *options,
+                           uint64_t version)
+{
+    size_t pointer_bytes = 0;
+    size_t text_bytes = 0;
+    struct config *config;
+
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        if (is_owned(&all[i], version)) {
+            pointer_bytes += pointers_size(&all[i], options);
+            text_bytes += texts_size(&all[i], options);
+        }
+    }
+    config = mem_zalloc(sizeof *config + pointer_bytes + text_bytes);
+    if (config == NULL) {
+        return NULL;
+    }
+    atomic_init(&config->refs, 1);
+    config->version = version;
+    config->options = *options;
+    config->options.size = sizeof config->options;
+    own_texts(config, pointer_bytes);
+    config->ws_limits = (struct ws_limits){
+        .role = WS_SERVER,
+        .frame_bytes_max = options->frame_bytes_max,
+        .message_bytes_max = options->message_bytes_max,
+    };
+    config->tcp_frame_bytes_max = options->message_bytes_max;
+    return config;
+}
+
+struct config *config_ref(struct peal_server *server)
+{
+    struct config *config;
+
+    pthread_mutex_lock(&server->config.lock);
+    config = server->config.newest;
+    atomic_fetch_add(&config->refs, 1);
+    pthread_mutex_unlock(&server->config.lock);
+    return config;
+}
+
+void config_unref(struct config *config)
+{
+    if (atomic_fetch_sub(&config->refs, 1) == 1) {
+        mem_free(config);
+    }
+}
+
+struct hub_limits config_hub_limits(const struct config *config)
+{
+    const struct peal_server_options *options = &config->options;
+
+    return (struct hub_limits){
+        .clients_max = options->clients_max,
+        .clients_per_address_max = options->clients_per_address_max,
+        .rooms_max = options->rooms_max,
+        .rooms_per_client_max = options->rooms_per_client_max,
+        .room_name_bytes_max = options->room_name_bytes_max,
+        .metadata_bytes_max = options->metadata_bytes_max,
+    };
+}
+
+/* --- In force ------------------------------------------------------------ */
+
+/* [m] Replaces the newest; what other threads read of it changes at once. */
+static void put_in_force(struct peal_server *server, struct config *config)
+{
+    struct config_head *head = &server->config;
+    struct config *former = head->newest;
+
+    head->newest = config;
+    atomic_store(&head->mailbox_bytes_max, config->options.mailbox_bytes_max);
+    atomic_store(&server->log.level, config->options.log_level);
+    atomic_store(&head->version, config->version);
+    if (former != NULL) {
+        struct hub_limits limits = config_hub_limits(config);
+
+        hub_cluster_set_limits(&server->cluster, &limits);
+        config_unref(former);
+    }
+}
+
+int config_open(struct peal_server *server,
+                const struct peal_server_options *given, const char **problem)
+{
+    struct peal_server_options options;
+    struct config *config;
+    int rc = options_resolve(&options, given, problem);
+
+    if (rc < 0) {
+        return rc;
+    }
+    config = make(&options, 1);
+    if (config == NULL) {
+        return PEAL_ENOMEM;
+    }
+    pthread_mutex_init(&server->config.lock, NULL);
+    atomic_fetch_add(&config->refs, 1);
+    server->first_config = config; /* what cannot change points into it */
+    server->options = config->options;
+    put_in_force(server, config);
+    return 0;
+}
+
+void config_close(struct peal_server *server)
+{
+    if (server->first_config == NULL) {
+        return;
+    }
+    config_unref(server->config.newest);
+    config_unref(server->first_config);
+    pthread_mutex_destroy(&server->config.lock);
+}
+
+/* Whether connections have to look at their timers and buffers again. */
+static bool is_timed_anew(const struct config *a, const struct config *b)
+{
+    return a->options.ping_interval_ms != b->options.ping_interval_ms ||
+           a->options.ping_timeout_ms != b->options.ping_timeout_ms ||
+           a->options.header_bytes_max != b->options.header_bytes_max ||
+           a->tcp_frame_bytes_max != b->tcp_frame_bytes_max;
+}
+
+void config_adopt(struct worker *worker)
+{
+    struct config *former = worker->config;
+
+    worker->config = config_ref(worker->server);
+    guard_start(worker);
+    if (is_timed_anew(former, worker->config)) {
+        for (struct list *link = worker->conns.next; link != &worker->conns;
+             link = link->next) {
+            conn_refit(CONTAINER_OF(link, struct conn, link));
+        }
+    }
+    config_unref(former);
+}
+
+/* --- The public functions ------------------------------------------------ */
+
+/* [m] Makes what `given` asks for from what is in force. */
+static int remake(struct peal_server *server,
+                  const struct peal_server_options *given,
+                  struct config **config, const char **problem)
+{
+    const struct config *newest = server->config.newest;
+    struct peal_server_options merged = newest->options;
+    struct peal_server_options wanted;
+    int rc;
+
+    if (given->size < sizeof given->size || given->size > sizeof merged) {
+        *problem = "size";
+        return PEAL_EINVAL;
+    }
+    memcpy(&merged, given, given->size);
+    merged.size = sizeof merged;
+    if (merged.frame_bytes_max == newest->options.message_bytes_max &&
+        merged.frame_bytes_max == newest->options.frame_bytes_max) {
+        merged.frame_bytes_max = 0; /* it goes along with messages */
+    }
+    rc = options_resolve(&wanted, &merged, problem);
+    if (rc < 0) {
+        return rc;
+    }
+    *problem = find_fixed(&newest->options, &wanted);
+    if (*problem != NULL) {
+        return PEAL_ENOTSUP;
+    }
+    keep_fixed(&wanted, &server->options);
+    *config = make(&wanted, newest->version + 1);
+    return *config == NULL ? PEAL_ENOMEM : 0;
+}
+
+int peal_server_update(struct peal_server *server,
+                       const struct peal_server_options *given,
+                       const char **problem)
+{
+    struct config *config = NULL;
+    const char *name = NULL;
+    int rc;
+
+    pthread_mutex_lock(&server->config.lock);
+    rc = remake(server, given, &config, &name);
+    if (rc == 0) {
+        put_in_force(server, config);
+    }
+    pthread_mutex_unlock(&server->config.lock);
+    if (rc < 0) {
+        atomic_fetch_add(&server->config.updates_refused, 1);
+        log_warn(&server->log, "server", "update refused", "option=%s error=%s",
+                 name != NULL ? name : "-", peal_error_name(rc));
+    } else {
+        atomic_fetch_add(&server->config.updates, 1);
+        for (int i = 0; i < server->worker_count; i++) {
+            loop_wake(server->workers[i].loop);
+        }
+        log_info(&server->log, "server", "options updated", "version=%llu",
+                 (unsigned long long)atomic_load(&server->config.version));
+    }
+    if (problem != NULL) {
+        *problem = name;
+    }
+    return rc;
+}
+
+int peal_server_config(struct peal_server *server,
+                       struct peal_server_options *options)
+{
+    size_t size = options->size;
+
+    if (size < sizeof options->size) {
+        return PEAL_EINVAL;
+    }
+    pthread_mutex_lock(&server->config.lock);
+    if (size > sizeof *options) {
+        size = sizeof *options;
+    }
+    memcpy(options, &server->config.newest->options, size);
+    pthread_mutex_unlock(&server->config.lock);
+    options->size = size;
+    return 0;
+}
+
+const char *peal_server_option(size_t index, bool *can_change)
+{
+    if (index >= ARRAY_SIZE(all)) {
+        return NULL;
+    }
+    if (can_change != NULL) {
+        *can_change = all[index].can_change;
+    }
+    return all[index].name;
+}

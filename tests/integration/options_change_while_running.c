@@ -1,0 +1,372 @@
+/*
+ * Goal: options change while the server runs, all of an update or nothing, on
+ * every loop, without disturbing the clients that are in.
+ *
+ * Method: clients of both transports on two loops see the limit, the ping, the
+ * path or the handler of the newest update; refused updates leave no trace;
+ * threads update at once while clients talk.
+ */
+#include "support/suite.h"
+
+#include "support/host.h"
+#include "support/http.h"
+#include "support/member.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct peal_server_options config_of(const struct host *host)
+{
+    struct peal_server_options options = {.size = sizeof options};
+
+    CHECK_EQUAL(peal_server_config(host->server, &options), 0);
+    CHECK_EQUAL(options.size, sizeof options);
+    return options;
+}
+
+static void update(const struct host *host,
+                   const struct peal_server_options *options)
+{
+    const char *problem = "";
+
+    CHECK_EQUAL(peal_server_update(host->server, options, &problem), 0);
+    CHECK(problem == NULL);
+}
+
+static void on_echo(struct peal_client *from, const struct peal_event *event,
+                    struct peal_request request, void *user)
+{
+    (void)from;
+    (void)user;
+    CHECK_EQUAL(peal_request_answer_event(request, event), 0);
+}
+
+static void handlers(struct peal_server *server)
+{
+    CHECK_EQUAL(peal_server_on_request(server, "echo", on_echo, NULL), 0);
+}
+
+/* Members on both loops: as many as make that all but certain. */
+#define MEMBERS 12
+
+static void open_members(const struct host *host, struct member *members)
+{
+    for (int i = 0; i < MEMBERS; i++) {
+        bool is_tcp = i % 2 == 1;
+
+        member_open(&members[i], host_address(host, is_tcp), is_tcp);
+    }
+}
+
+static void close_members(struct member *members)
+{
+    for (int i = 0; i < MEMBERS; i++) {
+        member_close(&members[i]);
+    }
+}
+
+/* What an update has posted to a loop is done when the loop has answered. */
+static void let_loops_turn(struct member *members)
+{
+    for (int i = 0; i < MEMBERS; i++) {
+        member_expect_silence(&members[i]);
+    }
+}
+
+static void test_nothing_of_a_bad_update(void **state)
+{
+    struct peal_server_options given = {.clients_max = 77};
+    struct peal_server_options options;
+    const char *problem = "";
+    struct host host;
+
+    (void)state;
+    host_start(&host, &given, NULL);
+    options = config_of(&host);
+    CHECK_EQUAL(options.clients_max, 77);
+    CHECK_EQUAL(options.rooms_max, 100000);
+    CHECK(strcmp(options.ws_listen, "127.0.0.1:0") == 0);
+
+    options.clients_max = 5;
+    options.loops = 2;
+    CHECK_EQUAL(peal_server_update(host.server, &options, &problem),
+                PEAL_ENOTSUP);
+    assert_string_equal(problem, "loops");
+    options.loops = 1;
+    options.ws_listen = "127.0.0.1:1";
+    CHECK_EQUAL(peal_server_update(host.server, &options, &problem),
+                PEAL_ENOTSUP);
+    assert_string_equal(problem, "ws_listen");
+    options.ws_listen = "127.0.0.1:0";
+    options.health_path = "nowhere";
+    CHECK_EQUAL(peal_server_update(host.server, &options, &problem),
+                PEAL_EINVAL);
+    assert_string_equal(problem, "health_path");
+    options.health_path = NULL;
+    options.size = sizeof options + 1;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), PEAL_EINVAL);
+    CHECK_EQUAL(config_of(&host).clients_max, 77);
+
+    /* A caller that knows less of the struct changes less of it. */
+    options = config_of(&host);
+    options.size = offsetof(struct peal_server_options, rooms_max);
+    options.clients_max = 0;
+    options.rooms_max = 1;
+    update(&host, &options);
+    CHECK_EQUAL(config_of(&host).clients_max, 100000);
+    CHECK_EQUAL(config_of(&host).rooms_max, 100000);
+    options.size = 0;
+    CHECK_EQUAL(peal_server_config(host.server, &options), PEAL_EINVAL);
+    host_stop(&host);
+}
+
+static void test_limits_and_permissions(void **state)
+{
+    struct peal_server_options given = {.loops = 2, .clients_may_join = true};
+    struct member members[MEMBERS];
+    struct peal_server_options options;
+    struct host host;
+
+    (void)state;
+    host_start(&host, &given, handlers);
+    open_members(&host, members);
+    for (int i = 0; i < MEMBERS; i++) {
+        member_join(&members[i], "one");
+    }
+    options = config_of(&host);
+    options.rooms_per_client_max = 1;
+    options.clients_max = MEMBERS;
+    update(&host, &options);
+    let_loops_turn(members);
+    for (int i = 0; i < MEMBERS; i++) {
+        member_say(&members[i],
+                   "{'event':'peal:join','data':{'room':'two'},'id':1}");
+        member_expect_failure(&members[i], "1", 105);
+    }
+    CHECK_EQUAL(ws_try(host.ws, "/", ""), 503);
+
+    options.rooms_per_client_max = 0;
+    options.clients_max = 0;
+    options.clients_may_join = false;
+    options.message_bytes_max = 200;
+    update(&host, &options);
+    let_loops_turn(members);
+    CHECK_EQUAL(config_of(&host).frame_bytes_max, 200);
+    for (int i = 0; i < MEMBERS; i++) {
+        member_say(&members[i],
+                   "{'event':'peal:join','data':{'room':'two'},'id':1}");
+        member_expect_failure(&members[i], "1", 102);
+    }
+    CHECK_EQUAL(ws_try(host.ws, "/", ""), 101);
+    for (int i = 0; i < MEMBERS; i++) {
+        member_say(&members[i], "{'event':'echo','id':1,'data':'%0250d'}", 1);
+        member_expect_close(&members[i], 1009);
+    }
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
+/* A frame of which a part has come may be as large as the update says. */
+static void test_a_frame_in_pieces_grows_with_its_limit(void **state)
+{
+    static char data[400002];
+    static char frame[400100];
+    struct peal_server_options given = {.message_bytes_max = 300000};
+    struct peal_server_options options;
+    struct tcp_received received;
+    struct member member;
+    struct host host;
+    size_t size;
+
+    (void)state;
+    host_start(&host, &given, handlers);
+    member_open(&member, host.tcp, true);
+    size = tcp_make(frame, TCP_ENVELOPE_FRAME, NULL, data,
+                    (size_t)snprintf(data, sizeof data,
+                                     "{\"event\":\"echo\",\"id\":1,\"data\":"
+                                     "\"%0399000d\"}",
+                                     1));
+    peer_send(&member.peer, frame, 3); /* not even its length */
+    options = config_of(&host);
+    options.message_bytes_max = 400000;
+    CHECK_SOON(host_stats(&host).bytes_in >= 3);
+    update(&host, &options);
+    CHECK_SOON(config_of(&host).message_bytes_max == 400000);
+    peer_send(&member.peer, frame + 3, 100000);
+    peer_send(&member.peer, frame + 100003, size - 100003);
+    CHECK(tcp_read(&member.peer, &received));
+    CHECK_EQUAL(received.type, TCP_ANSWER_FRAME);
+    member_close(&member);
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
+static void test_pings_begin_and_end(void **state)
+{
+    struct peal_server_options given = {
+        .loops = 2,
+        .ping_interval_ms = PEAL_OFF,
+        .clients_may_join = true,
+    };
+    struct peal_server_options options;
+    struct ws_received received;
+    struct member member;
+    struct host host;
+
+    (void)state;
+    host_start(&host, &given, handlers);
+    member_open(&member, host.ws, false);
+    options = config_of(&host);
+    options.ping_interval_ms = 30;
+    options.ping_timeout_ms = 60;
+    update(&host, &options);
+    CHECK(ws_read(&member.peer, &received));
+    CHECK_EQUAL(received.first, WS_PING_FRAME);
+    options.ping_interval_ms = PEAL_OFF;
+    update(&host, &options);
+    member_expect_silence(&member);
+    CHECK(!peer_has_input(&member.peer, 200));
+    member_close(&member);
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
+static _Atomic int first_calls;
+static _Atomic int second_calls;
+
+static void on_first(struct peal_client *client,
+                     const struct peal_connect *connect, void *user)
+{
+    (void)client;
+    (void)connect;
+    CHECK(user == &first_calls);
+    atomic_fetch_add(&first_calls, 1);
+}
+
+static void on_second(struct peal_client *client,
+                      const struct peal_connect *connect, void *user)
+{
+    (void)client;
+    (void)connect;
+    CHECK(user == &second_calls);
+    atomic_fetch_add(&second_calls, 1);
+}
+
+static void test_texts_and_callbacks(void **state)
+{
+    struct peal_server_options given = {
+        .on_connect = on_first,
+        .user = &first_calls,
+    };
+    char path[] = "/state";
+    char name[] = "chat.v2";
+    const char *protocols[] = {"chat.v1", name, NULL};
+    struct peal_server_options options;
+    static struct http_reply reply;
+    struct host host;
+    struct peer peer;
+    char value[64];
+
+    (void)state;
+    host_start(&host, &given, NULL);
+    CHECK_EQUAL(ws_try(host.ws, "/", ""), 101);
+    options = config_of(&host);
+    options.health_path = path;
+    options.protocols = protocols;
+    options.on_connect = on_second;
+    options.user = &second_calls;
+    update(&host, &options);
+    memset(path, 'x', sizeof path - 1); /* it has been copied */
+    memset(name, 'x', sizeof name - 1);
+    protocols[0] = NULL;
+
+    http_ask(host.ws, "GET /state HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    CHECK_EQUAL(reply.status, 200);
+    peer_dial(&peer, host.ws);
+    ws_ask(&peer, "/", "Sec-WebSocket-Protocol: chat.v2\r\n");
+    http_read(&peer, &reply, false);
+    CHECK_EQUAL(reply.status, 101);
+    CHECK(http_header(&reply, "Sec-WebSocket-Protocol", value, sizeof value));
+    assert_string_equal(value, "chat.v2");
+    peer_close(&peer);
+    CHECK_EQUAL(atomic_load(&first_calls), 1);
+    CHECK_EQUAL(atomic_load(&second_calls), 1);
+
+    options = config_of(&host);
+    assert_string_equal(options.health_path, "/state");
+    assert_string_equal(options.protocols[0], "chat.v1");
+    assert_string_equal(options.protocols[1], "chat.v2");
+    CHECK(options.protocols[2] == NULL);
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
+static _Atomic bool is_over;
+
+static void *keep_updating(void *argument)
+{
+    const struct host *host = argument;
+    uint32_t round = 0;
+
+    while (!atomic_load(&is_over)) {
+        struct peal_server_options options = {.size = sizeof options};
+
+        CHECK_EQUAL(peal_server_config(host->server, &options), 0);
+        options.size = offsetof(struct peal_server_options, health_path);
+        options.protocols = NULL;
+        round++;
+        options.rooms_max = 1000 + round % 100;
+        options.ping_interval_ms = 20000 + round % 3;
+        options.message_bytes_max = 100000 + round % 1000;
+        options.frame_bytes_max = 0;
+        CHECK_EQUAL(peal_server_update(host->server, &options, NULL), 0);
+    }
+    return NULL;
+}
+
+static void test_any_thread(void **state)
+{
+    struct peal_server_options given = {.loops = 2, .clients_may_join = true};
+    struct member members[MEMBERS];
+    pthread_t threads[2];
+    struct host host;
+
+    (void)state;
+    host_start(&host, &given, handlers);
+    for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+        CHECK_EQUAL(pthread_create(&threads[i], NULL, keep_updating, &host), 0);
+    }
+    for (int round = 0; round < 10; round++) {
+        open_members(&host, members);
+        for (int i = 0; i < MEMBERS; i++) {
+            member_join(&members[i], "room");
+            member_say(&members[i], "{'event':'echo','id':1,'data':'%01000d'}",
+                       i);
+            member_expect(&members[i],
+                          "{'event':'peal:ok','id':1,'data':'%01000d'}", i);
+        }
+        close_members(members);
+    }
+    atomic_store(&is_over, true);
+    for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+        CHECK_EQUAL(pthread_join(threads[i], NULL), 0);
+    }
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing_of_a_bad_update),
+        cmocka_unit_test(test_limits_and_permissions),
+        cmocka_unit_test(test_a_frame_in_pieces_grows_with_its_limit),
+        cmocka_unit_test(test_pings_begin_and_end),
+        cmocka_unit_test(test_texts_and_callbacks),
+        cmocka_unit_test(test_any_thread),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
