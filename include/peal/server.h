@@ -326,6 +326,10 @@ struct peal_server_options {
 
     /* What else the application wants to decide or know; copied. */
     const struct peal_hooks *hooks;
+
+    /* Of requests for the application's own HTTP handlers: peal/http.h. */
+    size_t http_body_bytes_max; /* of one request; default 64 KiB */
+    uint32_t http_timeout_ms;   /* until an answer is due; default 10,000 */
 };
 
 /* --- The server's life --------------------------------------------------- */
@@ -397,8 +401,9 @@ PEAL_API int peal_server_route(struct peal_server *server,
 
 /*
  * Serves a fixed page on GET and HEAD of `path`, such as a demo or a client
- * library. The content is copied. `type` is its Content-Type. Before the start;
- * errors as peal_server_route.
+ * library. The content is copied. `type` is its Content-Type. Handlers of the
+ * program's own are in peal/http.h. Before the start; errors as
+ * peal_server_route.
  */
 PEAL_API int peal_server_page(struct peal_server *server, const char *path,
                               const char *type, const void *content,
@@ -788,6 +793,11 @@ struct peal_server_stats {
     uint64_t refused_messages;    /* all limits: answered, dropped or closed */
     uint64_t closed_rate;         /* rate_refusal: PEAL_REFUSE_CLOSE */
     uint64_t closed_control_rate; /* control_rate */
+
+    /* Of the application's HTTP handlers. */
+    uint64_t http_requests;
+    uint64_t http_timed_out;         /* http_timeout_ms */
+    uint64_t closed_http_body_bytes; /* http_body_bytes_max */
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

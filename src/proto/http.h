@@ -121,8 +121,9 @@ struct http_answer {
 
 /*
  * Writes a whole answer into `out`: status line, headers, Content-Type,
- * Content-Length, Connection, body. A status of 1xx or 204 gets neither length
- * nor body. Returns the bytes written, or PEAL_EFULL when `size` is too small.
+ * Content-Length, Connection, body. A status of 1xx, 204 or 304 gets neither
+ * length nor body. Returns the bytes written, or PEAL_EFULL when `size` is too
+ * small.
  */
 long http_answer_write(char *out, size_t size,
                        const struct http_answer *answer);

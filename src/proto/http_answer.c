@@ -64,7 +64,8 @@ const char *http_reason(int status)
 long http_answer_write(char *out, size_t size, const struct http_answer *answer)
 {
     struct http_writer writer = {.out = out, .size = size};
-    bool has_body = answer->status >= 200 && answer->status != 204;
+    bool has_body = answer->status >= 200 && answer->status != 204 &&
+                    answer->status != 304;
     char number[32];
 
     ASSERT(answer->status >= 100 && answer->status <= 999);

@@ -79,6 +79,8 @@ static const struct option {
     RUNNING(rate_refusal),
     RUNNING(decision_timeout_ms),
     RESTART(hooks),
+    RUNNING(http_body_bytes_max),
+    RUNNING(http_timeout_ms),
 #undef RESTART
 #undef RUNNING
 #undef OPTION

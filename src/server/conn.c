@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "server/conn_extra.h"
+#include "server/reply.h"
 #include "server/request.h"
 
 #include <unistd.h>
@@ -74,6 +75,9 @@ void conn_cut(struct conn *conn)
     if (conn->state == CONN_CLOSED) {
         return;
     }
+    if (conn_owes_reply(conn)) {
+        reply_drop(conn);
+    }
     leave(conn, WS_CLOSE_ABNORMAL, SLICE("the connection broke"), true);
     conn->state = CONN_CLOSED;
     timer_stop(&conn->stream.loop->timers, &conn->timer);
@@ -88,6 +92,9 @@ void conn_finish(struct conn *conn)
 {
     if (conn->state == CONN_CLOSED) {
         return;
+    }
+    if (conn_owes_reply(conn)) {
+        reply_drop(conn);
     }
     conn->state = CONN_DRAINING;
     stream_finish(&conn->stream);
@@ -248,6 +255,10 @@ static void deadline(struct timer *timer, uint64_t now_ms)
     case CONN_HEAD:
         worker_count(conn_worker(conn), COUNT_CLOSED_HANDSHAKE_TIMEOUT);
         conn_cut(conn);
+        break;
+    case CONN_HTTP_BODY:
+    case CONN_HTTP_ANSWER:
+        reply_timed_out(conn);
         break;
     case CONN_WS_OPEN:
     case CONN_TCP_OPEN:

@@ -2,6 +2,7 @@
  * A connection: one socket, what has been read of it, and the client on it once
  * it is in. All [L].
  *
+ *     HEAD <---> HTTP_BODY ---> HTTP_ANSWER ---> HEAD
  *     HEAD ---upgrade---> WS_OPEN --close--> WS_CLOSING --> DRAINING --> CLOSED
  *     (accept, tcp) ----> TCP_OPEN ------------close------> DRAINING --> CLOSED
  *
@@ -19,6 +20,8 @@
 
 enum conn_state {
     CONN_HEAD,       /* reads the head of an HTTP request */
+    CONN_HTTP_BODY,  /* reads its body, for a handler: reply.c */
+    CONN_HTTP_ANSWER, /* waits for the handler's answer */
     CONN_WS_OPEN,    /* a WebSocket client is in */
     CONN_TCP_OPEN,   /* a TCP client is in */
     CONN_WS_CLOSING, /* our close frame is sent, the peer's is awaited */
@@ -42,6 +45,7 @@ struct conn {
     struct peal_client *client; /* NULL before it is in and after it left */
     union {
         const struct listener *listener; /* CONN_HEAD */
+        struct reply *reply;             /* CONN_HTTP_* */
         char *reason;                    /* leaving; NULL is "" */
     } of;
     struct ws_parser parser;
@@ -71,6 +75,11 @@ static inline struct conn *conn_of(const struct peal_client *client)
 static inline bool conn_is_open(const struct conn *conn)
 {
     return conn->state == CONN_WS_OPEN || conn->state == CONN_TCP_OPEN;
+}
+
+static inline bool conn_owes_reply(const struct conn *conn)
+{
+    return conn->state == CONN_HTTP_BODY || conn->state == CONN_HTTP_ANSWER;
 }
 
 static inline enum transport conn_transport(const struct conn *conn)

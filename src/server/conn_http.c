@@ -1,6 +1,6 @@
 /*
  * The head of a request on a connection that may become a WebSocket: upgrades,
- * pages, the health endpoint, and refusals.
+ * what else is on its path, and refusals.
  */
 #include "server/conn.h"
 
@@ -8,11 +8,13 @@
 #include "proto/http.h"
 #include "proto/ws_handshake.h"
 #include "server/endpoint.h"
+#include "server/reply.h"
+#include "server/resource.h"
 #include "server/route.h"
 
 #include <stdio.h>
 
-#define ANSWER_HEAD_MAX 1024
+#define ANSWER_HEAD_MAX (REPLY_LINES_MAX + 512)
 
 /* Answers a request. After an error nothing more is read of the connection. */
 void conn_answer(struct conn *conn, const struct http_answer *answer)
@@ -61,45 +63,22 @@ void conn_refuse(struct conn *conn, int status, const char *headers)
     conn_answer(conn, &refusal);
 }
 
-/* --- Pages  ---------------------------------------------------- */
-
-#define CORS_METHODS                                                           \
-    "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"                     \
-    "Access-Control-Max-Age: 86400\r\nVary: Origin\r\n"
-
-static void serve_page(struct conn *conn, const struct http_request *request,
-                       const struct page *page)
+/* A request that does not ask for an upgrade; `head` is all of its head. */
+static void serve(struct conn *conn, const struct http_request *request,
+                  struct peal_slice head)
 {
-    struct http_answer ok = {
-        .status = 200,
-        .headers = "Cache-Control: no-cache\r\n"
-                   "X-Content-Type-Options: nosniff\r\n",
-        .type = page->type,
-        .body = page->content,
-        .is_last = !request->keep_alive,
-        .is_head = slice_equal(request->method, SLICE("HEAD")),
-    };
-
-    conn_answer(conn, &ok);
-}
-
-/* A request that does not ask for an upgrade. */
-static void serve(struct conn *conn, const struct http_request *request)
-{
-    const struct peal_server *server = conn_worker(conn)->server;
-    const struct page *page = map_get(&server->pages, request->path);
+    bool has_body = request->content_length > 0 || request->is_chunked;
     bool is_get = slice_equal(request->method, SLICE("GET")) ||
                   slice_equal(request->method, SLICE("HEAD"));
     struct route_match route;
 
-    if (request->content_length > 0 || request->is_chunked) {
-        conn_refuse(conn, 413, "");
-    } else if (endpoint_serve(conn, request)) {
+    if (!has_body && endpoint_serve(conn, request)) {
         /* It was one of the server's own, and is answered. */
-    } else if (page != NULL && is_get) {
-        serve_page(conn, request, page);
-    } else if (page != NULL) {
-        conn_refuse(conn, 405, "Allow: GET, HEAD\r\n");
+    } else if (!conn->of.listener->is_internal &&
+               resource_serve(conn, request, head)) {
+        /* It was the application's, and is answered or soon will be. */
+    } else if (has_body) {
+        conn_refuse(conn, 413, "");
     } else if (!route_find(conn, request->path, &route)) {
         conn_refuse(conn, route.status, "");
     } else if (is_get) {
@@ -206,7 +185,7 @@ size_t conn_read_head(struct conn *conn, char *data, size_t size)
     if (ws_is_upgrade(&request)) {
         upgrade(conn, &request);
     } else {
-        serve(conn, &request);
+        serve(conn, &request, slice_make(data, (size_t)used));
     }
     return (size_t)used;
 }

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "server/reply.h"
 
 #include <string.h>
 
@@ -23,6 +24,8 @@ static size_t drop(struct conn *conn, char *data, size_t size)
 static size_t (*const readers[CONN_STATE_COUNT])(struct conn *, char *,
                                                  size_t) = {
     [CONN_HEAD] = conn_read_head,
+    [CONN_HTTP_BODY] = reply_read_body,
+    [CONN_HTTP_ANSWER] = reply_read_nothing,
     [CONN_WS_OPEN] = conn_read_ws,
     [CONN_TCP_OPEN] = conn_read_tcp,
     [CONN_WS_CLOSING] = conn_read_ws_closing,
@@ -109,7 +112,7 @@ static bool should_hold(struct conn *conn)
 enum stop {
     STOP_EMPTY, /* all is done */
     STOP_SHORT, /* the next message is not complete */
-    STOP_WAIT,  /* the rest has to wait for a decision: see guard.h */
+    STOP_WAIT,  /* the rest has to wait for a decision: guard.h, reply.h */
     STOP_YIELD, /* the rest has to wait for the next turn */
     STOP_HOLD   /* the rest has to wait until the queue has drained */
 };
@@ -171,7 +174,7 @@ static void wait_for_it(struct conn *conn, enum stop stop)
 static void keep_failed(struct conn *conn)
 {
     conn_fail(conn, WS_CLOSE_INTERNAL, "out of memory");
-    if (conn->state == CONN_HEAD) {
+    if (conn->state == CONN_HEAD || conn_owes_reply(conn)) {
         conn_cut(conn);
     }
 }
@@ -253,6 +256,10 @@ static void on_end(struct stream *stream)
         break;
     case CONN_TCP_OPEN:
         conn_closed_by_peer(conn, WS_CLOSE_NO_STATUS, nothing);
+        break;
+    case CONN_HTTP_BODY:
+    case CONN_HTTP_ANSWER:
+        reply_ended(conn);
         break;
     case CONN_HEAD:
     case CONN_WS_CLOSING:

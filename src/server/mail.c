@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/slice.h"
+#include "server/reply.h"
 #include "server/request.h"
 
 #include <string.h>
@@ -125,6 +126,12 @@ void mail_carry_out(struct worker *worker, struct mail *mail)
         break;
     case MAIL_EVENT_RATES:
         guard_set_event_rates(worker, mail->user);
+        break;
+    case MAIL_HTTP:
+        (void)reply_send(worker, mail->number, mail->code, mail->text,
+                         slice_make(mail->text + mail->name_size + 1,
+                                    mail->base.size - sizeof *mail -
+                                        mail->name_size - 1));
         break;
     case MAIL_DECISION:
         if (client != NULL) {

@@ -17,7 +17,8 @@ enum mail_kind {
     MAIL_FAIL,
     MAIL_RATE,        /* `text` is a struct peal_rate: the client's own */
     MAIL_EVENT_RATES, /* `user` is a struct event_rates */
-    MAIL_DECISION     /* `number` is a ticket, `code` the verdict */
+    MAIL_DECISION,    /* `number` is a ticket, `code` the verdict */
+    MAIL_HTTP /* `code` is a status, `text` its headers, a zero byte, a body */
 };
 
 /* Begins as the hub's mails do, so that `kind` tells them apart. */

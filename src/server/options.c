@@ -24,6 +24,7 @@ static void set_sizes(struct peal_server_options *options)
         {&options->header_bytes_max, 8192},
         {&options->queue_bytes_max, 1024 * 1024},
         {&options->mailbox_bytes_max, 64 * 1024 * 1024},
+        {&options->http_body_bytes_max, 64 * 1024},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -57,6 +58,7 @@ static void set_numbers(struct peal_server_options *options)
         {&options->stop_timeout_ms, 5000},
         {&options->turn_timeout_ms, 30000},
         {&options->decision_timeout_ms, 5000},
+        {&options->http_timeout_ms, 10000},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "server/mail.h"
+#include "server/resource.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -17,13 +18,6 @@ static struct peal_slice handler_key(const void *value)
     const struct handler *handler = value;
 
     return slice_make(handler->name, handler->name_size);
-}
-
-static struct peal_slice page_key(const void *value)
-{
-    const struct page *page = value;
-
-    return slice_make(page->path, page->path_size);
 }
 
 static void free_values(struct map *map)
@@ -129,56 +123,6 @@ int peal_server_on_any(struct peal_server *server,
     server->any->on_event = function;
     server->any->event_user = user;
     return 0;
-}
-
-/* Whether something may be added under this path. */
-static int check_path(const struct peal_server *server, const struct map *map,
-                      const char *path)
-{
-    if (!is_new(server)) {
-        return PEAL_ESTATE;
-    }
-    if (path == NULL || path[0] != '/') {
-        return PEAL_EINVAL;
-    }
-    return map_get(map, peal_slice(path)) != NULL ? PEAL_EEXIST : 0;
-}
-
-int peal_server_page(struct peal_server *server, const char *path,
-                     const char *type, const void *content, size_t size)
-{
-    int rc = check_path(server, &server->pages, path);
-    size_t path_size;
-    size_t type_size;
-    struct page *page;
-    char *text;
-
-    if (rc < 0) {
-        return rc;
-    }
-    if (type == NULL || strpbrk(type, "\r\n") != NULL || strlen(type) > 128) {
-        return PEAL_EINVAL;
-    }
-    path_size = strlen(path);
-    type_size = strlen(type);
-    page = mem_zalloc(sizeof *page + path_size + type_size + size + 2);
-    if (page == NULL) {
-        return PEAL_ENOMEM;
-    }
-    page->path_size = path_size;
-    memcpy(page->path, path, path_size);
-    text = page->path + path_size + 1;
-    page->type = memcpy(text, type, type_size);
-    text += type_size + 1;
-    if (size > 0) {
-        memcpy(text, content, size);
-    }
-    page->content = slice_make(text, size);
-    rc = map_add(&server->pages, page);
-    if (rc < 0) {
-        mem_free(page);
-    }
-    return rc;
 }
 
 /* --- Listeners ----------------------------------------------------------- */
@@ -349,7 +293,7 @@ int peal_server_new(struct peal_server **out,
     }
     map_init(&server->handlers, handler_key);
     router_init(&server->routes);
-    map_init(&server->pages, page_key);
+    router_init(&server->resources);
     guard_init(&server->guard);
     rc = config_open(server, given, &problem);
     if (rc == 0) {
@@ -394,7 +338,7 @@ void peal_server_free(struct peal_server *server)
     config_close(server);
     free_values(&server->handlers);
     router_fini(&server->routes, mem_free);
-    free_values(&server->pages);
+    router_fini(&server->resources, resource_free);
     mem_free(server->any);
     guard_fini(&server->guard);
     mem_free(server);

@@ -73,6 +73,9 @@ enum counter {
     COUNT_REFUSED_MESSAGES,
     COUNT_CLOSED_RATE,
     COUNT_CLOSED_CONTROL_RATE,
+    COUNT_HTTP_REQUESTS,
+    COUNT_HTTP_TIMED_OUT,
+    COUNT_CLOSED_HTTP_BODY,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,
@@ -93,13 +96,6 @@ struct handler {
 /* Where WebSocket clients may connect: the value of a pattern. */
 struct route {
     const struct dialect *dialect; /* NULL: the listener's */
-};
-
-struct page {
-    const char *type;
-    struct peal_slice content;
-    size_t path_size;
-    char path[];
 };
 
 /* One address that is listened on, by all workers. */
@@ -155,6 +151,7 @@ struct worker {
     const struct handler *last_handler;
 
     struct pending_table *pending; /* [L] requests, both ways */
+    struct reply_table *replies;   /* [L] owed to HTTP; NULL: none yet */
 
     /* [L] Whether messages have to pass guard_admits, and what it needs. */
     bool is_guarded;
@@ -178,7 +175,7 @@ struct peal_server {
     struct map handlers;                /* [I] of struct handler, by name */
     struct handler *any;                /* [I] NULL: none */
     struct router routes;               /* [I] of struct route */
-    struct map pages;                   /* [I] of struct page, by path */
+    struct router resources;            /* [I] of struct resource */
     struct listener **listeners;        /* [I] */
     size_t listener_count;
     struct hub_cluster cluster;

@@ -68,6 +68,9 @@ static const struct {
     FIELD(COUNT_REFUSED_MESSAGES, refused_messages),
     FIELD(COUNT_CLOSED_RATE, closed_rate),
     FIELD(COUNT_CLOSED_CONTROL_RATE, closed_control_rate),
+    FIELD(COUNT_HTTP_REQUESTS, http_requests),
+    FIELD(COUNT_HTTP_TIMED_OUT, http_timed_out),
+    FIELD(COUNT_CLOSED_HTTP_BODY, closed_http_body_bytes),
 #undef FIELD
 };
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "server/mail.h"
+#include "server/reply.h"
 #include "server/request.h"
 
 #include <stddef.h>
@@ -141,7 +142,7 @@ static void begin_stop(struct worker *worker)
         struct conn *conn = CONTAINER_OF(link, struct conn, link);
 
         link = link->next;
-        if (conn->state == CONN_HEAD) {
+        if (conn->state == CONN_HEAD || conn->state == CONN_HTTP_BODY) {
             conn_finish(conn);
         } else {
             conn_close(conn, WS_CLOSE_GOING_AWAY, "server is stopping");
@@ -314,6 +315,7 @@ void worker_close(struct worker *worker)
     worker->loop = NULL;
     config_unref(worker->config);
     request_table_free(worker->pending);
+    reply_table_free(worker->replies);
     guard_set_event_rates(worker, NULL);
     tape_fini(&worker->direct);
     for (size_t i = 0; i < FORM_COUNT; i++) {

@@ -28,6 +28,7 @@ static const struct {
     SIZE(header_bytes_max),
     SIZE(queue_bytes_max),
     SIZE(mailbox_bytes_max),
+    SIZE(http_body_bytes_max),
     NUMBER(clients_max),
     NUMBER(clients_per_address_max),
     NUMBER(rooms_max),
@@ -43,6 +44,7 @@ static const struct {
     NUMBER(stop_timeout_ms),
     NUMBER(turn_timeout_ms),
     NUMBER(decision_timeout_ms),
+    NUMBER(http_timeout_ms),
 };
 
 #define LIMIT_COUNT (sizeof limits / sizeof limits[0])
