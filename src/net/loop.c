@@ -104,10 +104,10 @@ void loop_post(struct loop *loop, struct loop_mail *mail)
     atomic_fetch_add_explicit(&loop->mail_bytes, mail->size,
                               memory_order_relaxed);
     mpsc_push(&loop->mail, &mail->node);
-    if (from == NULL) {
-        loop_wake(loop);
-    } else if (from == loop) {
+    if (from == loop) {
         loop->is_kept_awake = true;
+    } else if (from == NULL || from->options.group != loop->options.group) {
+        loop_wake(loop);
     } else {
         int index = loop->options.index;
 

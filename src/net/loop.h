@@ -40,13 +40,14 @@ struct loop_mail {
 };
 
 struct loop_options {
-    int index; /* 0 .. LOOP_MAX - 1, unique among loops that post */
+    int index; /* 0 .. LOOP_MAX - 1, unique in the group */
     const struct log *log;
     void (*on_turn_begin)(struct loop *loop, void *user); /* may be NULL */
     void (*on_mail)(struct loop *loop, struct loop_mail *mail, void *user);
     /* May be NULL. Not to send on a stream, nor to close one that it frees. */
     void (*on_turn_end)(struct loop *loop, void *user);
     void *user;
+    const void *group; /* the same for loops that end together */
 };
 
 struct loop_poller; /* the backend's */
@@ -131,8 +132,9 @@ struct loop *loop_current(void);
 
 /*
  * Any thread. Posts `mail`, which the loop hands to on_mail in the order of the
- * pushes. A loop that posts wakes the others once, at the end of its turn; any
- * other thread wakes at once.
+ * pushes. A loop that posts wakes the others of its group once, at the end of
+ * its turn; a loop of another group may be freed by then, so it is woken at
+ * once, as by any other thread.
  */
 void loop_post(struct loop *loop, struct loop_mail *mail);
 

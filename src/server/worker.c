@@ -276,6 +276,7 @@ int worker_open(struct worker *worker, struct peal_server *server, int index)
         .on_mail = on_mail,
         .on_turn_end = on_turn_end,
         .user = worker,
+        .group = server,
     };
     int rc = loop_new(&worker->loop, &options);
 

@@ -344,6 +344,49 @@ static void side_by_side(void **state)
     host_stop(&hosts[1]);
 }
 
+static struct host relays[2];
+
+/* Hands the event on to both of the other servers. */
+static void on_relay(struct peal_client *from, const struct peal_event *event,
+                     void *user)
+{
+    (void)from;
+    (void)user;
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQUAL(peal_server_broadcast(relays[i].server, event, NULL, 0), 0);
+    }
+}
+
+static void set_up_relay(struct peal_server *server)
+{
+    CHECK_EQUAL(peal_server_on(server, "relay", on_relay, NULL), 0);
+}
+
+/* A callback of one server reaches all others, though they are asleep. */
+static void one_calls_the_others(void **state)
+{
+    struct peal_server_options options = options_of(1);
+    struct member members[2];
+    struct member caller;
+    struct host host;
+
+    (void)state;
+    host_start(&host, &options, set_up_relay);
+    member_open(&caller, host.ws, false);
+    for (int i = 0; i < 2; i++) {
+        host_start(&relays[i], &options, NULL);
+        member_open(&members[i], relays[i].ws, false);
+    }
+    member_say(&caller, "{'event':'relay','data':1}");
+    for (int i = 0; i < 2; i++) {
+        member_expect(&members[i], "{'event':'relay','data':1}");
+        member_close(&members[i]);
+        host_stop(&relays[i]);
+    }
+    member_close(&caller);
+    host_stop(&host);
+}
+
 static void never_started(void **state)
 {
     struct peal_server_options options = options_of(3);
@@ -419,6 +462,7 @@ int main(void)
         cmocka_unit_test(under_load),
         cmocka_unit_test(again_and_again),
         cmocka_unit_test(side_by_side),
+        cmocka_unit_test(one_calls_the_others),
         cmocka_unit_test(never_started),
         cmocka_unit_test(run_until_a_signal),
     };
