@@ -196,6 +196,15 @@ enum peal_refusal {
     PEAL_REFUSE_CLOSE  /* its client is closed with 1008 */
 };
 
+/* How a WebSocket client whose request was in order is told that it is not let
+ * in. */
+enum peal_refuse_by {
+    PEAL_REFUSE_BY_STATUS, /* an HTTP status: 403, 409, 429, 503 */
+    PEAL_REFUSE_BY_CLOSE,  /* 101, then a close: 1008, or 1013 for 429, 503 */
+    PEAL_REFUSE_BY_HANGUP  /* the end of the connection, for clients such as
+                              stelar's, which a status makes wait for ever */
+};
+
 struct peal_hooks; /* peal/policy.h */
 
 struct peal_server_options {
@@ -330,6 +339,28 @@ struct peal_server_options {
     /* Of requests for the application's own HTTP handlers: peal/http.h. */
     size_t http_body_bytes_max; /* of one request; default 64 KiB */
     uint32_t http_timeout_ms;   /* until an answer is due; default 10,000 */
+    /*
+     * Origins whose pages may connect (RFC 6454), NULL-terminated; others get
+     * 403. "https://example.com"; with "*." before the host for all of its
+     * subdomains; "*" for all; "" for requests without an Origin, which do not
+     * come from a page. NULL: everybody.
+     */
+    const char *const *origins;
+
+    /*
+     * Networks of proxies that are believed, NULL-terminated: "10.0.0.0/8",
+     * "::1", "unix". The address of a client behind one is the last one in
+     * forwarded_header that is not trusted itself; anybody else's header is
+     * ignored. Only one header counts, since a proxy passes on what it does not
+     * set itself: "X-Forwarded-For", the default, or "Forwarded" (RFC 7239).
+     */
+    const char *const *trusted_proxies;
+    const char *forwarded_header;
+
+    /* IPv6 clients are counted by this many bits; default 64. */
+    uint32_t ipv6_prefix_bits;
+
+    enum peal_refuse_by refuse_by; /* default: PEAL_REFUSE_BY_STATUS */
 };
 
 /* --- The server's life --------------------------------------------------- */
@@ -556,7 +587,11 @@ peal_client_transport(const struct peal_client *client);
 PEAL_API enum peal_dialect
 peal_client_dialect(const struct peal_client *client);
 
-/* Writes the peer's address as text into PEAL_ADDRESS_MAX bytes; "" if gone. */
+/*
+ * Writes the client's address as text into PEAL_ADDRESS_MAX bytes: behind a
+ * trusted proxy the one that it tells (with port 0 if it does not tell that).
+ * When the connection is gone: without the port.
+ */
 PEAL_API void peal_client_address(const struct peal_client *client,
                                   char *out);
 
@@ -798,6 +833,7 @@ struct peal_server_stats {
     uint64_t http_requests;
     uint64_t http_timed_out;         /* http_timeout_ms */
     uint64_t closed_http_body_bytes; /* http_body_bytes_max */
+    uint64_t refused_origins;     /* origins */
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

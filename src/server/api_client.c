@@ -4,7 +4,11 @@
 #include "base/assert.h"
 #include "base/slice.h"
 #include "proto/http.h"
+#include "server/conn_extra.h"
+#include "server/gate.h"
 #include "server/request.h"
+
+#include <string.h>
 
 /* Public functions that take a client belong to its loop: calling them from
  * elsewhere is a race, and better found at once. */
@@ -54,12 +58,16 @@ enum peal_dialect peal_client_dialect(const struct peal_client *client)
 
 void peal_client_address(const struct peal_client *client, char *out)
 {
+    const struct conn *conn = on_loop(client);
     struct socket_address peer = {.size = sizeof peer.of};
 
     out[0] = '\0';
-    if (getpeername(on_loop(client)->stream.fd, &peer.of.any, &peer.size) ==
-        0) {
+    if (conn->extra != NULL && conn->extra->address != NULL) {
+        memcpy(out, conn->extra->address, strlen(conn->extra->address) + 1);
+    } else if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) == 0) {
         socket_address_format(&peer, out);
+    } else if (client->address != NULL) {
+        gate_key_format(client->address->key, client->address->size, out);
     }
 }
 

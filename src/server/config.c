@@ -81,6 +81,11 @@ static const struct option {
     RESTART(hooks),
     RUNNING(http_body_bytes_max),
     RUNNING(http_timeout_ms),
+    OPTION(origins, OPTION_LIST, true),
+    OPTION(trusted_proxies, OPTION_LIST, true),
+    OPTION(forwarded_header, OPTION_TEXT, true),
+    RUNNING(ipv6_prefix_bits),
+    RUNNING(refuse_by),
 #undef RESTART
 #undef RUNNING
 #undef OPTION

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "server/conn_extra.h"
+#include "server/gate.h"
 #include "server/reply.h"
 #include "server/request.h"
 
@@ -399,7 +400,7 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
 {
     struct worker *worker = conn_worker(conn);
     const struct peal_server_options *options = &worker->config->options;
-    struct socket_key key = socket_address_key(peer);
+    struct socket_key key = gate_key(peer, options->ipv6_prefix_bits);
     char id[PEAL_ID_MAX];
     long id_size = make_id(conn, connect, id);
     const char *limit = NULL;

@@ -24,6 +24,7 @@ void conn_extra_free(struct conn *conn)
 
     if (extra != NULL) {
         ASSERT(extra->held == NULL);
+        mem_free(extra->address);
         mem_free(extra->event_buckets);
         mem_free(extra);
         conn->extra = NULL;

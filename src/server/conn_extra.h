@@ -13,6 +13,8 @@ struct held; /* a message that waits for a decision: guard.c */
 struct conn_extra {
     struct conn_requests requests;
 
+    char *address; /* the client's, where the socket has a proxy's; or NULL */
+
     /* Of guard.c. */
     struct rate_bucket bucket;  /* of client_rate */
     struct rate_bucket control; /* of control_rate */

@@ -4,15 +4,19 @@
  */
 #include "server/conn.h"
 
+#include "base/mem.h"
 #include "base/slice.h"
 #include "proto/http.h"
 #include "proto/ws_handshake.h"
+#include "server/conn_extra.h"
 #include "server/endpoint.h"
+#include "server/gate.h"
 #include "server/reply.h"
 #include "server/resource.h"
 #include "server/route.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define ANSWER_HEAD_MAX (REPLY_LINES_MAX + 512)
 
@@ -102,19 +106,64 @@ static const char *select_protocol(const struct conn *conn,
                                   : own);
 }
 
-static void refuse_client(struct conn *conn, int rc, int status,
-                          const char *address)
+/* Says no to a client that asked properly, in the way that the options want. */
+static void refuse_client(struct conn *conn, int status,
+                          struct peal_slice opening)
 {
-    log_debug(&conn_worker(conn)->server->log, "server", "client refused",
-              "remote=%s error=%s status=%d", address, peal_error_name(rc),
-              status);
-    conn_refuse(conn, status,
-                status == 429 || status == 503 ? "Retry-After: 5\r\n" : "");
+    bool is_temporary = status == 429 || status == 503;
+    char payload[WS_CONTROL_MAX];
+    size_t size;
+
+    switch (conn_worker(conn)->config->options.refuse_by) {
+    case PEAL_REFUSE_BY_STATUS:
+        conn_refuse(conn, status, is_temporary ? "Retry-After: 5\r\n" : "");
+        break;
+    case PEAL_REFUSE_BY_CLOSE:
+        size = ws_close_write(payload,
+                              is_temporary ? WS_CLOSE_TRY_AGAIN
+                                           : WS_CLOSE_POLICY,
+                              peal_slice(http_reason(status)));
+        (void)output_bytes(conn, opening, slice_make(NULL, 0));
+        (void)output_control(conn, WS_OPCODE_CLOSE, slice_make(payload, size));
+        conn_finish(conn);
+        break;
+    case PEAL_REFUSE_BY_HANGUP:
+        conn_cut(conn);
+        break;
+    }
+}
+
+/* Where the client really is: of the socket, or as a trusted proxy says. */
+static int find_address(struct conn *conn, const struct http_request *request,
+                        struct socket_address *peer,
+                        char text[SOCKET_TEXT_SIZE])
+{
+    const struct peal_server_options *options =
+        &conn_worker(conn)->config->options;
+    struct conn_extra *extra;
+
+    *peer = (struct socket_address){.size = sizeof peer->of};
+    if (getpeername(conn->stream.fd, &peer->of.any, &peer->size) < 0) {
+        return PEAL_EGONE;
+    }
+    if (!gate_forwarded(options, request, peer)) {
+        socket_address_format(peer, text);
+        return 0;
+    }
+    socket_address_format(peer, text);
+    extra = conn_extra_of(conn);
+    if (extra == NULL) {
+        return PEAL_ENOMEM;
+    }
+    mem_free(extra->address);
+    extra->address = mem_copy(text, strlen(text));
+    return extra->address != NULL ? 0 : PEAL_ENOMEM;
 }
 
 static void upgrade(struct conn *conn, const struct http_request *request)
 {
-    struct socket_address peer = {.size = sizeof peer.of};
+    struct worker *worker = conn_worker(conn);
+    struct socket_address peer;
     char address[SOCKET_TEXT_SIZE];
     char opening[WS_ANSWER_SIZE_MAX];
     struct route_match route;
@@ -138,8 +187,13 @@ static void upgrade(struct conn *conn, const struct http_request *request)
         conn_refuse(conn, 503, "");
         return;
     }
-    if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) < 0) {
-        conn_cut(conn); /* it has gone already */
+    if (!gate_allows_origin(&worker->config->options, offer.origin)) {
+        worker_count(worker, COUNT_REFUSED_ORIGINS);
+        refuse_client(conn, 403, slice_make(opening, (size_t)size));
+        return;
+    }
+    if (find_address(conn, request, &peer, address) < 0) {
+        conn_cut(conn); /* it has gone already, or there is no memory */
         return;
     }
     conn_set_form(conn, route.dialect, TRANSPORT_WS);
@@ -151,13 +205,16 @@ static void upgrade(struct conn *conn, const struct http_request *request)
                         .query = request->query,
                         .origin = offer.origin,
                         .protocol = peal_slice(protocol),
-                        .address = socket_address_format(&peer, address),
+                        .address = address,
                         .request = request,
                         .pattern = route.pattern,
                     },
                     &peer, slice_make(opening, (size_t)size), &status);
     if (rc < 0) {
-        refuse_client(conn, rc, status, address);
+        log_debug(&worker->server->log, "server", "client refused",
+                  "remote=%s error=%s status=%d", address,
+                  peal_error_name(rc), status);
+        refuse_client(conn, status, slice_make(opening, (size_t)size));
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "hub/rate.h"
+#include "server/gate.h"
 
 #include <string.h>
 
@@ -59,6 +60,7 @@ static void set_numbers(struct peal_server_options *options)
         {&options->turn_timeout_ms, 30000},
         {&options->decision_timeout_ms, 5000},
         {&options->http_timeout_ms, 10000},
+        {&options->ipv6_prefix_bits, 64},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
@@ -71,6 +73,9 @@ static void set_numbers(struct peal_server_options *options)
     }
     if (options->backlog == 0) {
         options->backlog = 4096;
+    }
+    if (options->forwarded_header == NULL) {
+        options->forwarded_header = "X-Forwarded-For";
     }
     if (options->log_level == PEAL_LOG_DEFAULT) {
         options->log_level = PEAL_LOG_INFO;
@@ -154,6 +159,9 @@ static const char *find_problem(const struct peal_server_options *options)
     }
     if (options->log_level > PEAL_LOG_OFF) {
         return "log_level";
+    }
+    if (gate_check(options) != NULL) {
+        return gate_check(options);
     }
     if (options->rate_refusal > PEAL_REFUSE_CLOSE) {
         return "rate_refusal";

@@ -76,6 +76,7 @@ enum counter {
     COUNT_HTTP_REQUESTS,
     COUNT_HTTP_TIMED_OUT,
     COUNT_CLOSED_HTTP_BODY,
+    COUNT_REFUSED_ORIGINS,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,

@@ -71,6 +71,7 @@ static const struct {
     FIELD(COUNT_HTTP_REQUESTS, http_requests),
     FIELD(COUNT_HTTP_TIMED_OUT, http_timed_out),
     FIELD(COUNT_CLOSED_HTTP_BODY, closed_http_body_bytes),
+    FIELD(COUNT_REFUSED_ORIGINS, refused_origins),
 #undef FIELD
 };
 

@@ -213,6 +213,9 @@ static void test_nonsense_is_refused_by_name(void **state)
     REFUSE("readyz_path", .readyz_path = "?");
     REFUSE("protocols", .protocols = blank);
     REFUSE("protocols", .protocols = empty);
+    REFUSE("ipv6_prefix_bits", .ipv6_prefix_bits = 129);
+    REFUSE("refuse_by", .refuse_by = (enum peal_refuse_by)99);
+    REFUSE("forwarded_header", .forwarded_header = "X-Real-IP");
     REFUSE("rate_refusal", .rate_refusal = (enum peal_refusal)99);
     REFUSE("log_level", .log_level = (enum peal_log_level)99);
 #undef REFUSE
