@@ -167,7 +167,8 @@ int peal_request_answer_event(struct peal_request request,
         return rc;
     }
     if (client != NULL) {
-        return request_close(worker_of(client), request.value, &unnamed, NULL);
+        return request_close(worker_of(client), request.client, request.value,
+                             &unnamed, NULL);
     }
     mail = mail_new(MAIL_ANSWER, request.client, &unnamed, 0);
     if (mail == NULL) {
@@ -202,7 +203,8 @@ int peal_request_fail(struct peal_request request,
         return rc;
     }
     if (client != NULL) {
-        return request_close(worker_of(client), request.value, NULL, &failure);
+        return request_close(worker_of(client), request.client, request.value,
+                             NULL, &failure);
     }
     mail = mail_new(MAIL_FAIL, request.client, NULL,
                     failure.name.size + failure.message.size);

@@ -77,10 +77,10 @@ static void carry_out_answer(struct worker *worker, struct mail *mail)
     };
 
     if (mail->base.kind == MAIL_FAIL) {
-        (void)request_close(worker, mail->number, NULL, &failure);
+        (void)request_close(worker, mail->client, mail->number, NULL, &failure);
     } else {
-        (void)request_close(worker, mail->number, &mail->base.message->event,
-                            NULL);
+        (void)request_close(worker, mail->client, mail->number,
+                            &mail->base.message->event, NULL);
     }
 }
 

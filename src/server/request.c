@@ -12,10 +12,12 @@
 #include <string.h>
 
 /*
- * A number is generation << 32 | slot + 1. The generation has 20 bits, so that
- * a number is exact as a JSON number, too (RFC 8259, 6: 2^53).
+ * A number is generation << 32 | slot + 1. That of a request to a client has
+ * but 20 bits of the generation, so that it is exact as a JSON number, too
+ * (RFC 8259, 6: 2^53). Numbers come again after 2^32 or 2^20 uses of a slot, so
+ * they are good for their client only: see request_close, request_answered.
  */
-#define GENERATION_MASK 0xfffffu
+#define AWAITED_GENERATION_MASK 0xfffffu
 
 /* The most a client's id and ack can take: see WIRE_ID_MAX, TCP_EVENT_MAX. */
 #define ASKED_BYTES_MAX (WIRE_ID_MAX + TCP_EVENT_MAX)
@@ -75,7 +77,11 @@ void request_table_free(struct pending_table *table)
 
 static uint64_t number_of(const struct pending *pending)
 {
-    return (uint64_t)pending->generation << 32 | (pending->slot + 1);
+    uint64_t generation = pending->is_awaited
+                              ? pending->generation & AWAITED_GENERATION_MASK
+                              : pending->generation;
+
+    return generation << 32 | (pending->slot + 1);
 }
 
 static struct pending *find(const struct pending_table *table, uint64_t number)
@@ -131,7 +137,7 @@ static struct pending *take(struct pending_table *table)
     return pending;
 }
 
-/* Ends the waiting: the slot may be used again, its number never. */
+/* Ends the waiting: the slot may be used again, with another number. */
 static void give_back(struct pending_table *table, struct pending *pending)
 {
     struct conn_requests *requests = &pending->conn->extra->requests;
@@ -145,7 +151,7 @@ static void give_back(struct pending_table *table, struct pending *pending)
     }
     worker_uncount(table->worker, GAUGE_REQUESTS);
     pending->conn = NULL;
-    pending->generation = (pending->generation + 1) & GENERATION_MASK;
+    pending->generation++;
     pending->next_free = table->first_free;
     table->first_free = pending->slot + 1;
 }
@@ -223,8 +229,8 @@ static struct wire asked_of(const struct pending *pending)
     };
 }
 
-int request_close(struct worker *worker, uint64_t number,
-                  const struct peal_event *event,
+int request_close(struct worker *worker, struct peal_client_ref client,
+                  uint64_t number, const struct peal_event *event,
                   const struct wire_failure *failure)
 {
     struct pending *pending = find(worker->pending, number);
@@ -232,7 +238,8 @@ int request_close(struct worker *worker, uint64_t number,
     struct conn *conn;
     int rc;
 
-    if (pending == NULL || pending->is_awaited) {
+    if (pending == NULL || pending->is_awaited ||
+        client_ref(pending->conn->client).value != client.value) {
         return PEAL_EGONE;
     }
     conn = pending->conn;
@@ -357,7 +364,8 @@ static void timed_out(struct timer *timer, uint64_t now_ms)
         return;
     }
     worker_count(worker, COUNT_REQUESTS_TIMED_OUT);
-    (void)request_close(worker, number_of(pending), NULL, &failure);
+    (void)request_close(worker, client_ref(pending->conn->client),
+                        number_of(pending), NULL, &failure);
 }
 
 void request_drop_all(struct conn *conn)

@@ -29,11 +29,11 @@ void request_table_free(struct pending_table *table);
 int request_open(struct conn *conn, const struct wire *asked, uint64_t *number);
 
 /*
- * Ends one: with the event, or with `failure` when `event` is NULL. Errors as
- * peal_request_answer.
+ * Ends one of this client: with the event, or with `failure` when `event` is
+ * NULL. Errors as peal_request_answer.
  */
-int request_close(struct worker *worker, uint64_t number,
-                  const struct peal_event *event,
+int request_close(struct worker *worker, struct peal_client_ref client,
+                  uint64_t number, const struct peal_event *event,
                   const struct wire_failure *failure);
 
 /* Asks a client; as peal_client_request. */

@@ -356,6 +356,24 @@ static void failed_by_another_thread(void **state)
                   "'name':'n','temporary':false,'message':'m'}}");
 }
 
+/* A request's number is used again some day: it is good for its client only. */
+static void not_answered_for_another(void **state)
+{
+    struct peal_failure failure = {.code = 1000, .name = "n"};
+    struct world *world = *state;
+    struct peal_request forged;
+
+    member_say(&world->members[0], "{'event':'later','id':1}");
+    CHECK_SOON(atomic_load(&is_left));
+    forged = left;
+    forged.client = peal_server_find(world->host.server, world->members[1].id);
+    CHECK_EQUAL(peal_request_answer(forged, "2"), 0);
+    CHECK_EQUAL(peal_request_fail(forged, &failure), 0);
+    CHECK_EQUAL(peal_request_answer(left, "1"), 0);
+    member_expect(&world->members[0], "{'event':'peal:ok','id':1,'data':1}");
+    member_expect_silence(&world->members[1]);
+}
+
 static void not_answered_in_time(void **state)
 {
     struct world *world = *state;
@@ -596,12 +614,13 @@ int main(void)
         TEST(answered_at_once),         TEST(events_with_an_id_are_confirmed),
         TEST(nobody_handles_it),        TEST(twice_is_once),
         TEST(failed_with_a_code),       TEST(answered_by_another_thread),
-        TEST(failed_by_another_thread), TEST(not_answered_in_time),
-        TEST(the_client_leaves_first),  TEST(only_so_many_wait),
-        TEST(clients_answer),           TEST(clients_answer_with_bytes),
-        TEST(clients_refuse),           TEST(clients_do_not_answer),
-        TEST(clients_are_gone),         TEST(nobody_answers_for_another),
-        TEST(only_so_many_questions),   TEST(any_thread_may_ask),
+        TEST(failed_by_another_thread), TEST(not_answered_for_another),
+        TEST(not_answered_in_time),     TEST(the_client_leaves_first),
+        TEST(only_so_many_wait),        TEST(clients_answer),
+        TEST(clients_answer_with_bytes), TEST(clients_refuse),
+        TEST(clients_do_not_answer),    TEST(clients_are_gone),
+        TEST(nobody_answers_for_another), TEST(only_so_many_questions),
+        TEST(any_thread_may_ask),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
