@@ -345,6 +345,7 @@ static void side_by_side(void **state)
 }
 
 static struct host relays[2];
+static _Atomic bool is_relayed;
 
 /* Hands the event on to both of the other servers. */
 static void on_relay(struct peal_client *from, const struct peal_event *event,
@@ -355,6 +356,7 @@ static void on_relay(struct peal_client *from, const struct peal_event *event,
     for (int i = 0; i < 2; i++) {
         CHECK_EQUAL(peal_server_broadcast(relays[i].server, event, NULL, 0), 0);
     }
+    atomic_store(&is_relayed, true);
 }
 
 static void set_up_relay(struct peal_server *server)
@@ -378,6 +380,7 @@ static void one_calls_the_others(void **state)
         member_open(&members[i], relays[i].ws, false);
     }
     member_say(&caller, "{'event':'relay','data':1}");
+    CHECK_SOON(atomic_load(&is_relayed)); /* no call is under way any more */
     for (int i = 0; i < 2; i++) {
         member_expect(&members[i], "{'event':'relay','data':1}");
         member_close(&members[i]);
