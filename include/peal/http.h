@@ -120,6 +120,33 @@ struct peal_http_response {
 PEAL_API int peal_http_respond(struct peal_http_reply reply,
                                const struct peal_http_response *response);
 
+/* A connection that the program has accepted, and read a request's head of. */
+struct peal_adopt {
+    size_t size; /* sizeof(struct peal_adopt) */
+    int fd;
+    const void *head; /* as it was read, with its closing blank line */
+    size_t head_size;
+    const void *early; /* what was read behind it; at most 64 KiB */
+    size_t early_size;
+    enum peal_dialect dialect; /* where no route says it; default: server's */
+};
+
+/*
+ * Takes a connection over, for programs that have an HTTP server of their own:
+ * it goes on as if peal had accepted it and read these bytes, on one of the
+ * loops in turn. Mostly the head is an upgrade to WebSocket; any other request
+ * is served, too, and so are those that follow it.
+ *
+ * 0: `fd` is peal's, whatever happens then. Otherwise it is as it was, and the
+ * program can answer: PEAL_ESTATE unless the server is running and has not been
+ * told to stop; PEAL_EINVAL for a descriptor that is no connected stream
+ * socket, or bytes that are not just one head; PEAL_EPROTOCOL for a malformed
+ * head; PEAL_ETOOBIG beyond header_bytes_max, or for `early`; PEAL_EFULL,
+ * PEAL_ENOMEM. The socket must not have TLS on it. Any thread.
+ */
+PEAL_API int peal_server_adopt(struct peal_server *server,
+                               const struct peal_adopt *adopt);
+
 #ifdef __cplusplus
 }
 #endif

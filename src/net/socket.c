@@ -445,3 +445,29 @@ void socket_unlink(const struct socket_address *address)
         unlink(address->of.local.sun_path);
     }
 }
+
+bool socket_is_connection(int fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t peer_size = sizeof peer;
+    socklen_t size = sizeof(int);
+    int type = 0;
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+           type == SOCK_STREAM &&
+           getpeername(fd, (struct sockaddr *)&peer, &peer_size) == 0;
+}
+
+int socket_take_over(int fd)
+{
+    int status = fcntl(fd, F_GETFL);
+    int flags = fcntl(fd, F_GETFD);
+
+    if (status < 0 || flags < 0 ||
+        fcntl(fd, F_SETFL, status | O_NONBLOCK) < 0 ||
+        fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0) {
+        return PEAL_ESYSTEM;
+    }
+    socket_no_delay(fd);
+    return PEAL_OK;
+}

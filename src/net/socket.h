@@ -78,6 +78,15 @@ void socket_unlink(const struct socket_address *address);
 /* TCP_NODELAY, where there is such a thing. */
 void socket_no_delay(int fd);
 
+/* Whether it is the socket of a connection whose bytes are a stream. */
+bool socket_is_connection(int fd);
+
+/*
+ * Makes a connection that someone else has accepted as those accepted here:
+ * non-blocking, closed on exec, without delay. PEAL_ESYSTEM.
+ */
+int socket_take_over(int fd);
+
 /* Resets the connection on close instead of lingering: to refuse in a flood. */
 void socket_reset_on_close(int fd);
 

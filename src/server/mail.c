@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/slice.h"
+#include "server/adopt.h"
 #include "server/reply.h"
 #include "server/request.h"
 
@@ -126,6 +127,9 @@ void mail_carry_out(struct worker *worker, struct mail *mail)
         break;
     case MAIL_EVENT_RATES:
         guard_set_event_rates(worker, mail->user);
+        break;
+    case MAIL_ADOPT:
+        adopt_carry_out(worker, mail);
         break;
     case MAIL_HTTP:
         (void)reply_send(worker, mail->number, mail->code, mail->text,

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "server/adopt.h"
 #include "server/mail.h"
 #include "server/resource.h"
 
@@ -245,6 +246,7 @@ static void set_limits(struct peal_server *server)
     const struct peal_server_options *options = &server->options;
 
     server->dialect = options_dialect(options->dialect, &dialect_peal);
+    adopt_init(server);
     server->log = (struct log){
         .function = options->log,
         .user = options->log_user,

@@ -187,6 +187,8 @@ struct peal_server {
     _Atomic bool is_stop_asked;    /* [a] */
     _Atomic bool is_unready;       /* [a] the application says so */
     _Atomic uint64_t refused_mail; /* [a] */
+    struct listener adopted[DIALECT_COUNT]; /* [I] whom conns come by that */
+    _Atomic unsigned adopted_count; /* [a] others have accepted: adopt.c */
     bool is_attached; /* [I] the program takes the turns: attach.c */
     struct peal_hooks hooks;       /* [I] all NULL: none given */
     struct guard guard;
