@@ -271,7 +271,7 @@ void loop_stop(struct loop *loop)
     loop->is_stopped = true;
 }
 
-void loop_free(struct loop *loop)
+void loop_drain(struct loop *loop)
 {
     struct loop *outer = loop_of_thread;
 
@@ -280,7 +280,11 @@ void loop_free(struct loop *loop)
     }
     loop_wake_others(loop);
     loop_of_thread = outer;
+}
 
+void loop_free(struct loop *loop)
+{
+    loop_drain(loop);
     loop_poller_unwatch(loop, loop->wake_fd);
     close(loop->wake_fd);
     loop_poller_close(loop);

@@ -82,9 +82,11 @@ struct loop {
 /* Returns 0, PEAL_ENOMEM or PEAL_ESYSTEM. */
 int loop_new(struct loop **out, const struct loop_options *options);
 
+/* Hands to on_mail what is left of mail. The loop does not run any more. */
+void loop_drain(struct loop *loop);
+
 /*
- * No streams or listeners may be open, and nobody may post any more. Mail left
- * is handed to on_mail.
+ * No streams or listeners may be open, and nobody may post any more. Drains it.
  */
 void loop_free(struct loop *loop);
 

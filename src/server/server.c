@@ -330,6 +330,12 @@ void peal_server_free(struct peal_server *server)
     ASSERT(atomic_load(&server->state) != SERVER_RUNNING);
     atomic_store(&server->state, SERVER_STOPPED);
     close_listeners(server);
+    /* The last callbacks come from here, and may call what goes to any loop. */
+    for (int i = 0; i < server->worker_count; i++) {
+        if (server->workers[i].loop != NULL) {
+            loop_drain(server->workers[i].loop);
+        }
+    }
     for (int i = 0; i < server->worker_count; i++) {
         worker_close(&server->workers[i]);
     }

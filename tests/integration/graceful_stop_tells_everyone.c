@@ -411,6 +411,48 @@ static void never_started(void **state)
     peal_server_free(server);
 }
 
+/* Calls what goes to every loop, once it has heard that its client is gone. */
+static void on_outcome(struct peal_client *client,
+                       const struct peal_answer *answer, void *user)
+{
+    struct peal_server_stats stats = {.size = sizeof stats};
+    struct peal_event event = peal_json("n", "1");
+    struct peal_server *server = user;
+    char room[] = "room 0";
+
+    CHECK(client == NULL);
+    CHECK_EQUAL(answer->status, PEAL_EGONE);
+    for (; room[5] <= '9'; room[5]++) {
+        (void)peal_server_room_emit(server, room, &event, NULL, 0);
+    }
+    (void)peal_server_broadcast(server, &event, NULL, 0);
+    CHECK_EQUAL(peal_server_stats(server, &stats), 0);
+    peal_server_stop(server);
+    atomic_fetch_add(&disconnects, 1);
+}
+
+/* What was asked of loops that do not run any more still has its outcome. */
+static void outcomes_come_at_the_end(void **state)
+{
+    struct peal_server_options options = options_of(3);
+    struct peal_event event = peal_json("question", NULL);
+    struct peal_server *server;
+
+    (void)state;
+    options.size = sizeof options;
+    CHECK_EQUAL(peal_server_new(&server, &options), 0);
+    for (uint64_t i = 0; i < 3; i++) {
+        /* As references look like inside: the first client of each loop. */
+        struct peal_client_ref client = {i << 56 | 1};
+
+        CHECK_EQUAL(peal_server_request(server, client, &event, 0, on_outcome,
+                                        server),
+                    0);
+    }
+    peal_server_free(server);
+    CHECK_EQUAL(atomic_load(&disconnects), 3);
+}
+
 /* --- On the calling thread ----------------------------------------------- */
 
 static struct peal_server *run_server;
@@ -467,6 +509,7 @@ int main(void)
         cmocka_unit_test(side_by_side),
         cmocka_unit_test(one_calls_the_others),
         cmocka_unit_test(never_started),
+        cmocka_unit_test(outcomes_come_at_the_end),
         cmocka_unit_test(run_until_a_signal),
     };
 
