@@ -126,6 +126,9 @@ struct dialect {
     /* Whether the server may send requests to its clients. */
     bool has_requests;
 
+    /* Whether permessage-deflate may be agreed on with its clients. */
+    bool may_be_compressed;
+
     /*
      * Reads one WebSocket message; `data` may be written to. Text is valid
      * UTF-8. Always fills `wire`; what cannot be read is WIRE_INVALID.

@@ -409,6 +409,7 @@ const struct dialect dialect_peal = {
     .subprotocol = "peal",
     .has_welcome = true,
     .has_requests = true,
+    .may_be_compressed = true,
     .read_ws = dialect_peal_read_ws,
     .read_tcp = dialect_peal_read_tcp,
     .plan = plan_wire,

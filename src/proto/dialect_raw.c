@@ -117,6 +117,7 @@ static void write_wire(char *out, const struct wire_plan *plan,
 
 const struct dialect dialect_raw = {
     .name = "raw",
+    .may_be_compressed = true,
     .read_ws = read_ws,
     .read_tcp = read_tcp,
     .plan = plan_wire,

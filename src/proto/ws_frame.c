@@ -7,10 +7,13 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
+#define RSV1 0x40
+
 /* A frame's header, decoded. */
 struct frame {
     enum ws_opcode opcode;
     bool is_final;
+    bool is_compressed; /* the message is that begins with it */
     bool is_masked;
     uint8_t key[4];
     uint64_t size;
@@ -37,6 +40,7 @@ struct ws_partial {
     size_t offset;      /* how much of it has been read */
     bool has_message;   /* a message has begun and is not complete */
     bool is_text;
+    bool is_compressed;
     struct utf8 utf8;
     struct buffer message;
     uint8_t header[WS_HEADER_MAX];
@@ -89,10 +93,19 @@ static long need_partial(const struct input *in)
         partial->state = PARTIAL_HEADER;
         partial->header_size = 0;
         partial->has_message = false;
+        partial->is_compressed = false;
         buffer_init(&partial->message, in->limits->message_bytes_max);
         in->parser->partial = partial;
     }
     return 0;
+}
+
+/* The first frame of a message may say so, no other one (RFC 7692, 6.1). */
+static bool may_be_compressed(const struct input *in, uint8_t byte)
+{
+    return in->limits->may_be_compressed && (byte & 0x70) == RSV1 &&
+           ((byte & 0x0f) == WS_OPCODE_TEXT ||
+            (byte & 0x0f) == WS_OPCODE_BINARY);
 }
 
 /* The first byte: final bit, reserved bits, opcode (RFC 6455, 5.2 and 5.4). */
@@ -101,7 +114,7 @@ static long check_opcode(const struct input *in, uint8_t byte)
     const struct ws_partial *partial = in->parser->partial;
     bool has_message = partial != NULL && partial->has_message;
 
-    if ((byte & 0x70) != 0) {
+    if ((byte & 0x70) != 0 && !may_be_compressed(in, byte)) {
         return refuse_protocol(in, "reserved bits set");
     }
     switch (byte & 0x0f) {
@@ -144,11 +157,23 @@ static long check_second(const struct input *in, enum ws_opcode opcode,
     return 0;
 }
 
+/* The most that a message may have on the wire. */
+static size_t message_bytes_max(const struct ws_limits *limits,
+                                bool is_compressed)
+{
+    size_t max = limits->message_bytes_max;
+
+    return is_compressed ? max + WS_COMPRESSED_SLACK(max) : max;
+}
+
 /* The length forms must be as short as can be (RFC 6455, 5.2). */
 static long check_size(const struct input *in, const struct frame *frame,
                        size_t length_size)
 {
     const struct ws_partial *partial = in->parser->partial;
+    bool is_compressed = frame->is_compressed;
+    size_t frame_max = in->limits->frame_bytes_max;
+    size_t message_max;
     size_t message = 0;
 
     if ((length_size == 2 && frame->size < 126) ||
@@ -161,14 +186,18 @@ static long check_size(const struct input *in, const struct frame *frame,
     if (is_control(frame->opcode)) {
         return 0;
     }
-    if (frame->size > in->limits->frame_bytes_max) {
-        return refuse(in, WS_CLOSE_TOO_BIG, "frame too big");
-    }
     if (partial != NULL && partial->has_message) {
         message = buffer_size(&partial->message);
+        is_compressed = partial->is_compressed;
     }
-    if (message > in->limits->message_bytes_max ||
-        frame->size > in->limits->message_bytes_max - message) {
+    if (is_compressed) {
+        frame_max += WS_COMPRESSED_SLACK(frame_max);
+    }
+    if (frame->size > frame_max) {
+        return refuse(in, WS_CLOSE_TOO_BIG, "frame too big");
+    }
+    message_max = message_bytes_max(in->limits, is_compressed);
+    if (message > message_max || frame->size > message_max - message) {
         return refuse(in, WS_CLOSE_TOO_BIG, "message too big");
     }
     return 0;
@@ -188,6 +217,7 @@ static long header_parse(const struct input *in, struct frame *frame,
     }
     frame->opcode = bytes[0] & 0x0f;
     frame->is_final = (bytes[0] & 0x80) != 0;
+    frame->is_compressed = (bytes[0] & RSV1) != 0;
     if (have < 2) {
         return 0;
     }
@@ -297,10 +327,12 @@ static long finish_message(struct input *in)
     struct ws_partial *partial = in->parser->partial;
     size_t size = buffer_size(&partial->message);
 
-    if (partial->is_text && !utf8_is_complete(&partial->utf8)) {
+    if (partial->is_text && !partial->is_compressed &&
+        !utf8_is_complete(&partial->utf8)) {
         return refuse(in, WS_CLOSE_INVALID_DATA, "text not UTF-8");
     }
     partial->has_message = false;
+    in->item->is_compressed = partial->is_compressed;
     /* An empty message has no storage; its data are not NULL for all that. */
     deliver(in, partial->is_text ? WS_TEXT : WS_BINARY,
             size > 0 ? buffer_head(&partial->message) : partial->control, size);
@@ -317,7 +349,8 @@ static long read_payload(struct input *in)
     char *data = in->data + in->used;
 
     unmask(&partial->frame, data, take, partial->offset);
-    if (partial->is_text && !utf8_feed(&partial->utf8, data, take)) {
+    if (partial->is_text && !partial->is_compressed &&
+        !utf8_feed(&partial->utf8, data, take)) {
         return refuse(in, WS_CLOSE_INVALID_DATA, "text not UTF-8");
     }
     if (buffer_append(&partial->message, data, take) < 0) {
@@ -343,7 +376,9 @@ static long read_whole(struct input *in, const struct frame *frame)
     if (is_control(frame->opcode)) {
         return deliver_control(in, frame->opcode, data, size);
     }
-    if (frame->opcode == WS_OPCODE_TEXT && !utf8_is_valid(data, size)) {
+    if (frame->is_compressed) {
+        in->item->is_compressed = true;
+    } else if (frame->opcode == WS_OPCODE_TEXT && !utf8_is_valid(data, size)) {
         return refuse(in, WS_CLOSE_INVALID_DATA, "text not UTF-8");
     }
     deliver(in, frame->opcode == WS_OPCODE_TEXT ? WS_TEXT : WS_BINARY, data,
@@ -355,6 +390,7 @@ static void begin_message(struct ws_partial *partial, const struct frame *frame)
 {
     partial->has_message = true;
     partial->is_text = frame->opcode == WS_OPCODE_TEXT;
+    partial->is_compressed = frame->is_compressed;
     partial->utf8 = (struct utf8){0};
 }
 
@@ -366,7 +402,7 @@ static void bound_message(struct ws_partial *partial,
                           const struct ws_limits *limits)
 {
     struct buffer *message = &partial->message;
-    size_t max = limits->message_bytes_max;
+    size_t max = message_bytes_max(limits, partial->is_compressed);
 
     if (partial->frame.is_final) {
         max = buffer_size(message) + (size_t)partial->frame.size;

@@ -59,11 +59,22 @@ struct ws_limits {
     enum ws_role role;
     size_t frame_bytes_max;   /* payload of one frame */
     size_t message_bytes_max; /* payload of one message, all fragments */
+    /*
+     * permessage-deflate was agreed on: data messages may be compressed
+     * (RFC 7692, 6), and then exceed the two limits by WS_COMPRESSED_SLACK.
+     */
+    bool may_be_compressed;
 };
+
+/*
+ * What does not compress becomes longer: by this much at most, in the worst of
+ * zlib's modes (deflateBound).
+ */
+#define WS_COMPRESSED_SLACK(size) ((size) / 8 + (size) / 64 + 16)
 
 enum ws_item_kind {
     WS_NOTHING, /* all that was given is consumed, nothing is complete */
-    WS_TEXT,    /* valid UTF-8 */
+    WS_TEXT,    /* valid UTF-8, once it is inflated if need be */
     WS_BINARY,
     WS_PING,
     WS_PONG,
@@ -75,6 +86,7 @@ struct ws_item {
     char *data; /* the payload, or the reason of a close; may be written to */
     size_t size;
     int code; /* WS_CLOSED: the peer's, WS_CLOSE_NO_STATUS when it sent none */
+    bool is_compressed; /* a message, to be inflated; not checked for UTF-8 */
 };
 
 struct ws_partial;
@@ -124,6 +136,12 @@ static inline size_t ws_header_size(size_t size)
  * for ws_header_size(size).
  */
 char *ws_header_write(char *out, enum ws_opcode opcode, size_t size);
+
+/* Marks a frame whose header begins at `header` as compressed. */
+static inline void ws_header_set_compressed(char *header)
+{
+    header[0] = (char)(header[0] | 0x40); /* RSV1 (RFC 7692, 6) */
+}
 
 /*
  * The same for a client's frame: the header ends with the mask key, to be

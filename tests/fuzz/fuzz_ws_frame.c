@@ -63,7 +63,7 @@ static enum ws_opcode opcode_of(enum ws_item_kind kind)
 static void check_written(const struct ws_item *item, enum ws_role reader)
 {
     static const uint8_t key[4] = {0x7a, 0x01, 0xff, 0x80};
-    struct ws_limits limits = {reader, 2 * MESSAGE_MAX, 2 * MESSAGE_MAX};
+    struct ws_limits limits = {reader, 2 * MESSAGE_MAX, 2 * MESSAGE_MAX, false};
     char *frame = malloc(WS_HEADER_MAX + item->size + 2);
     char close_payload[WS_CONTROL_MAX];
     const char *data = item->data;
@@ -141,7 +141,7 @@ static bool read_piece(struct ws_parser *parser, const struct ws_limits *limits,
 static struct record read_stream(const uint8_t *data, size_t size,
                                  enum ws_role role, size_t piece_max)
 {
-    struct ws_limits limits = {role, MESSAGE_MAX / 2, MESSAGE_MAX};
+    struct ws_limits limits = {role, MESSAGE_MAX / 2, MESSAGE_MAX, false};
     struct ws_parser parser = {0};
     struct record record = {0};
     uint32_t random = (uint32_t)size;

@@ -15,7 +15,8 @@
 
 #define MIB ((size_t)1 << 20)
 
-static const struct ws_limits server_limits = {WS_SERVER, 16 * MIB, 16 * MIB};
+static const struct ws_limits server_limits = {WS_SERVER, 16 * MIB, 16 * MIB,
+                                               false};
 
 /* An allocator that counts, to show where none is used. */
 static size_t allocations;
@@ -431,7 +432,7 @@ static void test_what_is_written_is_read(void **state)
 {
     static const size_t sizes[] = {0,   1,      125,     126,
                                    127, 0xffff, 0x10000, 100000};
-    struct ws_limits client_limits = {WS_CLIENT, MIB, MIB};
+    struct ws_limits client_limits = {WS_CLIENT, MIB, MIB, false};
     char *frame = malloc(100000 + WS_HEADER_MAX);
 
     (void)state;

@@ -17,7 +17,8 @@ static const char *const kind_names[] = {
 
 static void log_item(struct vector_log *log, const struct ws_item *item)
 {
-    vector_log_add(log, "%s", kind_names[item->kind]);
+    vector_log_add(log, "%s%s", item->is_compressed ? "compressed " : "",
+                   kind_names[item->kind]);
     if (item->kind == WS_CLOSED) {
         vector_log_add(log, " %d", item->code);
     }
@@ -74,6 +75,8 @@ static void run(const struct vector *vector, const struct vector_pieces *pieces,
             (size_t)vector_get_number(vector, "frame_max", 1 << 20),
         .message_bytes_max =
             (size_t)vector_get_number(vector, "message_max", 1 << 20),
+        .may_be_compressed =
+            strcmp(vector_get(vector, "deflate", "off"), "on") == 0,
     };
     struct ws_parser parser = {0};
     bool is_open = true;
