@@ -2,7 +2,7 @@
  * Every message back as it came: a plain WebSocket server in the `raw` dialect,
  * and the same over TCP frames.
  *
- *     echo [--port N] [--tcp-port N] [--loops N]
+ *     echo [--port N] [--tcp-port N] [--loops N] [--deflate[=takeover]]
  */
 #include "example.h"
 

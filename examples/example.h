@@ -2,10 +2,11 @@
  * What the examples need besides their point: flags, signals, the line that
  * says where the server listens. All are called as
  *
- *     NAME [--port N] [--tcp-port N] [--loops N]
+ *     NAME [--port N] [--tcp-port N] [--loops N] [--deflate[=takeover]]
  *
  * with WebSocket clients on port 8080 of the loopback interface unless told
- * otherwise, TCP clients only on request, and 0 for any free port.
+ * otherwise, TCP clients only on request, and 0 for any free port. --deflate
+ * compresses for clients that offer it.
  */
 #ifndef EXAMPLE_H
 #define EXAMPLE_H
@@ -16,13 +17,16 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The server that a signal stops: a signal handler is handed nothing. */
 static struct peal_server *example_server;
 
 static inline void example_usage(const char *program)
 {
-    fprintf(stderr, "usage: %s [--port N] [--tcp-port N] [--loops N]\n",
+    fprintf(stderr,
+            "usage: %s [--port N] [--tcp-port N] [--loops N] "
+            "[--deflate[=takeover]]\n",
             program);
     exit(2);
 }
@@ -46,9 +50,11 @@ static inline struct peal_server_options example_options(int argc, char **argv)
     static const struct option flags[] = {{"port", 1, NULL, 'p'},
                                           {"tcp-port", 1, NULL, 't'},
                                           {"loops", 1, NULL, 'l'},
+                                          {"deflate", 2, NULL, 'd'},
                                           {NULL, 0, NULL, 0}};
     static char ws[32] = "127.0.0.1:8080";
     static char tcp[32];
+    static struct peal_deflate_options deflate = {.size = sizeof deflate};
     struct peal_server_options options = {
         .size = sizeof options,
         .ws_listen = ws,
@@ -71,6 +77,14 @@ static inline struct peal_server_options example_options(int argc, char **argv)
             break;
         case 'l':
             options.loops = example_number(argv[0], optarg, 1, 64);
+            break;
+        case 'd':
+            if (optarg != NULL && strcmp(optarg, "takeover") != 0) {
+                example_usage(argv[0]);
+            }
+            deflate.enabled = true;
+            deflate.context_takeover = optarg != NULL;
+            options.deflate = &deflate;
             break;
         default:
             example_usage(argv[0]);

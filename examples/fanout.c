@@ -2,7 +2,7 @@
  * One publish, every subscriber: clients on /sub receive what clients on /pub
  * send, as it came. TCP clients, who have no path, may publish, too.
  *
- *     fanout [--port N] [--tcp-port N] [--loops N]
+ *     fanout [--port N] [--tcp-port N] [--loops N] [--deflate[=takeover]]
  */
 #include "example.h"
 

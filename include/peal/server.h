@@ -207,6 +207,39 @@ enum peal_refuse_by {
 
 struct peal_hooks; /* peal/policy.h */
 
+/*
+ * Compression of WebSocket messages (permessage-deflate, RFC 7692), for clients
+ * that offer it; never in the stelar dialect.
+ *
+ * Without context takeover, the default, a message to a room is compressed once
+ * for all its members, and clients cost no memory. With it each client has its
+ * message compressed by itself, with the window of the last ones: smaller, but
+ * at the cost of one compression, and, with the defaults, of 50 KB for each
+ * client. A client's wish for less is always heeded, but for a window of 8 bits
+ * in the server, which zlib has not got: that offer is declined. Clients that
+ * wish for a window of their own choice cost one more compression of each
+ * message for each of the six sizes there are.
+ *
+ * A message in is bounded by message_bytes_max when it is inflated, and is
+ * inflated no further than that. What has secrets and what strangers chose
+ * should not be compressed together: see CRIME and BREACH.
+ */
+struct peal_deflate_options {
+    size_t size;            /* sizeof(struct peal_deflate_options) */
+    bool enabled;           /* on every route that does not say otherwise */
+    bool context_takeover;  /* in both directions */
+    size_t threshold_bytes; /* smaller ones are sent plain; default 1 KiB */
+    int level;              /* 1, fast and the default, to 9, small */
+    int window_bits;        /* 9 to 15; default 15, with takeover 12 */
+    int memory_level;       /* 1 to 9; default 8, with takeover 5 */
+};
+
+/* Of a route. */
+enum peal_deflate {
+    PEAL_DEFLATE_DEFAULT, /* as the server's options say */
+    PEAL_DEFLATE_ON,
+    PEAL_DEFLATE_OFF
+};
 struct peal_server_options {
     size_t size; /* sizeof(struct peal_server_options) */
 
@@ -361,6 +394,12 @@ struct peal_server_options {
     uint32_t ipv6_prefix_bits;
 
     enum peal_refuse_by refuse_by; /* default: PEAL_REFUSE_BY_STATUS */
+
+    /*
+     * permessage-deflate; copied. NULL: off, but for routes that switch it on,
+     * with the defaults.
+     */
+    const struct peal_deflate_options *deflate;
 };
 
 /* --- The server's life --------------------------------------------------- */
@@ -420,6 +459,7 @@ struct peal_route {
     size_t size;
     const char *path;
     enum peal_dialect dialect; /* default: the listener's */
+    enum peal_deflate deflate; /* default: the server's */
 };
 
 /*
@@ -834,6 +874,21 @@ struct peal_server_stats {
     uint64_t http_timed_out;         /* http_timeout_ms */
     uint64_t closed_http_body_bytes; /* http_body_bytes_max */
     uint64_t refused_origins;     /* origins */
+
+    /*
+     * permessage-deflate: what was compressed and inflated, before and after,
+     * and the time that it took. One compression may serve many clients. The
+     * first is a gauge: what zlib holds of memory.
+     */
+    uint64_t deflate_state_bytes;
+    uint64_t deflated_messages;
+    uint64_t deflated_bytes;
+    uint64_t deflated_wire_bytes;
+    uint64_t deflate_ns;
+    uint64_t inflated_messages;
+    uint64_t inflated_wire_bytes;
+    uint64_t inflated_bytes;
+    uint64_t inflate_ns;
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

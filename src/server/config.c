@@ -86,6 +86,7 @@ static const struct option {
     OPTION(forwarded_header, OPTION_TEXT, true),
     RUNNING(ipv6_prefix_bits),
     RUNNING(refuse_by),
+    RESTART(deflate),
 #undef RESTART
 #undef RUNNING
 #undef OPTION
@@ -293,11 +294,13 @@ static struct config *make(const struct peal_server_options *options,
     config->options = *options;
     config->options.size = sizeof config->options;
     own_texts(config, pointer_bytes);
-    config->ws_limits = (struct ws_limits){
+    config->ws_limits[0] = (struct ws_limits){
         .role = WS_SERVER,
         .frame_bytes_max = options->frame_bytes_max,
         .message_bytes_max = options->message_bytes_max,
     };
+    config->ws_limits[1] = config->ws_limits[0];
+    config->ws_limits[1].may_be_compressed = true;
     config->tcp_frame_bytes_max = options->message_bytes_max;
     return config;
 }

@@ -20,7 +20,7 @@ struct config {
     _Atomic int refs;
     uint64_t version;
     struct peal_server_options options; /* no field is 0 for "default" */
-    struct ws_limits ws_limits;
+    struct ws_limits ws_limits[2]; /* plain, and with permessage-deflate */
     size_t tcp_frame_bytes_max;
     char texts[]; /* what the options point to, and lists of it */
 };

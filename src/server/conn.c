@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "server/conn_extra.h"
+#include "server/deflate.h"
 #include "server/gate.h"
 #include "server/reply.h"
 #include "server/request.h"
@@ -19,7 +20,7 @@ static const struct dialect *const dialects[DIALECT_COUNT] = {
 
 const struct dialect *conn_dialect(const struct conn *conn)
 {
-    return dialects[conn->form / 2];
+    return dialects[conn->form / FORMS_PER_DIALECT];
 }
 
 void conn_set_form(struct conn *conn, const struct dialect *dialect,
@@ -27,11 +28,19 @@ void conn_set_form(struct conn *conn, const struct dialect *dialect,
 {
     for (uint8_t i = 0; i < DIALECT_COUNT; i++) {
         if (dialects[i] == dialect) {
-            conn->form = (uint8_t)(i * 2 + (transport == TRANSPORT_TCP));
+            conn->form = (uint8_t)(i * FORMS_PER_DIALECT +
+                                   (transport == TRANSPORT_TCP));
             return;
         }
     }
     UNREACHABLE();
+}
+
+void conn_set_deflate(struct conn *conn, bool is_shared)
+{
+    ASSERT(conn->form % FORMS_PER_DIALECT == FORM_WS);
+    conn->form = (uint8_t)(conn->form +
+                           (is_shared ? FORM_WS_DEFLATE : FORM_WS_ALONE));
 }
 
 static void timer_in(struct conn *conn, uint32_t delay_ms)
@@ -62,6 +71,7 @@ static void leave(struct conn *conn, int code, struct peal_slice reason,
     conn->close_code = (uint16_t)code;
     loop_count(&worker->measures.closes[measure_close_kind(code, reason,
                                                            by_peer)]);
+    deflate_leave(conn);
     conn->of.reason =
         reason.size > 0 ? mem_copy(reason.data, reason.size) : NULL;
     list_remove(&conn->link);

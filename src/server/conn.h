@@ -46,6 +46,7 @@ struct conn {
     union {
         const struct listener *listener; /* CONN_HEAD */
         struct reply *reply;             /* CONN_HTTP_* */
+        struct deflate_own *deflate;     /* has_own_deflate */
         char *reason;                    /* leaving; NULL is "" */
     } of;
     struct ws_parser parser;
@@ -60,6 +61,12 @@ struct conn {
     bool is_pinged : 1;
     bool is_held : 1; /* not read until its own queue has drained */
     bool is_waiting : 1; /* not read until something has been decided */
+    bool is_deflated : 1; /* permessage-deflate was agreed on, and how: */
+    bool takes_over_out : 1;
+    bool takes_over_in : 1;
+    bool has_own_deflate : 1;
+    uint8_t window_out : 4;
+    uint8_t window_in : 4;
 };
 
 static inline struct worker *conn_worker(const struct conn *conn)
@@ -84,7 +91,8 @@ static inline bool conn_owes_reply(const struct conn *conn)
 
 static inline enum transport conn_transport(const struct conn *conn)
 {
-    return conn->form % 2 == 0 ? TRANSPORT_WS : TRANSPORT_TCP;
+    return conn->form % FORMS_PER_DIALECT == FORM_TCP ? TRANSPORT_TCP
+                                                      : TRANSPORT_WS;
 }
 
 const struct dialect *conn_dialect(const struct conn *conn);
@@ -107,6 +115,9 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
 /* Fits the connection's form to a dialect and transport. */
 void conn_set_form(struct conn *conn, const struct dialect *dialect,
                    enum transport transport);
+
+/* The form's compressed kind: `is_shared` with all whose terms are the same. */
+void conn_set_deflate(struct conn *conn, bool is_shared);
 
 /*
  * Closes an open connection in good order: its client leaves, the peer is told.

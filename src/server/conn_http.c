@@ -7,7 +7,9 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "proto/http.h"
+#include "proto/ws_deflate.h"
 #include "proto/ws_handshake.h"
+#include "server/deflate.h"
 #include "server/conn_extra.h"
 #include "server/endpoint.h"
 #include "server/gate.h"
@@ -166,6 +168,7 @@ static void upgrade(struct conn *conn, const struct http_request *request)
     struct socket_address peer;
     char address[SOCKET_TEXT_SIZE];
     char opening[WS_ANSWER_SIZE_MAX];
+    char deflate[WS_DEFLATE_LINE_MAX];
     struct route_match route;
     const char *protocol;
     struct ws_upgrade offer;
@@ -181,8 +184,15 @@ static void upgrade(struct conn *conn, const struct http_request *request)
         conn_refuse(conn, status, status == 426 ? WS_VERSION_HEADERS : "");
         return;
     }
+    conn_set_form(conn, route.dialect, TRANSPORT_WS);
+    status = deflate_agree(conn, request, route.deflate, deflate);
+    if (status != 0) {
+        conn_refuse(conn, status, "");
+        return;
+    }
     protocol = select_protocol(conn, request, route.dialect);
-    size = ws_answer_write(opening, sizeof opening, offer.key, protocol, "");
+    size = ws_answer_write(opening, sizeof opening, offer.key, protocol,
+                           deflate);
     if (size < 0) {
         conn_refuse(conn, 503, "");
         return;
@@ -196,7 +206,6 @@ static void upgrade(struct conn *conn, const struct http_request *request)
         conn_cut(conn); /* it has gone already, or there is no memory */
         return;
     }
-    conn_set_form(conn, route.dialect, TRANSPORT_WS);
     rc = conn_admit(conn,
                     &(struct peal_connect){
                         .transport = PEAL_WS,

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/slice.h"
+#include "server/deflate.h"
 
 /*
  * The length that a frame's head declares, for the application to know; 0 when
@@ -51,6 +52,11 @@ static void pong(struct conn *conn, const struct ws_item *ping)
     }
 }
 
+static const struct ws_limits *limits_of(const struct conn *conn)
+{
+    return &conn_worker(conn)->config->ws_limits[conn->is_deflated];
+}
+
 static void handle(struct conn *conn, const struct ws_item *item)
 {
     struct wire wire;
@@ -79,18 +85,37 @@ static void handle(struct conn *conn, const struct ws_item *item)
     }
 }
 
+/* Returns false: the message was refused. */
+static bool handle_compressed(struct conn *conn, struct ws_item *item)
+{
+    const char *problem = "";
+    int rc = deflate_unpack(conn, item, &problem);
+
+    if (rc < 0) {
+        refuse(conn, -rc, problem, item->size);
+    } else {
+        handle(conn, item);
+    }
+    deflate_release(conn_worker(conn));
+    return rc == 0;
+}
+
 size_t conn_read_ws(struct conn *conn, char *data, size_t size)
 {
     const char *problem = "";
     struct ws_item item;
-    long used = ws_parse(&conn->parser, &conn_worker(conn)->config->ws_limits,
-                         data, size, &item, &problem);
+    long used = ws_parse(&conn->parser, limits_of(conn), data, size, &item,
+                         &problem);
 
     if (used < 0) {
         refuse(conn, (int)-used, problem, declared_size(conn, data, size));
         return size;
     }
-    handle(conn, &item);
+    if (!item.is_compressed) {
+        handle(conn, &item);
+    } else if (!handle_compressed(conn, &item)) {
+        return size;
+    }
     ws_parser_release(&conn->parser);
     return (size_t)used;
 }
@@ -100,8 +125,8 @@ size_t conn_read_ws_closing(struct conn *conn, char *data, size_t size)
 {
     const char *problem = "";
     struct ws_item item;
-    long used = ws_parse(&conn->parser, &conn_worker(conn)->config->ws_limits,
-                         data, size, &item, &problem);
+    long used = ws_parse(&conn->parser, limits_of(conn), data, size, &item,
+                         &problem);
 
     if (used < 0 || item.kind == WS_CLOSED) {
         conn_finish(conn);

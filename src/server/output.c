@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/slice.h"
+#include "server/deflate.h"
 
 #include <string.h>
 
@@ -74,6 +75,22 @@ static void write_frame(char *out, const struct dialect *dialect,
     dialect->write(out, plan, wire, transport);
 }
 
+/* What a compressed message takes on a tape, and laying it there. */
+static size_t packed_size(struct peal_slice packed)
+{
+    return ws_header_size(packed.size) + packed.size;
+}
+
+static void write_packed(char *out, const struct wire_plan *plan,
+                         struct peal_slice packed)
+{
+    char *payload = ws_header_write(
+        out, plan->is_binary ? WS_OPCODE_BINARY : WS_OPCODE_TEXT, packed.size);
+
+    ws_header_set_compressed(out);
+    memcpy(payload, packed.data, packed.size);
+}
+
 static bool is_message(enum wire_kind kind)
 {
     return kind == WIRE_EVENT || kind == WIRE_ANSWER || kind == WIRE_FAILURE;
@@ -84,7 +101,9 @@ int output_wire(struct conn *conn, const struct wire *wire)
     const struct dialect *dialect = conn_dialect(conn);
     enum transport transport = conn_transport(conn);
     struct worker *worker = conn_worker(conn);
+    struct peal_slice packed;
     struct wire_plan plan;
+    bool is_packed;
     size_t size;
     char *out;
     int rc;
@@ -95,7 +114,8 @@ int output_wire(struct conn *conn, const struct wire *wire)
     if (!dialect->plan(&plan, wire, transport)) {
         return PEAL_ENOTSUP;
     }
-    size = frame_size(&plan, transport);
+    is_packed = conn->is_deflated && deflate_pack(conn, &plan, wire, &packed);
+    size = is_packed ? packed_size(packed) : frame_size(&plan, transport);
     rc = wire->kind == WIRE_GOODBYE ? 0 : admit(conn, size);
     if (rc < 0) {
         return rc;
@@ -108,7 +128,11 @@ int output_wire(struct conn *conn, const struct wire *wire)
         }
         return PEAL_ENOMEM;
     }
-    write_frame(out, dialect, &plan, wire, transport);
+    if (is_packed) {
+        write_packed(out, &plan, packed);
+    } else {
+        write_frame(out, dialect, &plan, wire, transport);
+    }
     worker->unflushed_bytes += size;
     if (is_message(wire->kind)) {
         worker_count(worker, COUNT_MESSAGES_OUT);
@@ -178,30 +202,74 @@ void output_begin(struct worker *worker, const struct peal_event *event)
     output_event(&fanout->wire, event);
     memset(fanout->frames, 0, sizeof fanout->frames);
     memset(fanout->is_unsayable, 0, sizeof fanout->is_unsayable);
+    fanout->narrow_count = 0;
+}
+
+/* The frame for clients that share no form, but a small window; or NULL. */
+static const struct tape_slice *narrow_frame(const struct fanout *fanout,
+                                             const struct conn *conn)
+{
+    for (size_t i = 0; i < fanout->narrow_count; i++) {
+        if (fanout->narrow[i].form == conn->form &&
+            fanout->narrow[i].window == conn->window_out) {
+            return &fanout->narrow[i].frame;
+        }
+    }
+    return NULL;
+}
+
+/* Keeps a frame for those who get the same. What is plain is so for all. */
+static void keep_frame(struct fanout *fanout, const struct conn *conn,
+                       bool is_packed, struct tape_slice frame)
+{
+    if (!is_packed || conn->form % FORMS_PER_DIALECT != FORM_WS_ALONE) {
+        fanout->frames[conn->form] = frame;
+    } else if (!conn->takes_over_out && fanout->narrow_count < NARROW_FRAMES) {
+        fanout->narrow[fanout->narrow_count].form = conn->form;
+        fanout->narrow[fanout->narrow_count].window = conn->window_out;
+        fanout->narrow[fanout->narrow_count].frame = frame;
+        fanout->narrow_count++;
+    }
 }
 
 /* Encodes the event for one form; false when it cannot be said there. */
-static bool encode(struct worker *worker, const struct conn *conn)
+static bool encode(struct worker *worker, struct conn *conn,
+                   struct tape_slice *frame)
 {
     struct fanout *fanout = &worker->fanout;
     const struct dialect *dialect = conn_dialect(conn);
     enum transport transport = conn_transport(conn);
     struct tape *tape = &worker->tapes[conn->form];
+    const struct tape_slice *narrow =
+        conn->takes_over_out ? NULL : narrow_frame(fanout, conn);
+    struct peal_slice packed;
     struct wire_plan plan;
+    bool is_packed;
     size_t size;
     char *out;
 
+    if (narrow != NULL) {
+        *frame = *narrow;
+        return true;
+    }
     if (!dialect->plan(&plan, &fanout->wire, transport)) {
         fanout->is_unsayable[conn->form] = true;
         return false;
     }
-    size = frame_size(&plan, transport);
+    is_packed = conn->is_deflated &&
+                deflate_pack(conn, &plan, &fanout->wire, &packed);
+    size = is_packed ? packed_size(packed) : frame_size(&plan, transport);
     out = tape_reserve(tape, size);
     if (out == NULL) {
         return false;
     }
-    write_frame(out, dialect, &plan, &fanout->wire, transport);
-    fanout->frames[conn->form] = tape_commit(tape, size);
+    if (is_packed) {
+        write_packed(out, &plan, packed);
+    } else {
+        write_frame(out, dialect, &plan, &fanout->wire, transport);
+    }
+    *frame = tape_commit(tape, size);
+    keep_frame(fanout, conn, is_packed, *frame);
     worker->unflushed_bytes += size;
     return true;
 }
@@ -209,18 +277,18 @@ static bool encode(struct worker *worker, const struct conn *conn)
 void output_deliver(struct worker *worker, struct conn *conn)
 {
     struct fanout *fanout = &worker->fanout;
-    const struct tape_slice *frame = &fanout->frames[conn->form];
+    struct tape_slice frame = fanout->frames[conn->form];
 
     if (!conn_is_open(conn) || fanout->is_unsayable[conn->form]) {
         return;
     }
-    if (frame->size == 0 && !encode(worker, conn)) {
+    if (frame.size == 0 && !encode(worker, conn, &frame)) {
         if (!fanout->is_unsayable[conn->form]) {
             conn_cut(conn); /* no memory: it would miss this in silence */
         }
         return;
     }
-    if (admit(conn, frame->size) == 0 && queue(conn, *frame) == 0) {
+    if (admit(conn, frame.size) == 0 && queue(conn, frame) == 0) {
         worker_count(worker, COUNT_MESSAGES_OUT);
     }
 }

@@ -16,7 +16,8 @@ int peal_server_route(struct peal_server *server,
         return PEAL_ESTATE;
     }
     if (given->size != sizeof *given ||
-        (dialect == NULL && given->dialect != PEAL_DIALECT_DEFAULT)) {
+        (dialect == NULL && given->dialect != PEAL_DIALECT_DEFAULT) ||
+        given->deflate > PEAL_DEFLATE_OFF) {
         return PEAL_EINVAL;
     }
     route = mem_zalloc(sizeof *route);
@@ -24,6 +25,7 @@ int peal_server_route(struct peal_server *server,
         return PEAL_ENOMEM;
     }
     route->dialect = dialect;
+    route->deflate = given->deflate;
     rc = router_add(&server->routes, given->path, &entry);
     if (rc < 0) {
         mem_free(route);
@@ -56,6 +58,7 @@ bool route_find(const struct conn *conn, struct peal_slice path,
     }
     route = entry->value;
     match->pattern = entry->pattern;
+    match->deflate = route->deflate;
     if (route->dialect != NULL) {
         match->dialect = route->dialect;
     }

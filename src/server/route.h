@@ -6,6 +6,7 @@
 
 struct route_match {
     const struct dialect *dialect;
+    enum peal_deflate deflate;
     const char *pattern; /* NULL: the server has no routes */
     int status;          /* of HTTP, to refuse with */
 };

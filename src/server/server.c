@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "server/adopt.h"
+#include "server/deflate.h"
 #include "server/mail.h"
 #include "server/resource.h"
 
@@ -298,6 +299,10 @@ int peal_server_new(struct peal_server **out,
     router_init(&server->resources);
     guard_init(&server->guard);
     rc = config_open(server, given, &problem);
+    if (rc == 0) {
+        problem = deflate_resolve(&server->deflate, server->options.deflate);
+        rc = problem == NULL ? 0 : PEAL_EINVAL;
+    }
     if (rc == 0) {
         set_limits(server);
         rc = hooks_set(server, server->options.hooks);

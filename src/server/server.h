@@ -26,11 +26,23 @@
 #include <pthread.h>
 
 /*
- * A form is a dialect on a transport: clients of one form get the same bytes,
- * so a message to a room is encoded once for each form among its members.
+ * A form is a dialect on a transport, compressed or not: clients of one form
+ * get the same bytes, so a message to a room is encoded once for each form
+ * among its members. Those of FORM_WS_ALONE get a compression of their own.
  */
+enum form {
+    FORM_WS,
+    FORM_TCP,
+    FORM_WS_DEFLATE, /* bit 1: compressed */
+    FORM_WS_ALONE,
+    FORMS_PER_DIALECT
+};
+
 #define DIALECT_COUNT 3
-#define FORM_COUNT (DIALECT_COUNT * 2)
+#define FORM_COUNT (DIALECT_COUNT * FORMS_PER_DIALECT)
+
+/* Frames kept in a fan-out for clients that asked for a smaller window. */
+#define NARROW_FRAMES 12
 
 /* Control frames may exceed a full queue by this much, so that a close, a ping
  * or the newest pong still gets through. */
@@ -77,11 +89,20 @@ enum counter {
     COUNT_HTTP_TIMED_OUT,
     COUNT_CLOSED_HTTP_BODY,
     COUNT_REFUSED_ORIGINS,
+    COUNT_DEFLATED_MESSAGES,
+    COUNT_DEFLATED_BYTES,
+    COUNT_DEFLATED_WIRE_BYTES,
+    COUNT_DEFLATE_NS,
+    COUNT_INFLATED_MESSAGES,
+    COUNT_INFLATED_WIRE_BYTES,
+    COUNT_INFLATED_BYTES,
+    COUNT_INFLATE_NS,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,
     GAUGE_CONNECTIONS,
     GAUGE_REQUESTS,
+    GAUGE_DEFLATE_STATE_BYTES,
     COUNTER_COUNT
 };
 
@@ -97,6 +118,7 @@ struct handler {
 /* Where WebSocket clients may connect: the value of a pattern. */
 struct route {
     const struct dialect *dialect; /* NULL: the listener's */
+    enum peal_deflate deflate;
 };
 
 /* One address that is listened on, by all workers. */
@@ -109,7 +131,9 @@ struct listener {
     int fds[HUB_MAX]; /* one for each worker; -1 once it is the loop's */
 };
 
-struct door; /* a listener on one worker: accept.c */
+struct deflate_own;    /* deflate.c */
+struct deflate_shared; /* deflate.c */
+struct door;           /* a listener on one worker: accept.c */
 struct pending_table;
 
 /* The event that is being fanned out, and its frames as far as encoded. */
@@ -117,6 +141,13 @@ struct fanout {
     struct wire wire;
     struct tape_slice frames[FORM_COUNT]; /* size 0: not encoded yet */
     bool is_unsayable[FORM_COUNT];
+    /* The same for clients of FORM_WS_ALONE without takeover, by window. */
+    struct {
+        uint8_t form;
+        uint8_t window;
+        struct tape_slice frame;
+    } narrow[NARROW_FRAMES];
+    size_t narrow_count;
 };
 
 struct worker {
@@ -142,6 +173,7 @@ struct worker {
     struct tape tapes[FORM_COUNT]; /* [L] frames for many, by form */
     size_t unflushed_bytes;        /* [L] encoded since the last flush */
     struct fanout fanout;          /* [L] */
+    struct deflate_shared *deflate; /* [L] NULL: there was no need yet */
 
     /* [L] The message being handled: its name and data are known as valid. */
     struct peal_slice checked_name;
@@ -172,6 +204,7 @@ struct peal_server {
     struct config *first_config;        /* [I] */
     struct config_head config;          /* as marked there */
     struct log log;                     /* [I] */
+    struct peal_deflate_options deflate; /* [I] no field is 0 */
     const struct dialect *dialect;      /* [I] */
     struct map handlers;                /* [I] of struct handler, by name */
     struct handler *any;                /* [I] NULL: none */

@@ -72,6 +72,15 @@ static const struct {
     FIELD(COUNT_HTTP_TIMED_OUT, http_timed_out),
     FIELD(COUNT_CLOSED_HTTP_BODY, closed_http_body_bytes),
     FIELD(COUNT_REFUSED_ORIGINS, refused_origins),
+    FIELD(GAUGE_DEFLATE_STATE_BYTES, deflate_state_bytes),
+    FIELD(COUNT_DEFLATED_MESSAGES, deflated_messages),
+    FIELD(COUNT_DEFLATED_BYTES, deflated_bytes),
+    FIELD(COUNT_DEFLATED_WIRE_BYTES, deflated_wire_bytes),
+    FIELD(COUNT_DEFLATE_NS, deflate_ns),
+    FIELD(COUNT_INFLATED_MESSAGES, inflated_messages),
+    FIELD(COUNT_INFLATED_WIRE_BYTES, inflated_wire_bytes),
+    FIELD(COUNT_INFLATED_BYTES, inflated_bytes),
+    FIELD(COUNT_INFLATE_NS, inflate_ns),
 #undef FIELD
 };
 

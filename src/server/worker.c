@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "server/deflate.h"
 #include "server/mail.h"
 #include "server/reply.h"
 #include "server/request.h"
@@ -318,6 +319,7 @@ void worker_close(struct worker *worker)
     request_table_free(worker->pending);
     reply_table_free(worker->replies);
     guard_set_event_rates(worker, NULL);
+    deflate_close(worker);
     tape_fini(&worker->direct);
     for (size_t i = 0; i < FORM_COUNT; i++) {
         tape_fini(&worker->tapes[i]);

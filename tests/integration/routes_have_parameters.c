@@ -57,7 +57,8 @@ static void on_connect(struct peal_client *client,
 static int add(struct peal_server *server, const char *path,
                enum peal_dialect dialect)
 {
-    struct peal_route route = {sizeof route, path, dialect};
+    struct peal_route route = {
+        .size = sizeof route, .path = path, .dialect = dialect};
 
     return peal_server_route(server, &route);
 }
