@@ -39,7 +39,7 @@ foreach(source IN LISTS programs)
         target_link_libraries(${target} PRIVATE integration_support)
     endif()
     target_link_libraries(${target} PRIVATE
-        peal_static OpenSSL::Crypto Threads::Threads m)
+        peal_static OpenSSL::Crypto ZLIB::ZLIB Threads::Threads m)
     peal_test(integration.${name} integration $<TARGET_FILE:${target}>)
 endforeach()
 
