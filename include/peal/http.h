@@ -39,7 +39,7 @@ struct peal_http_request {
     struct peal_slice query;  /* "x=1", without the question mark */
     struct peal_slice body;   /* whole, and without its chunks */
     const char *pattern;      /* of the handler: "/hello/:name" */
-    const char *address;      /* of the peer: "127.0.0.1:4711" */
+    const char *address;      /* of the peer, also behind trusted_proxies */
     const void *head;         /* for peal_http_header */
 };
 

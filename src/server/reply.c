@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "proto/http_body.h"
+#include "server/gate.h"
 
 /* A number is count << LOOP_BITS | index of the worker. */
 #define LOOP_BITS 6
@@ -164,6 +165,7 @@ static void run(struct reply *reply, const struct http_request *request)
     };
 
     if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) == 0) {
+        (void)gate_forwarded(&worker->config->options, request, &peer);
         socket_address_format(&peer, address);
     }
     worker_count(worker, COUNT_HTTP_REQUESTS);

@@ -55,7 +55,6 @@ static void on_echo(const struct peal_http_request *request,
 
     (void)peal_http_param(request, "name", name, sizeof name);
     (void)peal_http_query(request, "q", query, sizeof query);
-    CHECK(strncmp(request->address, "127.0.0.1:", 10) == 0);
     snprintf(text, sizeof text, "%.*s %.*s %s %s %s [%.*s] [%.*s]",
              (int)request->method.size, request->method.data,
              (int)request->path.size, request->path.data, request->pattern,
@@ -66,6 +65,14 @@ static void on_echo(const struct peal_http_request *request,
     CHECK_EQUAL(peal_http_respond(reply, &response), PEAL_EGONE);
     /* What was asked may still be looked at. */
     CHECK(request->body.size <= BODY_BYTES_MAX && request->method.size > 0);
+}
+
+/* Answers with the peer's address. */
+static void on_address(const struct peal_http_request *request,
+                       struct peal_http_reply reply, void *user)
+{
+    (void)user;
+    CHECK_EQUAL(respond(reply, 0, request->address), 0);
 }
 
 static void on_later(const struct peal_http_request *request,
@@ -179,6 +186,8 @@ static void setup(struct peal_server *server)
     CHECK_EQUAL(peal_server_http(server, "PUT", "/empty", on_empty, NULL), 0);
     CHECK_EQUAL(peal_server_http(server, "GET", "/later", on_later, NULL), 0);
     CHECK_EQUAL(peal_server_http(server, "POST", "/later", on_later, NULL), 0);
+    CHECK_EQUAL(peal_server_http(server, "GET", "/address", on_address, NULL),
+                0);
     CHECK_EQUAL(peal_server_http(server, "GET", "/checks", on_checks, NULL),
                 0);
     CHECK_EQUAL(peal_server_page(server, "/page", "text/html", "page", 4), 0);
@@ -576,6 +585,29 @@ static void unknown_replies_are_gone(void **state)
     CHECK_EQUAL(respond(reply, 0, "x"), 0);
 }
 
+static void expect_address(const char *address)
+{
+    struct http_reply reply;
+
+    http_ask(host.ws, GET("/address") "X-Forwarded-For: 192.0.2.7\r\n\r\n",
+             &reply);
+    CHECK_EQUAL(reply.status, 200);
+    CHECK(strncmp(reply.body, address, strlen(address)) == 0);
+}
+
+static void addresses_are_those_behind_proxies(void **state)
+{
+    static const char *const proxies[] = {"127.0.0.1", NULL};
+
+    (void)state;
+    start_with((struct peal_server_options){.trusted_proxies = proxies});
+    expect_address("192.0.2.7");
+    stop(NULL);
+    start_with((struct peal_server_options){0});
+    expect_address("127.0.0.1:");
+    stop(NULL);
+}
+
 static void late_answers_are_given_by_the_server(void **state)
 {
     struct peer peer;
@@ -651,6 +683,7 @@ int main(void)
         cmocka_unit_test(unknown_replies_are_gone),
     };
     const struct CMUnitTest own[] = {
+        cmocka_unit_test(addresses_are_those_behind_proxies),
         cmocka_unit_test(late_answers_are_given_by_the_server),
         cmocka_unit_test(stops_wait_for_answers),
     };
