@@ -151,6 +151,31 @@ for (const loops of ["1", "2"]) {
   });
 }
 
+test("webhook: what is posted reaches the room", async () => {
+  const server = await start("webhook", "--port", "0", "--loops", "2");
+  const clients = [await open(server.ws, "/rooms/a%20b"),
+    await open(server.ws, "/rooms/a%20b"), await open(server.ws, "/rooms/c")];
+  const post = async (room, body) => {
+    const answer = await fetch(`http://${server.ws}/rooms/${room}/news`,
+      { method: "POST", body });
+    return { status: answer.status, ...(await answer.json()) };
+  };
+
+  for (const client of clients) {
+    assert.equal(JSON.parse(await client.receive()).event, "peal:welcome");
+  }
+  assert.deepEqual(await post("a%20b", '{"build":"done"}'),
+    { status: 202, clients: 2 });
+  for (const client of clients.slice(0, 2)) {
+    assert.deepEqual(JSON.parse(await client.receive()),
+      { event: "news", room: "a b", data: { build: "done" } });
+  }
+  assert.deepEqual(await post("c", "no json"),
+    { status: 400, error: "inval" });
+  assert.deepEqual(await post("nobody", "1"), { status: 202, clients: 0 });
+  await stopsCleanly(server, ...clients);
+});
+
 test("own_loop: the program's input, its timer and peal's clients", async () => {
   const server = await start("own_loop", "--port", "0");
   const client = await open(server.ws);
@@ -177,7 +202,7 @@ test("own_loop: the program's input, its timer and peal's clients", async () => 
   assert.equal(code, 0);
 });
 
-for (const name of ["echo", "fanout", "chat", "own_loop"]) {
+for (const name of ["echo", "fanout", "chat", "webhook", "own_loop"]) {
   test(`${name}: flags that make no sense, and a taken port`, async () => {
     for (const args of [
       ["--port", "x"],
