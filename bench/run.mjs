@@ -65,6 +65,11 @@ const CASES = [
     args: [...FANOUT, "--in-flight", "8192"],
   },
   {
+    name: "compressed fan-out to 1,000, 2 KiB", kind: "rate", role: "fanout",
+    args: [...FANOUT, "--in-flight", "16", "--size", "2048", "--deflate"],
+    flags: ["--deflate"], servers: ["peal", "Bun", "ws"],
+  },
+  {
     name: "connects", kind: "rate", role: "echo",
     args: ["connect", ...MANY],
   },
@@ -141,7 +146,9 @@ async function measure(cell, server, options) {
   const { role, args } = cell;
   let running;
   try {
-    running = await startServer(server.command(role));
+    running = await startServer([
+      ...server.command(role), ...cell.flags ?? [],
+    ]);
   } catch (error) {
     return { ok: false, failure: error.message };
   }

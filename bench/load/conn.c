@@ -19,6 +19,10 @@
 #define HANDSHAKE_KEY "dGhlIHNhbXBsZSBub25jZQ=="
 #define HANDSHAKE_ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
+#define OFFER                                                                 \
+    "Sec-WebSocket-Extensions: permessage-deflate; "                          \
+    "server_no_context_takeover; client_no_context_takeover\r\n"
+
 #define HANDSHAKE_BYTES_MAX 4096u
 
 static void stash_add(struct stash *stash, const void *bytes, size_t length)
@@ -244,9 +248,10 @@ static void begin_handshake(struct load *load, struct conn *conn)
                           "Connection: Upgrade\r\n"
                           "Sec-WebSocket-Key: " HANDSHAKE_KEY "\r\n"
                           "Sec-WebSocket-Version: 13\r\n"
-                          "\r\n",
+                          "%s\r\n",
                           path_of(load, conn),
-                          ntohs(load->options->to.sin_port));
+                          ntohs(load->options->to.sin_port),
+                          load->options->is_deflated ? OFFER : "");
 
     if (length < 0 || (size_t)length >= sizeof request) {
         die("the path is too long");
@@ -356,6 +361,21 @@ static ssize_t take_frames(struct load *load, struct conn *conn,
             && template_match(in, at, &sender, &sequence)) {
             at += in->length;
             conn->received++;
+            events->on_message(load, conn, sender, sequence);
+            continue;
+        }
+        if (load->options->is_deflated && (at[0] & 0x40) != 0) {
+            taken = inflate_match(in, at, (size_t)(end - at), &sender,
+                                  &sequence);
+            if (taken < 0) {
+                return -1;
+            }
+            if (taken == 0) {
+                break;
+            }
+            at += taken;
+            conn->received++;
+            load->compressed++;
             events->on_message(load, conn, sender, sequence);
             continue;
         }

@@ -35,8 +35,9 @@ static enum frame_kind kind_of_text(const unsigned char *text, size_t length)
     return FRAME_MESSAGE;
 }
 
+/* `compressed` is RSV1 where it may be set (RFC 7692, 6), else 0. */
 static ssize_t parse_ws(const unsigned char *from, size_t length,
-                        struct frame *frame)
+                        int compressed, struct frame *frame)
 {
     uint64_t payload = from[1];
     size_t head = 2;
@@ -68,7 +69,7 @@ static ssize_t parse_ws(const unsigned char *from, size_t length,
     }
     frame->payload = from + head;
     frame->length = (size_t)payload;
-    switch (from[0]) {
+    switch (from[0] & ~compressed) {
     case 0x80 | WS_TEXT:
         frame->kind = kind_of_text(frame->payload, frame->length);
         break;
@@ -136,8 +137,14 @@ ssize_t frame_parse(enum load_wire wire, const unsigned char *from,
     if (length < 2) {
         return 0;
     }
-    return wire == WIRE_WS ? parse_ws(from, length, frame)
+    return wire == WIRE_WS ? parse_ws(from, length, 0, frame)
                            : parse_tcp(from, length, frame);
+}
+
+ssize_t frame_parse_compressed(const unsigned char *from, size_t length,
+                               struct frame *frame)
+{
+    return length < 2 ? 0 : parse_ws(from, length, 0x40, frame);
 }
 
 size_t frame_ws_head(unsigned char *to, uint8_t opcode,

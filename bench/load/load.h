@@ -15,6 +15,7 @@
  *   options.c    the command line
  *   template.c   a frame as a pattern: built once, stamped per message
  *   frame.c      what comes back and is not the expected message
+ *   inflate.c    messages that come compressed
  *   conn.c       one connection: connect, handshake, read, write, close
  *   driver.c     the epoll set, the connections, the phases of a run
  *   echo.c, fanout.c, idle.c, churn.c    the modes
@@ -59,6 +60,7 @@ struct load_options {
     const char *expect;     /* what comes back for it */
     const char *join;       /* first message of a subscriber, or NULL */
     bool is_binary;         /* ws */
+    bool is_deflated;       /* ws: offers permessage-deflate */
     bool close_by_frame;
     pid_t pid;              /* of the server, 0 if unknown */
     uint32_t conns;         /* subscribers in fan-out */
@@ -131,6 +133,19 @@ struct frame {
  */
 ssize_t frame_parse(enum load_wire wire, const unsigned char *from,
                     size_t length, struct frame *frame);
+
+/* The same for a compressed frame; `frame` has the payload as it came. */
+ssize_t frame_parse_compressed(const unsigned char *from, size_t length,
+                               struct frame *frame);
+
+/* ---- inflate.c ---- */
+
+/*
+ * As template_match for a compressed frame: returns the bytes it takes, 0 when
+ * it is not complete, -1 when it is not the expected message.
+ */
+ssize_t inflate_match(const struct template *in, const unsigned char *from,
+                      size_t length, uint32_t *sender, uint32_t *sequence);
 
 /*
  * A message as the command line gives it. For WebSocket that is its payload;
@@ -249,6 +264,7 @@ struct load {
     uint64_t mismatches;    /* not the expected message */
     uint64_t closes;        /* by the server, unasked */
     uint64_t refused;       /* connect or handshake */
+    uint64_t compressed;    /* messages that came so */
     int close_code;         /* of the last unasked close */
 };
 

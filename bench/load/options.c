@@ -36,6 +36,7 @@ static const char USAGE[] =
 "  --path PATH        ws: of the request, but for fanout [/]\n"
 "  --close frame|fin  connect: who ends: a close frame, or a FIN [frame]\n"
 "  --binary           ws: binary messages instead of text\n"
+"  --deflate          ws: offer permessage-deflate without takeover\n"
 "  --send PATTERN     message with % for the payload\n"
 "  --expect PATTERN   what comes back for it\n"
 "  --join MESSAGE     first message of subscribers, which is answered\n"
@@ -64,6 +65,7 @@ enum option_name {
     OPTION_PATH,
     OPTION_CLOSE,
     OPTION_BINARY,
+    OPTION_DEFLATE,
     OPTION_SEND,
     OPTION_EXPECT,
     OPTION_JOIN,
@@ -89,6 +91,7 @@ static const struct option OPTIONS[] = {
     {"path", required_argument, NULL, OPTION_PATH},
     {"close", required_argument, NULL, OPTION_CLOSE},
     {"binary", no_argument, NULL, OPTION_BINARY},
+    {"deflate", no_argument, NULL, OPTION_DEFLATE},
     {"send", required_argument, NULL, OPTION_SEND},
     {"expect", required_argument, NULL, OPTION_EXPECT},
     {"join", required_argument, NULL, OPTION_JOIN},
@@ -246,6 +249,9 @@ static void set_text(struct load_options *options, int option,
         break;
     case OPTION_BINARY:
         options->is_binary = true;
+        break;
+    case OPTION_DEFLATE:
+        options->is_deflated = true;
         break;
     case OPTION_SEND:
         options->send = text;

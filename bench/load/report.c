@@ -55,6 +55,9 @@ int report_end(const struct load *load, uint64_t lost)
     bool ok = load_is_clean(load) && lost == 0;
 
     report_count("lost", lost);
+    if (load->options->is_deflated) {
+        report_count("compressed", load->compressed);
+    }
     report_count("mismatches", load->mismatches);
     report_count("closes", load->closes);
     if (load->close_code != 0) {

@@ -2,10 +2,11 @@
 // against. On any path it sends each message back as it came; clients on /sub
 // receive what clients on /pub send.
 //
-//     bun bun_server.js [--port N]
+//     bun bun_server.js [--port N] [--deflate]
 
 const at = process.argv.indexOf("--port");
 const port = at < 0 ? 0 : Number(process.argv[at + 1]);
+const deflate = process.argv.includes("--deflate");
 
 const server = Bun.serve({
   hostname: "127.0.0.1",
@@ -18,7 +19,7 @@ const server = Bun.serve({
     return new Response("WebSocket only\n", { status: 426 });
   },
   websocket: {
-    perMessageDeflate: false,
+    perMessageDeflate: deflate,
     idleTimeout: 0,
     // The limits that could lose messages are out of the way: what is
     // measured is speed, and a lost message fails the run.
@@ -32,7 +33,7 @@ const server = Bun.serve({
     },
     message(socket, message) {
       if (socket.data.path === "/pub") {
-        server.publish("bench", message);
+        server.publish("bench", message, deflate);
       } else {
         socket.send(message);
       }

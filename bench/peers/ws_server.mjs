@@ -1,19 +1,24 @@
 // The npm package `ws` as a peer to measure against. On any path it sends each
 // message back as it came; clients on /sub receive what clients on /pub send.
 //
-//     node ws_server.mjs [--port N]
+//     node ws_server.mjs [--port N] [--deflate]
 
 import { WebSocketServer } from "ws";
 
 const at = process.argv.indexOf("--port");
 const port = at < 0 ? 0 : Number(process.argv[at + 1]);
+const deflate = process.argv.includes("--deflate");
 const subscribers = new Set();
 
 const server = new WebSocketServer({
   host: "127.0.0.1",
   port,
   backlog: 4096,
-  perMessageDeflate: false,
+  perMessageDeflate: deflate && {
+    serverNoContextTakeover: true,
+    clientNoContextTakeover: true,
+    zlibDeflateOptions: { level: 1 },
+  },
   maxPayload: 16 << 20,
 });
 
