@@ -326,6 +326,19 @@ static int allow(struct peal_client *client, const struct peal_event *event,
     return 0;
 }
 
+static void on_noise(struct peal_client *from, const struct peal_event *event,
+                     void *user)
+{
+    (void)from;
+    (void)event;
+    (void)user;
+}
+
+static void set_up_noise(struct peal_server *server)
+{
+    CHECK_EQUAL(peal_server_on(server, "noise", on_noise, NULL), 0);
+}
+
 static void start(void)
 {
     struct peal_server_options options = {
@@ -334,7 +347,7 @@ static void start(void)
         .on_publish = allow,
     };
 
-    host_start(&host, &options, NULL);
+    host_start(&host, &options, set_up_noise);
 }
 
 static void stop(void)
@@ -367,6 +380,137 @@ static void hammered_rooms_have_one_order(void **state)
     }
     listeners_close(listeners);
     free(listeners);
+    stop();
+}
+
+/* --- Members that come and go -------------------------------------------- */
+
+#define WANDERERS 6
+
+/* What has been heard most lately by anybody. */
+static _Atomic int last_heard;
+
+/* Nobody is to be a slow reader here; but perhaps nobody listens just now. */
+static void wait_a_little(int number)
+{
+    for (int i = 0; i < 20 && number - atomic_load(&last_heard) > 200; i++) {
+        check_breathe();
+    }
+}
+
+/* Publishes one number after the other, in bursts, until it is over. */
+static void *count_up(void *argument)
+{
+    int number = 0;
+
+    (void)argument;
+    while (!atomic_load(&is_over)) {
+        char json[32];
+        struct peal_event event;
+
+        snprintf(json, sizeof json, "%d", number);
+        event = peal_json("n", json);
+        if (peal_server_room_emit(host.server, "r", &event, NULL, 0) == 0) {
+            number++;
+        }
+        if (number % 100 == 0) {
+            wait_a_little(number);
+        }
+    }
+    return NULL;
+}
+
+/* Hears a number and returns it, or -1 for the answer to `id`. */
+static int hear_number(struct member *member, const char *id)
+{
+    struct heard heard;
+    int number = -1;
+
+    CHECK(member_hear(member, &heard));
+    if (sscanf(heard.json, "{\"data\":%d,\"event\":\"n\"", &number) != 1) {
+        if (strstr(heard.json, id) == NULL) {
+            fprintf(stderr, "heard %s\n", heard.json);
+        }
+        CHECK(strstr(heard.json, id) != NULL);
+        CHECK(strstr(heard.json, "peal:ok") != NULL);
+    } else {
+        atomic_store(&last_heard, number);
+    }
+    heard_free(&heard);
+    return number;
+}
+
+static size_t put(char *out, const struct member *member, const char *text)
+{
+    return member->is_tcp
+               ? tcp_make(out, TCP_ENVELOPE_FRAME, NULL, text, strlen(text))
+               : ws_make(out, WS_TEXT_FRAME, text, strlen(text));
+}
+
+/*
+ * Leaves, does something else for a moment, and joins again: all in one
+ * segment, so that messages from other loops wait until it is in again.
+ */
+static void leave_and_join(struct member *member)
+{
+    char bytes[8192];
+    size_t size = put(bytes, member,
+                      "{\"event\":\"peal:leave\",\"id\":\"out\","
+                      "\"data\":{\"room\":\"r\"}}");
+
+    for (int i = 0; i < 100; i++) {
+        size += put(bytes + size, member, "{\"event\":\"noise\"}");
+    }
+    size += put(bytes + size, member,
+                "{\"event\":\"peal:join\",\"id\":\"in\","
+                "\"data\":{\"room\":\"r\"}}");
+    CHECK(size <= sizeof bytes);
+    peer_send(&member->peer, bytes, size);
+}
+
+/*
+ * Each membership hears numbers without a gap. Often nobody else of its loop is
+ * in the room, so that the loop is told of messages by fits and starts.
+ */
+static void *wander(void *argument)
+{
+    int turns = check_is_slow_build() ? 200 : 1000;
+    struct member *member = argument;
+
+    member_join(member, "r");
+    for (int i = 0; i < turns; i++) {
+        int expected = hear_number(member, "none") + 1;
+
+        leave_and_join(member);
+        for (int number; (number = hear_number(member, "out")) >= 0;) {
+            CHECK_EQUAL(number, expected);
+            expected++;
+        }
+        CHECK_EQUAL(hear_number(member, "in"), -1);
+    }
+    return NULL;
+}
+
+static void memberships_have_no_gaps(void **state)
+{
+    struct member members[WANDERERS];
+    pthread_t threads[WANDERERS];
+    pthread_t publisher;
+
+    (void)state;
+    start();
+    atomic_store(&is_over, false);
+    CHECK_EQUAL(pthread_create(&publisher, NULL, count_up, NULL), 0);
+    for (int i = 0; i < WANDERERS; i++) {
+        member_open(&members[i], host_address(&host, i % 2 == 1), i % 2 == 1);
+        CHECK_EQUAL(pthread_create(&threads[i], NULL, wander, &members[i]), 0);
+    }
+    for (int i = 0; i < WANDERERS; i++) {
+        pthread_join(threads[i], NULL);
+        peer_close(&members[i].peer);
+    }
+    atomic_store(&is_over, true);
+    pthread_join(publisher, NULL);
     stop();
 }
 
@@ -434,6 +578,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hammered_rooms_have_one_order),
+        cmocka_unit_test(memberships_have_no_gaps),
         cmocka_unit_test(a_confirmed_join_misses_nothing),
         cmocka_unit_test(a_broadcast_reaches_every_loop),
     };
