@@ -35,12 +35,21 @@ static void on_connect(struct peal_client *client,
     atomic_fetch_add(&connects, 1);
 }
 
+/* Keeps its loop busy at the beginning of a turn until it may go on. */
+static _Atomic bool must_hold;
+static sem_t is_held;
+static sem_t go_on;
+
 static void on_disconnect(struct peal_client *client,
                           const struct peal_disconnect *disconnect, void *user)
 {
     (void)client;
     (void)disconnect;
     (void)user;
+    if (atomic_exchange(&must_hold, false)) {
+        sem_post(&is_held);
+        sem_wait(&go_on);
+    }
     atomic_fetch_add(&disconnects, 1);
 }
 
@@ -68,23 +77,8 @@ static void on_flood(struct peal_client *from, const struct peal_event *event,
     (void)peal_room_emit(from, "room", event);
 }
 
-static sem_t is_held;
-static sem_t go_on;
-
-/* Keeps its loop busy until it may go on. */
-static void on_hold(struct peal_client *from, const struct peal_event *event,
-                    void *user)
-{
-    (void)from;
-    (void)event;
-    (void)user;
-    sem_post(&is_held);
-    sem_wait(&go_on);
-}
-
 static void setup(struct peal_server *server)
 {
-    CHECK_EQUAL(peal_server_on(server, "hold", on_hold, NULL), 0);
     CHECK_EQUAL(peal_server_on(server, "stop", on_stop, NULL), 0);
     CHECK_EQUAL(peal_server_on(server, "flood", on_flood, NULL), 0);
 }
@@ -172,7 +166,8 @@ static void what_was_published_before_is_sent(void **state)
     CHECK_EQUAL(sem_init(&go_on, 0, 0), 0);
     host_start(&host, &options, setup);
     open_all(&host, members, CLIENTS);
-    member_say(&members[0], "{'event':'hold'}");
+    atomic_store(&must_hold, true);
+    peer_close(&members[0].peer);
     sem_wait(&is_held);
     for (int i = 0; i < MESSAGES; i++) {
         CHECK_EQUAL(peal_server_room_emit(host.server, "room", &event, NULL, 0),
@@ -180,7 +175,7 @@ static void what_was_published_before_is_sent(void **state)
     }
     peal_server_stop(host.server);
     sem_post(&go_on);
-    for (int i = 0; i < CLIENTS; i++) {
+    for (int i = 1; i < CLIENTS; i++) {
         for (int k = 0; k < MESSAGES; k++) {
             member_expect(&members[i], "{'event':'n','room':'room','data':1}");
         }
