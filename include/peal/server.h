@@ -699,7 +699,8 @@ PEAL_API size_t peal_client_rooms(const struct peal_client *client,
  * Closes this client: what was queued before is sent, then a close frame with
  * `code` (1000-1003, 1007-1014 or 3000-4999; RFC 6455, 7.4) and `reason` (cut
  * at 123 bytes), or a goodbye over TCP. on_disconnect follows later. A second
- * call does nothing. PEAL_EINVAL for a code that may not be sent.
+ * call does nothing. PEAL_EINVAL for a code that may not be sent, or a reason
+ * that is not UTF-8.
  */
 PEAL_API int peal_client_close(struct peal_client *client, int code,
                                const char *reason);
@@ -734,7 +735,10 @@ PEAL_API int peal_request_answer(struct peal_request request,
 PEAL_API int peal_request_answer_event(struct peal_request request,
                                        const struct peal_event *event);
 
-/* Answers with an error. Errors as peal_request_answer. Any thread. */
+/*
+ * Answers with an error. Errors as peal_request_answer; PEAL_EINVAL for a
+ * negative code, or texts that are not UTF-8. Any thread.
+ */
 PEAL_API int peal_request_fail(struct peal_request request,
                                const struct peal_failure *failure);
 

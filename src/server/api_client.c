@@ -186,7 +186,7 @@ int peal_client_close(struct peal_client *client, int code, const char *reason)
 {
     struct conn *conn = on_loop(client);
 
-    if (!ws_close_code_is_valid(code)) {
+    if (!conn_may_say(code, reason)) {
         return PEAL_EINVAL;
     }
     conn_close(conn, code, reason);

@@ -5,6 +5,7 @@
 #include "server/conn.h"
 
 #include "base/slice.h"
+#include "base/utf8.h"
 #include "server/mail.h"
 #include "server/request.h"
 
@@ -108,7 +109,7 @@ int peal_server_close(struct peal_server *server, struct peal_client_ref ref,
     if (rc < 0) {
         return rc;
     }
-    if (!ws_close_code_is_valid(code)) {
+    if (!conn_may_say(code, reason)) {
         return PEAL_EINVAL;
     }
     return client != NULL
@@ -185,6 +186,14 @@ int peal_request_answer(struct peal_request request, const char *json)
     return peal_request_answer_event(request, &event);
 }
 
+/* Whether an application may answer with this: it must be JSON in the end. */
+static bool may_fail(const struct wire_failure *failure)
+{
+    return failure->code >= 0 &&
+           utf8_is_valid(failure->name.data, failure->name.size) &&
+           utf8_is_valid(failure->message.data, failure->message.size);
+}
+
 int peal_request_fail(struct peal_request request,
                       const struct peal_failure *given)
 {
@@ -199,6 +208,9 @@ int peal_request_fail(struct peal_request request,
     int loop;
     int rc = locate(request.server, request.client, &loop, &client);
 
+    if (rc == 0 && !may_fail(&failure)) {
+        rc = PEAL_EINVAL;
+    }
     if (rc < 0) {
         return rc;
     }

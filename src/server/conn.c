@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "base/utf8.h"
 #include "server/conn_extra.h"
 #include "server/deflate.h"
 #include "server/gate.h"
@@ -142,6 +143,13 @@ static void send_goodbye(struct conn *conn, int code, struct peal_slice reason)
     };
 
     (void)output_wire(conn, &wire);
+}
+
+bool conn_may_say(int code, const char *reason)
+{
+    struct peal_slice text = peal_slice(reason);
+
+    return ws_close_code_is_valid(code) && utf8_is_valid(text.data, text.size);
 }
 
 void conn_close(struct conn *conn, int code, const char *reason)

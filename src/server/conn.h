@@ -119,6 +119,10 @@ void conn_set_form(struct conn *conn, const struct dialect *dialect,
 /* The form's compressed kind: `is_shared` with all whose terms are the same. */
 void conn_set_deflate(struct conn *conn, bool is_shared);
 
+/* Whether an application may close with this code (RFC 6455, 7.4) and reason,
+ * which has to be UTF-8 (5.5.1). */
+bool conn_may_say(int code, const char *reason);
+
 /*
  * Closes an open connection in good order: its client leaves, the peer is told.
  * Nothing happens in other states.

@@ -69,6 +69,7 @@ static void on_any(struct peal_client *from, const struct peal_event *event,
         CHECK_EQUAL(peal_client_close(from, 999, ""), PEAL_EINVAL);
         CHECK_EQUAL(peal_client_close(from, 1005, ""), PEAL_EINVAL);
         CHECK_EQUAL(peal_client_close(from, 1006, ""), PEAL_EINVAL);
+        CHECK_EQUAL(peal_client_close(from, 4001, "\xff"), PEAL_EINVAL);
         CHECK_EQUAL(peal_client_close(from, 4001, "kicked"), 0);
         CHECK_EQUAL(peal_client_close(from, 4002, "again"), 0);
         CHECK_EQUAL(peal_client_emit(from, event), PEAL_EGONE);

@@ -59,6 +59,13 @@ static void on_twice(struct peal_client *from, const struct peal_event *event,
     (void)event;
     (void)user;
     CHECK_EQUAL(peal_request_answer(request, "{bad"), PEAL_EINVAL);
+    failure.message = "\xff";
+    CHECK_EQUAL(peal_request_fail(request, &failure), PEAL_EINVAL);
+    failure = (struct peal_failure){.code = 1000, .name = "\xff"};
+    CHECK_EQUAL(peal_request_fail(request, &failure), PEAL_EINVAL);
+    failure = (struct peal_failure){.code = -1, .name = "late"};
+    CHECK_EQUAL(peal_request_fail(request, &failure), PEAL_EINVAL);
+    failure.code = 1000;
     CHECK_EQUAL(peal_request_answer(request, "1"), 0);
     CHECK_EQUAL(peal_request_answer(request, "2"), PEAL_EGONE);
     CHECK_EQUAL(peal_request_fail(request, &failure), PEAL_EGONE);
