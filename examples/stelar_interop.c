@@ -233,6 +233,7 @@ int main(int argc, char **argv)
         .health_path = "/health",
         .ping_interval_ms = 30000,
         .ping_timeout_ms = 30000,
+        .stop_timeout_ms = 2000, /* it has to end within 5 s */
         .on_connect = on_connect,
         .log = peal_log_to_stderr,
         .log_level = PEAL_LOG_WARN,

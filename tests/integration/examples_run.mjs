@@ -151,6 +151,18 @@ for (const loops of ["1", "2"]) {
   });
 }
 
+test("stelar_interop ends in time, whoever does not close", async () => {
+  const server = await start("stelar_interop", "0", "0");
+  const tcp = connect({ port: portOf(server.tcp), host: "127.0.0.1",
+    allowHalfOpen: true });
+
+  await once(tcp, "data"); // CONNECT: it is in, and will not end its side
+  const began = Date.now();
+  await stopsCleanly(server);
+  assert.ok(Date.now() - began < 4500);
+  tcp.destroy();
+});
+
 test("webhook: what is posted reaches the room", async () => {
   const server = await start("webhook", "--port", "0", "--loops", "2");
   const clients = [await open(server.ws, "/rooms/a%20b"),
