@@ -400,6 +400,24 @@ struct peal_server_options {
      * with the defaults.
      */
     const struct peal_deflate_options *deflate;
+
+    /*
+     * A graceful stop: for stop_delay_ms only /readyz says no, and everything
+     * goes on, so that balancers look elsewhere first. Then nobody is accepted
+     * any more, and clients are told, so many a second over all loops (0: all
+     * at once). Who can be told when to come back (docs/protocol.md: Goodbye)
+     * gets a time of its own within return_spread_ms. stop_timeout_ms begins
+     * when the last one has been told.
+     */
+    uint32_t stop_delay_ms; /* default 0: none */
+    uint32_t stop_clients_per_second;
+    uint32_t return_spread_ms; /* default 0: nothing is said */
+
+    /*
+     * SIGINT and SIGTERM stop the server while it runs, and cut it when they
+     * come again. For at most 16 servers of a process at once.
+     */
+    bool handle_signals;
 };
 
 /* --- The server's life --------------------------------------------------- */
@@ -569,6 +587,12 @@ PEAL_API int peal_server_step(struct peal_server *server, int max_wait_ms);
  * handler.
  */
 PEAL_API void peal_server_stop(struct peal_server *server);
+
+/*
+ * Stops without grace, or ends a graceful stop: every connection is closed at
+ * once, and what is queued is lost. Any thread, and from a signal handler.
+ */
+PEAL_API void peal_server_cut(struct peal_server *server);
 
 /*
  * Has /readyz say no while `is_ready` is false, as when something that the

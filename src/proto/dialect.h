@@ -52,6 +52,7 @@ struct wire_failure {
     struct peal_slice message; /* for humans */
     int code;
     bool temporary; /* the same again may work later */
+    uint32_t retry_after_ms; /* of a goodbye: when to come back; 0: unsaid */
 };
 
 struct wire {

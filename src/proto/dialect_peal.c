@@ -35,6 +35,8 @@ static struct peal_slice envelope_name(const struct wire *wire)
         return SLICE("peal:error");
     case WIRE_WELCOME:
         return SLICE("peal:welcome");
+    case WIRE_GOODBYE:
+        return SLICE("peal:goodbye");
     default:
         return wire->name;
     }
@@ -98,10 +100,36 @@ static char *put_welcome(char *out, const struct wire_welcome *welcome)
     return wire_put(out, SLICE("}}"));
 }
 
+static size_t goodbye_size(const struct wire_failure *failure)
+{
+    size_t size = LITERAL_SIZE("{\"code\":,\"reason\":}") +
+                  wire_number_size(failure->code) +
+                  json_quoted_size(failure->message);
+
+    if (failure->retry_after_ms > 0) {
+        size += LITERAL_SIZE(",\"retry_after_ms\":") +
+                wire_number_size(failure->retry_after_ms);
+    }
+    return size;
+}
+
+static char *put_goodbye(char *out, const struct wire_failure *failure)
+{
+    out = wire_put(out, SLICE("{\"code\":"));
+    out = wire_put_number(out, failure->code);
+    out = wire_put(out, SLICE(",\"reason\":"));
+    out = json_quote(out, failure->message);
+    if (failure->retry_after_ms > 0) {
+        out = wire_put(out, SLICE(",\"retry_after_ms\":"));
+        out = wire_put_number(out, failure->retry_after_ms);
+    }
+    return wire_put(out, SLICE("}"));
+}
+
 static bool has_body(const struct wire *wire)
 {
     return wire->kind == WIRE_FAILURE || wire->kind == WIRE_WELCOME ||
-           wire_has_data(wire);
+           wire->kind == WIRE_GOODBYE || wire_has_data(wire);
 }
 
 /* What stands as "data"; 0: nothing does. */
@@ -112,6 +140,8 @@ static size_t body_size(const struct wire *wire)
         return failure_size(&wire->failure);
     case WIRE_WELCOME:
         return welcome_size(&wire->welcome);
+    case WIRE_GOODBYE:
+        return goodbye_size(&wire->failure);
     default:
         return wire_data_size(wire);
     }
@@ -125,6 +155,8 @@ static char *put_body(char *out, const struct wire *wire)
         return put_failure_members(out, &wire->failure);
     case WIRE_WELCOME:
         return put_welcome(out, &wire->welcome);
+    case WIRE_GOODBYE:
+        return put_goodbye(out, &wire->failure);
     default:
         return wire_put_data(out, wire);
     }
@@ -215,10 +247,6 @@ static size_t object_size(const struct wire *wire)
     case WIRE_FAILURE:
         return failure_size(failure) +
                (has_id(wire) ? LITERAL_SIZE("\"id\":,") + wire->id.size : 0);
-    case WIRE_GOODBYE:
-        return LITERAL_SIZE("{\"code\":,\"reason\":}") +
-               wire_number_size(failure->code) +
-               json_quoted_size(failure->message);
     default:
         return body_size(wire);
     }
@@ -237,12 +265,6 @@ static char *put_object(char *out, const struct wire *wire)
             out = wire_put(out, SLICE(","));
         }
         return put_failure_members(out, failure);
-    case WIRE_GOODBYE:
-        out = wire_put(out, SLICE("{\"code\":"));
-        out = wire_put_number(out, failure->code);
-        out = wire_put(out, SLICE(",\"reason\":"));
-        out = json_quote(out, failure->message);
-        return wire_put(out, SLICE("}"));
     default:
         return put_body(out, wire);
     }
@@ -260,9 +282,11 @@ static bool can_say(const struct wire *wire, enum transport transport)
     case WIRE_FAILURE:
     case WIRE_WELCOME:
         return true;
+    case WIRE_GOODBYE:
+        /* A close frame has no room for when to come back. */
+        return transport == TRANSPORT_TCP || wire->failure.retry_after_ms > 0;
     case WIRE_PING:
     case WIRE_PONG:
-    case WIRE_GOODBYE:
         /* These are control frames over WebSocket. */
         return transport == TRANSPORT_TCP;
     default:

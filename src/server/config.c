@@ -87,6 +87,10 @@ static const struct option {
     RUNNING(ipv6_prefix_bits),
     RUNNING(refuse_by),
     RESTART(deflate),
+    RUNNING(stop_delay_ms),
+    RUNNING(stop_clients_per_second),
+    RUNNING(return_spread_ms),
+    RESTART(handle_signals),
 #undef RESTART
 #undef RUNNING
 #undef OPTION

@@ -139,7 +139,9 @@ static void send_goodbye(struct conn *conn, int code, struct peal_slice reason)
 {
     struct wire wire = {
         .kind = WIRE_GOODBYE,
-        .failure = {.code = code, .message = reason},
+        .failure = {.code = code,
+                    .message = reason,
+                    .retry_after_ms = conn_worker(conn)->retry_after_ms},
     };
 
     (void)output_wire(conn, &wire);

@@ -321,7 +321,8 @@ int reply_send(struct worker *worker, uint64_t number, int status,
     conn = reply->conn;
     was_running = reply->is_running;
     answer.is_head = reply->is_head;
-    answer.is_last = !reply->keep_alive || worker->is_stopping;
+    answer.is_last =
+        !reply->keep_alive || atomic_load(&worker->server->is_stop_asked);
     reply_drop(conn);
     conn_answer(conn, &answer);
     if (!was_running && conn->state == CONN_HEAD) {

@@ -9,6 +9,7 @@
 #include "server/deflate.h"
 #include "server/mail.h"
 #include "server/resource.h"
+#include "server/stop.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -375,6 +376,7 @@ void server_end(struct peal_server *server)
             server->workers[i].has_thread = false;
         }
     }
+    signals_close(server);
     log_info(&server->log, "server", "stopped", "clients_total=%llu",
              (unsigned long long)stats_sum(server, COUNT_CLIENTS));
     atomic_store(&server->state, SERVER_STOPPED);
@@ -412,7 +414,10 @@ int server_start(struct peal_server *server, int first)
                                         SERVER_RUNNING)) {
         return PEAL_ESTATE;
     }
-    rc = start_threads(server, first);
+    rc = server->options.handle_signals ? signals_open(server) : 0;
+    if (rc == 0) {
+        rc = start_threads(server, first);
+    }
     if (rc < 0) {
         peal_server_stop(server);
         server_end(server);
@@ -449,6 +454,12 @@ int peal_server_wait(struct peal_server *server)
         server_end(server);
     }
     return 0;
+}
+
+void peal_server_cut(struct peal_server *server)
+{
+    atomic_store(&server->is_cut_asked, true);
+    peal_server_stop(server);
 }
 
 void peal_server_stop(struct peal_server *server)

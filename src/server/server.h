@@ -160,7 +160,12 @@ struct worker {
     bool is_stop_seen;      /* [L] and stop_mail is on its way */
     bool is_stopping;       /* [L] */
     struct loop_mail stop_mail; /* [L] begins the stop, behind all other mail */
+    bool is_cut;            /* [L] a stop was cut short */
     struct timer cut_timer; /* [L] ends a graceful stop */
+    struct timer pace_timer;  /* [L] ends its delay, and tells some more */
+    uint64_t stop_began_ms;   /* [L] when the first client was told */
+    uint64_t stop_told;       /* [L] clients */
+    uint32_t retry_after_ms;  /* [L] of the goodbye being said; 0: none */
     struct timer trim_timer; /* [L] gives back what a burst of output took */
     struct door *doors;     /* [L] one for each listener */
 
@@ -218,6 +223,7 @@ struct peal_server {
     uint64_t started_ms;
     _Atomic int state;             /* [a] enum server_state */
     _Atomic bool is_stop_asked;    /* [a] */
+    _Atomic bool is_cut_asked;     /* [a] */
     _Atomic bool is_unready;       /* [a] the application says so */
     _Atomic uint64_t refused_mail; /* [a] */
     struct listener adopted[DIALECT_COUNT]; /* [I] whom conns come by that */

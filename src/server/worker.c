@@ -11,6 +11,7 @@
 #include "server/mail.h"
 #include "server/reply.h"
 #include "server/request.h"
+#include "server/stop.h"
 
 #include <stddef.h>
 
@@ -113,46 +114,7 @@ const struct hub_ops worker_hub_ops = {
     .post_deliver = post_deliver,
 };
 
-/* --- A graceful stop ----------------------------------------------------- */
-
-/* What is still open is cut off. */
-static void cut(struct timer *timer, uint64_t now_ms)
-{
-    struct worker *worker = CONTAINER_OF(timer, struct worker, cut_timer);
-
-    (void)now_ms;
-    for (struct list *link = worker->conns.next; link != &worker->conns;) {
-        struct conn *conn = CONTAINER_OF(link, struct conn, link);
-
-        link = link->next;
-        conn_cut(conn);
-    }
-    for (struct list *link = worker->leaving.next; link != &worker->leaving;
-         link = link->next) {
-        conn_cut(CONTAINER_OF(link, struct conn, link));
-    }
-}
-
-static void begin_stop(struct worker *worker)
-{
-    uint32_t timeout_ms = worker->config->options.stop_timeout_ms;
-
-    worker->is_stopping = true;
-    accept_close(worker);
-    for (struct list *link = worker->conns.next; link != &worker->conns;) {
-        struct conn *conn = CONTAINER_OF(link, struct conn, link);
-
-        link = link->next;
-        if (conn->state == CONN_HEAD || conn->state == CONN_HTTP_BODY) {
-            conn_finish(conn);
-        } else {
-            conn_close(conn, WS_CLOSE_GOING_AWAY, "server is stopping");
-        }
-    }
-    timer_start(&worker->loop->timers, &worker->cut_timer,
-                worker->loop->now_ms + timeout_ms);
-    loop_keep_awake(worker->loop);
-}
+/* --- Around a turn ------------------------------------------------------- */
 
 static void trim(struct timer *timer, uint64_t now_ms)
 {
@@ -169,7 +131,7 @@ static void on_mail(struct loop *loop, struct loop_mail *loop_mail, void *user)
 
     (void)loop;
     if (loop_mail == &worker->stop_mail) {
-        begin_stop(worker);
+        stop_begin(worker);
         return;
     }
     if (mail->kind < MESSAGE_KINDS) {
@@ -188,8 +150,6 @@ static void on_mail(struct loop *loop, struct loop_mail *loop_mail, void *user)
     }
     output_relieve(worker);
 }
-
-/* --- Around a turn ------------------------------------------------------- */
 
 static void resume_leftover(struct worker *worker)
 {
@@ -221,13 +181,7 @@ static void on_turn_begin(struct loop *loop, void *user)
         config_adopt(worker);
     }
     tell_leaving(worker);
-    if (atomic_load_explicit(&worker->server->is_stop_asked,
-                             memory_order_acquire) &&
-        !worker->is_stop_seen) {
-        /* What other threads have sent before is still delivered. */
-        worker->is_stop_seen = true;
-        loop_post(loop, &worker->stop_mail);
-    }
+    stop_look(worker);
     if (!list_is_empty(&worker->leftover)) {
         if (worker_is_held_back(worker)) {
             loop_keep_awake(loop);
@@ -249,18 +203,7 @@ static void on_turn_end(struct loop *loop, void *user)
                     loop->now_ms + TRIM_INTERVAL_MS);
     }
     output_rewind(worker);
-    if (atomic_load_explicit(&worker->server->is_stop_asked,
-                             memory_order_acquire) &&
-        !worker->is_stopping) {
-        /* Asked for during this turn, whose wake-up the turn may have taken. */
-        loop_keep_awake(loop);
-    }
-    if (worker->is_stopping && list_is_empty(&worker->conns) &&
-        list_is_empty(&worker->leaving)) {
-        timer_stop(&loop->timers, &worker->cut_timer);
-        timer_stop(&loop->timers, &worker->trim_timer);
-        loop_stop(loop);
-    }
+    stop_finish(worker);
     measure_add(&worker->measures.turn,
                 clock_monotonic_ns() - loop->turn_began_ns);
     atomic_store_explicit(&worker->busy_since_ms, 0, memory_order_relaxed);
@@ -293,7 +236,7 @@ int worker_open(struct worker *worker, struct peal_server *server, int index)
     worker->server = server;
     worker->config = config_ref(server);
     worker->hub = &server->cluster.hubs[index];
-    timer_init(&worker->cut_timer, cut);
+    stop_init(worker);
     timer_init(&worker->trim_timer, trim);
     list_init(&worker->conns);
     list_init(&worker->leaving);

@@ -181,6 +181,8 @@ static void wire_build(const struct vector *vector, struct wire *wire)
         failure->name = wire_setting(vector, "code-name");
         failure->message = wire_setting(vector, "message");
         failure->temporary = vector_get(vector, "temporary", NULL) != NULL;
+        failure->retry_after_ms =
+            (uint32_t)vector_get_number(vector, "retry-after", 0);
     }
 }
 

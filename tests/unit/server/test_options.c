@@ -43,6 +43,8 @@ static const struct {
     NUMBER(request_timeout_ms),
     NUMBER(stop_timeout_ms),
     NUMBER(turn_timeout_ms),
+    NUMBER(stop_delay_ms),
+    NUMBER(return_spread_ms),
     NUMBER(decision_timeout_ms),
     NUMBER(http_timeout_ms),
 };

@@ -1,0 +1,179 @@
+/* How a worker stops. */
+#include "server/stop.h"
+
+#include "base/assert.h"
+#include "base/random.h"
+#include "server/conn.h"
+
+/* How often a paced stop tells some more. */
+#define PACE_MS 20
+
+/* What is still open is cut off. */
+static void cut_all(struct worker *worker)
+{
+    for (struct list *link = worker->conns.next; link != &worker->conns;) {
+        struct conn *conn = CONTAINER_OF(link, struct conn, link);
+
+        link = link->next;
+        conn_cut(conn);
+    }
+    for (struct list *link = worker->leaving.next; link != &worker->leaving;
+         link = link->next) {
+        conn_cut(CONTAINER_OF(link, struct conn, link));
+    }
+}
+
+static void cut(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    cut_all(CONTAINER_OF(timer, struct worker, cut_timer));
+}
+
+/* --- Telling ------------------------------------------------------------- */
+
+/* Tells one client, and, where it can be said, when to come back. */
+static void tell(struct conn *conn)
+{
+    static const char reason[] = "server is stopping";
+    struct worker *worker = conn_worker(conn);
+    uint32_t spread_ms = worker->config->options.return_spread_ms;
+
+    if (spread_ms != 0 && spread_ms != PEAL_OFF) {
+        worker->retry_after_ms = 1 + random_below(spread_ms);
+        if (conn->state == CONN_WS_OPEN) {
+            struct wire wire = {
+                .kind = WIRE_GOODBYE,
+                .failure = {.code = WS_CLOSE_GOING_AWAY,
+                            .message = peal_slice(reason),
+                            .retry_after_ms = worker->retry_after_ms},
+            };
+
+            (void)output_wire(conn, &wire);
+        }
+    }
+    conn_close(conn, WS_CLOSE_GOING_AWAY, reason);
+    worker->retry_after_ms = 0;
+}
+
+/* How many clients may have been told by now. */
+static uint64_t allowance(const struct worker *worker)
+{
+    uint64_t rate = worker->config->options.stop_clients_per_second;
+    uint64_t passed_ms = worker->loop->now_ms - worker->stop_began_ms;
+
+    if (rate == 0) {
+        return UINT64_MAX;
+    }
+    return 1 +
+           passed_ms * rate / (1000 * (uint64_t)worker->server->worker_count);
+}
+
+/* Tells as many as the pace allows; the deadline begins with the last one. */
+static void tell_some(struct worker *worker)
+{
+    const struct peal_server_options *options = &worker->config->options;
+    struct timer_wheel *timers = &worker->loop->timers;
+    uint64_t most = allowance(worker);
+    struct list *link = worker->conns.next;
+
+    while (link != &worker->conns && worker->stop_told < most) {
+        struct conn *conn = CONTAINER_OF(link, struct conn, link);
+
+        link = link->next;
+        if (conn_is_open(conn)) {
+            worker->stop_told++;
+            tell(conn);
+        } else if (conn->state == CONN_HEAD || conn->state == CONN_HTTP_BODY) {
+            conn_finish(conn);
+        }
+    }
+    loop_keep_awake(worker->loop);
+    if (link != &worker->conns) {
+        timer_start(timers, &worker->pace_timer,
+                    worker->loop->now_ms + PACE_MS);
+    } else if (options->stop_timeout_ms != PEAL_OFF) {
+        timer_start(timers, &worker->cut_timer,
+                    worker->loop->now_ms + options->stop_timeout_ms);
+    }
+}
+
+/* The delay is over, or it is time for some more. */
+static void go_on(struct timer *timer, uint64_t now_ms)
+{
+    struct worker *worker = CONTAINER_OF(timer, struct worker, pace_timer);
+
+    (void)now_ms;
+    if (!worker->is_stopping) {
+        worker->is_stopping = true;
+        worker->stop_began_ms = worker->loop->now_ms;
+        accept_close(worker);
+    }
+    tell_some(worker);
+}
+
+/* --- The parts of a turn ------------------------------------------------- */
+
+void stop_init(struct worker *worker)
+{
+    timer_init(&worker->cut_timer, cut);
+    timer_init(&worker->pace_timer, go_on);
+}
+
+void stop_begin(struct worker *worker)
+{
+    uint32_t delay_ms = worker->config->options.stop_delay_ms;
+
+    if (worker->is_stopping) {
+        return; /* it was cut short meanwhile */
+    }
+    if (delay_ms == 0 || delay_ms == PEAL_OFF) {
+        go_on(&worker->pace_timer, worker->loop->now_ms);
+    } else {
+        timer_start(&worker->loop->timers, &worker->pace_timer,
+                    worker->loop->now_ms + delay_ms);
+    }
+}
+
+void stop_look(struct worker *worker)
+{
+    struct peal_server *server = worker->server;
+
+    if (!atomic_load_explicit(&server->is_stop_asked, memory_order_acquire)) {
+        return;
+    }
+    if (!worker->is_stop_seen) {
+        /* What other threads have sent before is still delivered. */
+        worker->is_stop_seen = true;
+        loop_post(worker->loop, &worker->stop_mail);
+    }
+    if (atomic_load(&server->is_cut_asked) && !worker->is_cut) {
+        worker->is_cut = true;
+        worker->is_stopping = true;
+        timer_stop(&worker->loop->timers, &worker->pace_timer);
+        accept_close(worker);
+        cut_all(worker);
+        loop_keep_awake(worker->loop);
+    }
+}
+
+void stop_finish(struct worker *worker)
+{
+    const struct peal_server *server = worker->server;
+    struct timer_wheel *timers = &worker->loop->timers;
+
+    if (!atomic_load_explicit(&server->is_stop_asked, memory_order_acquire)) {
+        return;
+    }
+    if (!worker->is_stop_seen ||
+        (atomic_load(&server->is_cut_asked) && !worker->is_cut)) {
+        /* Asked for during this turn, whose wake-up the turn may have taken. */
+        loop_keep_awake(worker->loop);
+    }
+    if (worker->is_stopping && list_is_empty(&worker->conns) &&
+        list_is_empty(&worker->leaving)) {
+        timer_stop(timers, &worker->cut_timer);
+        timer_stop(timers, &worker->pace_timer);
+        timer_stop(timers, &worker->trim_timer);
+        loop_stop(worker->loop);
+    }
+}

@@ -1,0 +1,316 @@
+/*
+ * Goal: a stop gives balancers their delay, tells clients at its pace and when
+ * to come back, and can be cut short; signals do it only when asked to; and
+ * starting and stopping again and again leaves nothing behind.
+ *
+ * Method: clients of both transports that watch the clock while the server
+ * stops; real signals to this process; a counting allocator under it all.
+ */
+#include "support/suite.h"
+
+#include "support/host.h"
+#include "support/http.h"
+#include "support/member.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int readiness(const struct host *host)
+{
+    static struct http_reply reply;
+
+    http_ask(host->ws, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    return reply.status;
+}
+
+static void end(struct host *host)
+{
+    CHECK_EQUAL(peal_server_wait(host->server), 0);
+    peal_server_free(host->server);
+}
+
+static void test_balancers_get_their_delay(void **state)
+{
+    struct peal_server_options options = {
+        .readyz_path = "/readyz",
+        .stop_delay_ms = 400,
+    };
+    struct member early;
+    struct member late;
+    struct host host;
+    uint64_t began_ms;
+
+    (void)state;
+    host_start(&host, &options, NULL);
+    member_open(&early, host.ws, false);
+    CHECK_EQUAL(readiness(&host), 200);
+    began_ms = check_now_ms();
+    peal_server_stop(host.server);
+    peal_server_stop(host.server); /* once is enough, twice is the same */
+    CHECK_EQUAL(readiness(&host), 503);
+    member_open(&late, host.tcp, true);
+    member_expect_silence(&early); /* it is still served */
+    member_expect_close(&early, 1001);
+    CHECK(check_now_ms() - began_ms >= 390);
+    member_expect_close(&late, 1001);
+    end(&host);
+}
+
+#define CROWD 20
+
+static void test_clients_are_told_at_a_pace(void **state)
+{
+    struct peal_server_options options = {
+        .stop_clients_per_second = 100,
+        .return_spread_ms = 100000,
+    };
+    struct member members[CROWD];
+    struct heard heard;
+    struct host host;
+    uint64_t began_ms;
+    unsigned first = 0;
+    bool differ = false;
+
+    (void)state;
+    host_start(&host, &options, NULL);
+    for (int i = 0; i < CROWD; i++) {
+        member_open(&members[i], host_address(&host, i % 2), i % 2);
+    }
+    began_ms = check_now_ms();
+    peal_server_stop(host.server);
+    member_expect_silence(&members[CROWD - 1]); /* its turn has not come */
+    for (int i = 0; i < CROWD; i++) {
+        unsigned retry_ms = 0;
+        const char *at;
+
+        if (i % 2 == 0) {
+            CHECK(member_hear(&members[i], &heard));
+            CHECK(strstr(heard.json, "\"peal:goodbye\"") != NULL);
+            at = strstr(heard.json, "\"retry_after_ms\":");
+            CHECK(at != NULL && sscanf(at + 17, "%u", &retry_ms) == 1);
+            CHECK(strstr(heard.json, "\"code\":1001") != NULL);
+            heard_free(&heard);
+            member_expect_close(&members[i], 1001);
+        } else {
+            struct tcp_received frame;
+
+            CHECK(tcp_read(&members[i].peer, &frame));
+            CHECK_EQUAL(frame.type, TCP_DISCONNECT_FRAME);
+            CHECK(sscanf(frame.data,
+                         "{\"code\":1001,\"reason\":\"server is stopping\","
+                         "\"retry_after_ms\":%u}",
+                         &retry_ms) == 1);
+            peer_expect_end(&members[i].peer);
+            peer_close(&members[i].peer);
+        }
+        CHECK(retry_ms >= 1 && retry_ms <= 100000);
+        differ = differ || (first != 0 && retry_ms != first);
+        first = retry_ms;
+    }
+    CHECK(differ);
+    CHECK(check_now_ms() - began_ms >= (CROWD - 2) * 10);
+    end(&host);
+}
+
+static void test_other_dialects_hear_a_plain_close(void **state)
+{
+    struct peal_server_options options = {
+        .dialect = PEAL_DIALECT_RAW,
+        .return_spread_ms = 1000,
+    };
+    struct host host;
+    struct peer peer;
+
+    (void)state;
+    host_start(&host, &options, NULL);
+    ws_open(&peer, host.ws, "/");
+    CHECK_SOON(host_stats(&host).clients == 1);
+    peal_server_stop(host.server);
+    ws_expect_close(&peer, 1001);
+    peer_close(&peer);
+    end(&host);
+}
+
+static void test_a_stop_can_be_cut_short(void **state)
+{
+    struct peal_server_options options = {
+        .stop_delay_ms = 600000,
+        .stop_timeout_ms = 600000,
+        .loops = 2,
+    };
+    struct member members[4];
+    struct host host;
+
+    (void)state;
+    for (int turn = 0; turn < 2; turn++) {
+        host_start(&host, &options, NULL);
+        for (int i = 0; i < 4; i++) {
+            member_open(&members[i], host_address(&host, i % 2), i % 2);
+        }
+        if (turn == 0) {
+            peal_server_stop(host.server);
+            member_expect_silence(&members[0]);
+        }
+        peal_server_cut(host.server);
+        end(&host);
+        for (int i = 0; i < 4; i++) {
+            peer_drain(&members[i].peer);
+            peer_close(&members[i].peer);
+        }
+    }
+}
+
+/* --- Signals ------------------------------------------------------------- */
+
+static _Atomic int own_signals;
+
+static void on_own_signal(int number)
+{
+    (void)number;
+    atomic_fetch_add(&own_signals, 1);
+}
+
+static void test_signals_only_when_asked(void **state)
+{
+    struct peal_server_options options = {
+        .handle_signals = true,
+        .stop_timeout_ms = 600000,
+        .close_timeout_ms = 600000,
+    };
+    struct host deaf;
+    struct host host;
+    struct member member;
+
+    (void)state;
+    CHECK(signal(SIGTERM, on_own_signal) != SIG_ERR);
+    host_start(&deaf, NULL, NULL);
+    raise(SIGTERM);
+    CHECK_EQUAL(atomic_load(&own_signals), 1);
+
+    host_start(&host, &options, NULL);
+    member_open(&member, host.ws, false);
+    raise(SIGTERM);
+    CHECK_EQUAL(atomic_load(&own_signals), 1);
+    member_expect_close(&member, 1001);
+    end(&host);
+    raise(SIGTERM); /* it is the program's again */
+    CHECK_EQUAL(atomic_load(&own_signals), 2);
+
+    host_start(&host, &options, NULL);
+    member_open(&member, host.ws, false);
+    raise(SIGINT);
+    CHECK(peer_has_input(&member.peer, (int)check_patience_ms()));
+    raise(SIGINT); /* the close frame is never answered: cut */
+    end(&host);
+    peer_drain(&member.peer);
+    peer_close(&member.peer);
+
+    CHECK_EQUAL(host_stats(&deaf).clients, 0);
+    host_stop(&deaf);
+    CHECK(signal(SIGTERM, SIG_DFL) == on_own_signal);
+}
+
+/* --- Again and again ----------------------------------------------------- */
+
+static _Atomic long blocks;
+
+static void *allocate(size_t size, void *user)
+{
+    (void)user;
+    atomic_fetch_add(&blocks, 1);
+    return malloc(size);
+}
+
+static void *reallocate(void *block, size_t size, void *user)
+{
+    (void)user;
+    if (block == NULL) {
+        atomic_fetch_add(&blocks, 1);
+    }
+    return realloc(block, size);
+}
+
+static void release(void *block, void *user)
+{
+    (void)user;
+    if (block != NULL) {
+        atomic_fetch_sub(&blocks, 1);
+    }
+    free(block);
+}
+
+static int descriptors(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    int count = 0;
+
+    CHECK(folder != NULL);
+    while (readdir(folder) != NULL) {
+        count++;
+    }
+    closedir(folder);
+    return count;
+}
+
+static void test_nothing_is_left_behind(void **state)
+{
+    struct peal_server_options options = {
+        .loops = 2,
+        .handle_signals = true,
+        .internal_listen = "127.0.0.1:0",
+        .close_timeout_ms = 20, /* nobody answers close frames here */
+        .clients_may_join = true,
+    };
+    int open = descriptors();
+
+    (void)state;
+    CHECK_EQUAL(atomic_load(&blocks), 0);
+    for (int round = 0; round < 30; round++) {
+        struct member members[4];
+        struct host host;
+
+        host_start(&host, &options, NULL);
+        for (int i = 0; i < 4; i++) {
+            member_open(&members[i], host_address(&host, i % 2), i % 2);
+            member_join(&members[i], "room");
+        }
+        if (round % 3 == 0) {
+            peal_server_cut(host.server);
+        } else {
+            peal_server_stop(host.server);
+        }
+        for (int i = 0; i < 4; i++) {
+            peer_drain(&members[i].peer);
+            peer_close(&members[i].peer);
+        }
+        end(&host);
+        CHECK_EQUAL(atomic_load(&blocks), 0);
+        CHECK_EQUAL(descriptors(), open);
+    }
+}
+
+int main(void)
+{
+    static const struct peal_memory memory = {
+        .allocate = allocate,
+        .reallocate = reallocate,
+        .release = release,
+    };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_balancers_get_their_delay),
+        cmocka_unit_test(test_clients_are_told_at_a_pace),
+        cmocka_unit_test(test_other_dialects_hear_a_plain_close),
+        cmocka_unit_test(test_a_stop_can_be_cut_short),
+        cmocka_unit_test(test_signals_only_when_asked),
+        cmocka_unit_test(test_nothing_is_left_behind),
+    };
+
+    peal_memory_set(&memory);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
