@@ -121,6 +121,62 @@ struct peal_ticket {
 PEAL_API int peal_ticket_decide(struct peal_ticket ticket,
                                 enum peal_verdict verdict);
 
+/* --- Middleware ---------------------------------------------------------- */
+
+/* A client that wants to come in, by value. It is decided about once. */
+struct peal_admission {
+    struct peal_server *server;
+    uint64_t value;
+};
+
+/* How a client is told no. */
+struct peal_denial {
+    int status; /* an HTTP status, 400-599; 0: 403, or as refuse_by says */
+    int code;   /* with status 0: closes after the upgrade with this; TCP: this
+                   anyway; 0: 1008 */
+    const char *reason; /* of the close; NULL: none */
+};
+
+/*
+ * Is asked about a client before it is in: nothing of it is served before all
+ * have said yes, and it counts towards no limit but handshakes. PEAL_REFUSE
+ * with `*denial`, which is all 0; or PEAL_LATER, and peal_admission_decide will
+ * tell: the client is not read meanwhile, and refused with 503 when that takes
+ * longer than decision_timeout_ms (or, in all, handshake_timeout_ms). `connect`
+ * lives until it returns. On the client's loop; not to block.
+ */
+typedef enum peal_verdict
+peal_middleware_function(const struct peal_connect *connect,
+                         struct peal_admission admission,
+                         struct peal_denial *denial, void *user);
+
+/*
+ * Adds middleware, to be asked after those added before. Before the start;
+ * PEAL_ESTATE, PEAL_EINVAL, PEAL_ENOMEM.
+ */
+PEAL_API int peal_server_use(struct peal_server *server,
+                             peal_middleware_function *function, void *user);
+
+/*
+ * Decides what a middleware has put off, and has the next ones asked after
+ * PEAL_ALLOW. `denial` as above; NULL is all 0. PEAL_EGONE when it has been
+ * decided, was late, or the client has gone; PEAL_EINVAL; PEAL_EFULL,
+ * PEAL_ENOMEM. From another thread than the client's loop 0 means that it is on
+ * its way there. Any thread; not from inside the middleware.
+ */
+PEAL_API int peal_admission_decide(struct peal_admission admission,
+                                   enum peal_verdict verdict,
+                                   const struct peal_denial *denial);
+
+/*
+ * Metadata that the client will have (peal_client_get) if it comes in; from
+ * inside a middleware, or until the decision. PEAL_EGONE, PEAL_EINVAL for an
+ * empty key, PEAL_ELIMIT beyond metadata_bytes_max, PEAL_EFULL, PEAL_ENOMEM.
+ * Any thread.
+ */
+PEAL_API int peal_admission_set(struct peal_admission admission,
+                                const char *key, const char *value);
+
 /* --- Hooks --------------------------------------------------------------- */
 
 struct peal_connections_limited {
@@ -157,6 +213,16 @@ struct peal_hooks {
     bool (*on_rate_limited)(struct peal_client *client,
                             const struct peal_rate_limited *limited,
                             void *user);
+
+    /*
+     * Middleware for messages: an event or request, before any handler and
+     * before it is published. PEAL_REFUSE answers with `*failure`, which says
+     * 108, refused, unless it is changed. PEAL_LATER is a refusal here.
+     */
+    enum peal_verdict (*before_message)(struct peal_client *client,
+                                        const struct peal_event *event,
+                                        struct peal_failure *failure,
+                                        void *user);
 
     /* What a message costs, in tokens of every rate. NULL: 1; 0 is free. */
     uint32_t (*message_cost)(struct peal_client *client,

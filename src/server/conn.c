@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "base/utf8.h"
+#include "server/admission.h"
 #include "server/conn_extra.h"
 #include "server/deflate.h"
 #include "server/gate.h"
@@ -109,6 +110,7 @@ void conn_finish(struct conn *conn)
         reply_drop(conn);
     }
     conn->state = CONN_DRAINING;
+    conn->is_waiting = false; /* for nothing any more */
     stream_finish(&conn->stream);
     stream_flush(&conn->stream);
     if (!stream_is_open(&conn->stream)) {
@@ -297,8 +299,19 @@ static void deadline(struct timer *timer, uint64_t now_ms)
 
 /* --- Beginning ----------------------------------------------------------- */
 
+static void refuse_tcp(struct conn *conn, const char *address, int error,
+                       int code, const char *reason)
+{
+    log_debug(&conn_worker(conn)->server->log, "server", "client refused",
+              "remote=%s error=%s", address, peal_error_name(error));
+    send_goodbye(conn, code, peal_slice(reason));
+    conn_finish(conn);
+}
+
+/* Lets a TCP client in, once all middleware has said yes. */
 static void accept_tcp(struct conn *conn, const struct listener *listener,
-                       const struct socket_address *peer)
+                       const struct socket_address *peer,
+                       const struct peal_denial *late_denial)
 {
     char address[SOCKET_TEXT_SIZE];
     struct peal_connect connect = {
@@ -306,16 +319,49 @@ static void accept_tcp(struct conn *conn, const struct listener *listener,
         .dialect = options_dialect_name(listener->dialect),
         .address = socket_address_format(peer, address),
     };
+    struct admission_request request = {.connect = &connect, .peer = peer};
+    struct peal_denial denial;
+    enum peal_verdict verdict = PEAL_REFUSE;
     int status;
     int rc;
 
     conn_set_form(conn, listener->dialect, TRANSPORT_TCP);
+    if (late_denial != NULL) {
+        denial = *late_denial;
+    } else {
+        verdict = admission_ask(conn, &request, &denial);
+    }
+    if (verdict == PEAL_LATER) {
+        if (!timer_is_running(&conn->timer)) {
+            timer_in(conn, conn_worker(conn)
+                               ->config->options.handshake_timeout_ms);
+        }
+        return;
+    }
+    if (verdict == PEAL_REFUSE) {
+        worker_count(conn_worker(conn), COUNT_REFUSED_APPLICATION);
+        refuse_tcp(conn, address, PEAL_EREFUSED,
+                   denial.code != 0 ? denial.code
+                   : denial.status == 503 || denial.status == 429
+                       ? WS_CLOSE_TRY_AGAIN
+                       : WS_CLOSE_POLICY,
+                   denial.reason);
+        return;
+    }
     rc = conn_admit(conn, &connect, peer, slice_make(NULL, 0), &status);
     if (rc < 0) {
-        log_debug(&conn_worker(conn)->server->log, "server", "client refused",
-                  "remote=%s error=%s", address, peal_error_name(rc));
-        send_goodbye(conn, WS_CLOSE_TRY_AGAIN, peal_slice(peal_strerror(rc)));
-        conn_finish(conn);
+        refuse_tcp(conn, address, rc, WS_CLOSE_TRY_AGAIN, peal_strerror(rc));
+    }
+}
+
+void conn_admit_later(struct conn *conn, struct peal_slice head,
+                      const struct socket_address *peer,
+                      const struct peal_denial *denial)
+{
+    if (head.size == 0) {
+        accept_tcp(conn, conn->of.listener, peer, denial);
+    } else {
+        conn_upgrade_later(conn, head, denial);
     }
 }
 
@@ -351,7 +397,7 @@ void conn_accept(struct worker *worker, const struct listener *listener,
     list_append(&worker->conns, &conn->link);
     worker_count(worker, GAUGE_CONNECTIONS);
     if (listener->transport == TRANSPORT_TCP) {
-        accept_tcp(conn, listener, peer);
+        accept_tcp(conn, listener, peer, NULL);
     } else {
         conn_set_form(conn, listener->dialect, TRANSPORT_WS);
         timer_in(conn, options->handshake_timeout_ms);
@@ -449,9 +495,14 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
         send_welcome(conn);
     }
     /* Also when the connection has broken meanwhile: on_disconnect follows. */
+    rc = admission_finish(conn);
+    if (rc < 0) {
+        conn_close(conn, WS_CLOSE_TRY_AGAIN, peal_strerror(rc));
+    }
     if (options->on_connect != NULL) {
         options->on_connect(conn->client, connect, options->user);
     }
+    admission_forget(conn);
     return 0;
 }
 

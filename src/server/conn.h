@@ -112,6 +112,19 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
                const struct socket_address *peer, struct peal_slice opening,
                int *status);
 
+/*
+ * The middleware has decided about a client that it had put off: asks the next,
+ * or lets it in, or, if `denial` is not NULL, refuses it. `head` is that of its
+ * request, empty for TCP.
+ */
+void conn_admit_later(struct conn *conn, struct peal_slice head,
+                      const struct socket_address *peer,
+                      const struct peal_denial *denial);
+
+/* The same for a WebSocket client: conn_http.c. */
+void conn_upgrade_later(struct conn *conn, struct peal_slice head,
+                        const struct peal_denial *denial);
+
 /* Fits the connection's form to a dialect and transport. */
 void conn_set_form(struct conn *conn, const struct dialect *dialect,
                    enum transport transport);

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "server/admission.h"
 
 struct conn_extra *conn_extra_of(struct conn *conn)
 {
@@ -24,6 +25,7 @@ void conn_extra_free(struct conn *conn)
 
     if (extra != NULL) {
         ASSERT(extra->held == NULL);
+        admission_forget(conn);
         mem_free(extra->address);
         mem_free(extra->event_buckets);
         mem_free(extra);

@@ -15,6 +15,8 @@ struct conn_extra {
 
     char *address; /* the client's, where the socket has a proxy's; or NULL */
 
+    struct admission *admission; /* NULL: nobody is asked about it */
+
     /* Of guard.c. */
     struct rate_bucket bucket;  /* of client_rate */
     struct rate_bucket control; /* of control_rate */

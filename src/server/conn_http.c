@@ -9,6 +9,7 @@
 #include "proto/http.h"
 #include "proto/ws_deflate.h"
 #include "proto/ws_handshake.h"
+#include "server/admission.h"
 #include "server/conn_extra.h"
 #include "server/deflate.h"
 #include "server/endpoint.h"
@@ -108,30 +109,50 @@ static const char *select_protocol(const struct conn *conn,
                                   : own);
 }
 
+/* Says no after the upgrade. */
+static void refuse_by_close(struct conn *conn, int code, const char *reason,
+                            struct peal_slice opening)
+{
+    char payload[WS_CONTROL_MAX];
+    size_t size = ws_close_write(payload, code, peal_slice(reason));
+
+    (void)output_bytes(conn, opening, slice_make(NULL, 0));
+    (void)output_control(conn, WS_OPCODE_CLOSE, slice_make(payload, size));
+    conn_finish(conn);
+}
+
 /* Says no to a client that asked properly, in the way that the options want. */
 static void refuse_client(struct conn *conn, int status,
                           struct peal_slice opening)
 {
     bool is_temporary = status == 429 || status == 503;
-    char payload[WS_CONTROL_MAX];
-    size_t size;
 
     switch (conn_worker(conn)->config->options.refuse_by) {
     case PEAL_REFUSE_BY_STATUS:
         conn_refuse(conn, status, is_temporary ? "Retry-After: 5\r\n" : "");
         break;
     case PEAL_REFUSE_BY_CLOSE:
-        size = ws_close_write(payload,
-                              is_temporary ? WS_CLOSE_TRY_AGAIN
-                                           : WS_CLOSE_POLICY,
-                              peal_slice(http_reason(status)));
-        (void)output_bytes(conn, opening, slice_make(NULL, 0));
-        (void)output_control(conn, WS_OPCODE_CLOSE, slice_make(payload, size));
-        conn_finish(conn);
+        refuse_by_close(conn,
+                        is_temporary ? WS_CLOSE_TRY_AGAIN : WS_CLOSE_POLICY,
+                        http_reason(status), opening);
         break;
     case PEAL_REFUSE_BY_HANGUP:
         conn_cut(conn);
         break;
+    }
+}
+
+/* Says no in the words of the middleware. */
+static void deny_client(struct conn *conn, const struct peal_denial *denial,
+                        struct peal_slice opening)
+{
+    bool is_status = denial->status >= 400 && denial->status <= 599;
+
+    worker_count(conn_worker(conn), COUNT_REFUSED_APPLICATION);
+    if (!is_status && ws_close_code_is_valid(denial->code)) {
+        refuse_by_close(conn, denial->code, denial->reason, opening);
+    } else {
+        refuse_client(conn, is_status ? denial->status : 403, opening);
     }
 }
 
@@ -162,9 +183,14 @@ static int find_address(struct conn *conn, const struct http_request *request,
     return extra->address != NULL ? 0 : PEAL_ENOMEM;
 }
 
-static void upgrade(struct conn *conn, const struct http_request *request)
+static void upgrade(struct conn *conn, const struct http_request *request,
+                    struct peal_slice head,
+                    const struct peal_denial *late_denial)
 {
     struct worker *worker = conn_worker(conn);
+    enum peal_verdict verdict = PEAL_REFUSE;
+    struct peal_connect connect;
+    struct peal_denial denial;
     struct socket_address peer;
     char address[SOCKET_TEXT_SIZE];
     char opening[WS_ANSWER_SIZE_MAX];
@@ -206,24 +232,54 @@ static void upgrade(struct conn *conn, const struct http_request *request)
         conn_cut(conn); /* it has gone already, or there is no memory */
         return;
     }
-    rc = conn_admit(conn,
-                    &(struct peal_connect){
-                        .transport = PEAL_WS,
-                        .dialect = options_dialect_name(route.dialect),
-                        .path = request->path,
-                        .query = request->query,
-                        .origin = offer.origin,
-                        .protocol = peal_slice(protocol),
-                        .address = address,
-                        .request = request,
-                        .pattern = route.pattern,
-                    },
-                    &peer, slice_make(opening, (size_t)size), &status);
+    connect = (struct peal_connect){
+        .transport = PEAL_WS,
+        .dialect = options_dialect_name(route.dialect),
+        .path = request->path,
+        .query = request->query,
+        .origin = offer.origin,
+        .protocol = peal_slice(protocol),
+        .address = address,
+        .request = request,
+        .pattern = route.pattern,
+    };
+    if (late_denial != NULL) {
+        denial = *late_denial;
+    } else {
+        verdict = admission_ask(conn,
+                                &(struct admission_request){
+                                    .connect = &connect,
+                                    .peer = &peer,
+                                    .head = head,
+                                },
+                                &denial);
+    }
+    if (verdict != PEAL_ALLOW) {
+        if (verdict == PEAL_REFUSE) {
+            deny_client(conn, &denial, slice_make(opening, (size_t)size));
+        }
+        return;
+    }
+    rc = conn_admit(conn, &connect, &peer, slice_make(opening, (size_t)size),
+                    &status);
     if (rc < 0) {
         log_debug(&worker->server->log, "server", "client refused",
                   "remote=%s error=%s status=%d", address,
                   peal_error_name(rc), status);
         refuse_client(conn, status, slice_make(opening, (size_t)size));
+    }
+}
+
+void conn_upgrade_later(struct conn *conn, struct peal_slice head,
+                        const struct peal_denial *denial)
+{
+    struct http_request request;
+
+    /* It was parsed before, so it can be parsed again. */
+    if (http_request_parse(&request, head.data, head.size, head.size) > 0) {
+        upgrade(conn, &request, head, denial);
+    } else {
+        conn_cut(conn);
     }
 }
 
@@ -249,7 +305,7 @@ size_t conn_read_head(struct conn *conn, char *data, size_t size)
         conn->input->scanned = 0; /* the next head may follow at once */
     }
     if (ws_is_upgrade(&request)) {
-        upgrade(conn, &request);
+        upgrade(conn, &request, slice_make(data, (size_t)used), NULL);
     } else {
         serve(conn, &request, slice_make(data, (size_t)used));
     }

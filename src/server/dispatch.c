@@ -369,7 +369,10 @@ void dispatch_admitted(struct conn *conn, const struct wire *wire)
 
     switch (wire->kind) {
     case WIRE_EVENT:
-        on_message(conn, wire);
+        if (worker->server->hooks.before_message == NULL ||
+            hooks_admit_message(conn, wire)) {
+            on_message(conn, wire);
+        }
         break;
     case WIRE_ANSWER:
     case WIRE_FAILURE:

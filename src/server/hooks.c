@@ -70,6 +70,38 @@ void hooks_too_large(struct peal_client *client, uint64_t size)
     }
 }
 
+bool hooks_admit_message(struct conn *conn, const struct wire *wire)
+{
+    const struct worker *worker = conn_worker(conn);
+    struct wire_failure refused = wire_failure_of(WIRE_REFUSED);
+    struct peal_event event = {
+        .name = wire->name,
+        .data = wire->data,
+        .room = wire->room,
+        .kind = wire->data_kind,
+    };
+    struct peal_failure failure = {
+        .code = refused.code,
+        .name = refused.name.data,
+        .message = refused.message.data,
+    };
+
+    if (worker->server->hooks.before_message == NULL ||
+        worker->server->hooks.before_message(
+            conn->client, &event, &failure, worker->config->options.user) ==
+            PEAL_ALLOW) {
+        return conn_is_open(conn);
+    }
+    (void)dispatch_refuse(conn, wire,
+                          (struct wire_failure){
+                              .code = failure.code,
+                              .name = peal_slice(failure.name),
+                              .message = peal_slice(failure.message),
+                              .temporary = failure.temporary,
+                          });
+    return false;
+}
+
 void hooks_invalid(struct peal_client *client,
                    const struct wire_failure *failure)
 {

@@ -1,7 +1,7 @@
 /* Commands from other threads. */
 #include "server/mail.h"
 
-#include "server/conn.h"
+#include "server/admission.h"
 
 #include "base/mem.h"
 #include "base/slice.h"
@@ -136,6 +136,10 @@ void mail_carry_out(struct worker *worker, struct mail *mail)
                          slice_make(mail->text + mail->name_size + 1,
                                     mail->base.size - sizeof *mail -
                                         mail->name_size - 1));
+        break;
+    case MAIL_ADMISSION:
+    case MAIL_ADMISSION_SET:
+        admission_on_mail(worker, mail);
         break;
     case MAIL_DECISION:
         if (client != NULL) {

@@ -15,9 +15,11 @@ enum mail_kind {
     MAIL_REQUEST,
     MAIL_ANSWER,
     MAIL_FAIL,
-    MAIL_RATE,        /* `text` is a struct peal_rate: the client's own */
-    MAIL_EVENT_RATES, /* `user` is a struct event_rates */
-    MAIL_DECISION,    /* `number` is a ticket, `code` the verdict */
+    MAIL_RATE,          /* `text` is a struct peal_rate: the client's own */
+    MAIL_EVENT_RATES,   /* `user` is a struct event_rates */
+    MAIL_ADMISSION,     /* see admission.c, also for the next */
+    MAIL_ADMISSION_SET, /* `name_size` is of the key */
+    MAIL_DECISION,      /* `number` is a ticket, `code` the verdict */
     MAIL_ADOPT, /* `code` is a socket, `number` a dialect, `text` its input */
     MAIL_HTTP /* `code` is a status, `text` its headers, a zero byte, a body */
 };
@@ -33,7 +35,7 @@ struct mail {
     peal_answer_function *on_answer;
     void *user;
     size_t name_size; /* of a failure; `text` begins with it */
-    char text[]; /* room, reason or message, with a zero byte */
+    char text[];      /* room, reason or message, with a zero byte */
 };
 
 /*

@@ -7,6 +7,7 @@
 #include "base/slice.h"
 #include "server/adopt.h"
 #include "server/deflate.h"
+#include "server/admission.h"
 #include "server/mail.h"
 #include "server/resource.h"
 #include "server/stop.h"
@@ -355,6 +356,7 @@ void peal_server_free(struct peal_server *server)
     router_fini(&server->resources, resource_free);
     mem_free(server->any);
     guard_fini(&server->guard);
+    admission_free_middleware(server);
     mem_free(server);
 }
 

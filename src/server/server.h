@@ -135,6 +135,8 @@ struct deflate_own;    /* deflate.c */
 struct deflate_shared; /* deflate.c */
 struct door;           /* a listener on one worker: accept.c */
 struct pending_table;
+struct conn;
+struct middleware; /* admission.c */
 
 /* The event that is being fanned out, and its frames as far as encoded. */
 struct fanout {
@@ -195,6 +197,8 @@ struct worker {
     bool is_guarded;
     struct event_rates *event_rates; /* NULL: no event has its own */
     uint64_t last_ticket;
+    uint64_t last_admission;
+    struct map admissions; /* [L] of clients whose middleware is asked */
     _Atomic uint64_t counters[COUNTER_COUNT];
     struct measures measures;
     _Atomic uint64_t busy_since_ms; /* [a] when its turn began; 0: it waits */
@@ -231,6 +235,7 @@ struct peal_server {
     bool is_attached; /* [I] the program takes the turns: attach.c */
     struct peal_hooks hooks;       /* [I] all NULL: none given */
     struct guard guard;
+    struct middleware *middleware; /* [I] */
 };
 
 /* --- server.c ------------------------------------------------------------ */
@@ -276,6 +281,10 @@ void hooks_room_limited(struct peal_client *client, const char *limit,
 
 /* [L] A message is too large; `size` as in peal_too_large. */
 void hooks_too_large(struct peal_client *client, uint64_t size);
+
+/* [L] Whether the application lets the message through; if not, its client has
+ * been told. */
+bool hooks_admit_message(struct conn *conn, const struct wire *wire);
 
 /* [L] A message was not understood. */
 void hooks_invalid(struct peal_client *client,

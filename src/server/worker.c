@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "server/deflate.h"
+#include "server/admission.h"
 #include "server/mail.h"
 #include "server/reply.h"
 #include "server/request.h"
@@ -238,6 +239,7 @@ int worker_open(struct worker *worker, struct peal_server *server, int index)
     worker->hub = &server->cluster.hubs[index];
     stop_init(worker);
     timer_init(&worker->trim_timer, trim);
+    map_init(&worker->admissions, admission_key);
     list_init(&worker->conns);
     list_init(&worker->leaving);
     list_init(&worker->dead);
@@ -263,6 +265,7 @@ void worker_close(struct worker *worker)
     reply_table_free(worker->replies);
     guard_set_event_rates(worker, NULL);
     deflate_close(worker);
+    map_fini(&worker->admissions);
     tape_fini(&worker->direct);
     for (size_t i = 0; i < FORM_COUNT; i++) {
         tape_fini(&worker->tapes[i]);
