@@ -3,6 +3,7 @@
  * says where the server listens. All are called as
  *
  *     NAME [--port N] [--tcp-port N] [--loops N] [--deflate[=takeover]]
+ *          [--tls-cert FILE --tls-key FILE]
  *
  * with WebSocket clients on port 8080 of the loopback interface unless told
  * otherwise, TCP clients only on request, and 0 for any free port. --deflate
@@ -26,7 +27,8 @@ static inline void example_usage(const char *program)
 {
     fprintf(stderr,
             "usage: %s [--port N] [--tcp-port N] [--loops N] "
-            "[--deflate[=takeover]]\n",
+            "[--deflate[=takeover]]\n"
+            "       [--tls-cert FILE --tls-key FILE]\n",
             program);
     exit(2);
 }
@@ -44,6 +46,25 @@ static inline int example_number(const char *program, const char *text, int min,
     return (int)number;
 }
 
+/* What the files make; when they do not fit: exit code 1. */
+static inline struct peal_tls *example_tls(const char *certificate_file,
+                                           const char *key_file)
+{
+    struct peal_tls_options options = {
+        .size = sizeof options,
+        .certificate_file = certificate_file,
+        .key_file = key_file,
+    };
+    char why[PEAL_TLS_ERROR_SIZE];
+    struct peal_tls *tls;
+
+    if (peal_tls_new(&tls, &options, why, sizeof why) < 0) {
+        fprintf(stderr, "%s\n", why);
+        exit(1);
+    }
+    return tls;
+}
+
 /* Options with what the flags say. A flag that makes no sense: exit code 2. */
 static inline struct peal_server_options example_options(int argc, char **argv)
 {
@@ -51,6 +72,8 @@ static inline struct peal_server_options example_options(int argc, char **argv)
                                           {"tcp-port", 1, NULL, 't'},
                                           {"loops", 1, NULL, 'l'},
                                           {"deflate", 2, NULL, 'd'},
+                                          {"tls-cert", 1, NULL, 'c'},
+                                          {"tls-key", 1, NULL, 'k'},
                                           {NULL, 0, NULL, 0}};
     static char ws[32] = "127.0.0.1:8080";
     static char tcp[32];
@@ -62,6 +85,8 @@ static inline struct peal_server_options example_options(int argc, char **argv)
         .log = peal_log_to_stderr,
         .log_level = PEAL_LOG_WARN,
     };
+    const char *certificate = NULL;
+    const char *key = NULL;
     int flag;
 
     while ((flag = getopt_long(argc, argv, "", flags, NULL)) != -1) {
@@ -86,12 +111,21 @@ static inline struct peal_server_options example_options(int argc, char **argv)
             deflate.context_takeover = optarg != NULL;
             options.deflate = &deflate;
             break;
+        case 'c':
+            certificate = optarg;
+            break;
+        case 'k':
+            key = optarg;
+            break;
         default:
             example_usage(argv[0]);
         }
     }
-    if (optind < argc) {
+    if (optind < argc || (key != NULL && certificate == NULL)) {
         example_usage(argv[0]);
+    }
+    if (certificate != NULL) {
+        options.tls = example_tls(certificate, key);
     }
     return options;
 }
@@ -105,6 +139,7 @@ example_new(const struct peal_server_options *options)
     if (peal_server_new(&server, options) < 0) {
         exit(1); /* the log has said why */
     }
+    peal_tls_free(options->tls); /* the server holds it */
     return server;
 }
 

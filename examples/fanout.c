@@ -3,6 +3,7 @@
  * send, as it came. TCP clients, who have no path, may publish, too.
  *
  *     fanout [--port N] [--tcp-port N] [--loops N] [--deflate[=takeover]]
+ *          [--tls-cert FILE --tls-key FILE]
  */
 #include "example.h"
 

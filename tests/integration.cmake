@@ -16,7 +16,7 @@ if(support_sources)
     target_include_directories(integration_support PUBLIC
         ${here}/integration ${here}/integration/support)
     target_link_libraries(integration_support
-        PRIVATE peal_flags OpenSSL::Crypto
+        PRIVATE peal_flags OpenSSL::SSL
         PUBLIC peal_static PkgConfig::CMOCKA PkgConfig::JANSSON)
 endif()
 
@@ -39,7 +39,7 @@ foreach(source IN LISTS programs)
         target_link_libraries(${target} PRIVATE integration_support)
     endif()
     target_link_libraries(${target} PRIVATE
-        peal_static OpenSSL::Crypto ZLIB::ZLIB Threads::Threads m)
+        peal_static OpenSSL::SSL ZLIB::ZLIB Threads::Threads m)
     peal_test(integration.${name} integration $<TARGET_FILE:${target}>)
 endforeach()
 

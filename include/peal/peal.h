@@ -67,7 +67,8 @@ enum peal_error {
     PEAL_EACCESS = -14,    /* the system does not allow it */
     PEAL_ESYSTEM = -15,    /* a system call failed; the log has its errno */
     PEAL_ETOOBIG = -16,    /* larger than the limit for a single message */
-    PEAL_EPROTOCOL = -17   /* the peer broke the protocol */
+    PEAL_EPROTOCOL = -17,  /* the peer broke the protocol */
+    PEAL_ETLS = -18        /* a certificate, key or handshake is no good */
 };
 
 /* One English sentence for an error, without a full stop. Static storage. */

@@ -39,6 +39,7 @@
 #define PEAL_SERVER_H
 
 #include <peal/peal.h>
+#include <peal/tls.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -107,6 +108,7 @@ struct peal_connect {
     const char *address;        /* "127.0.0.1:4711", "unix:" */
     const void *request;        /* for peal_connect_header */
     const char *pattern; /* of the route: "/rooms/:room_id"; NULL: none */
+    const struct peal_tls_facts *tls; /* NULL: not encrypted */
 };
 
 /*
@@ -418,6 +420,15 @@ struct peal_server_options {
      * come again. For at most 16 servers of a process at once.
      */
     bool handle_signals;
+
+    /*
+     * Encrypts ws_listen and tcp_listen, and nothing else comes in there; NULL:
+     * not encrypted. The server holds it; see peal/tls.h.
+     */
+    struct peal_tls *tls;
+
+    /* TLS handshakes that may be in progress at once; default 10,000. */
+    uint32_t tls_handshakes_max;
 };
 
 /* --- The server's life --------------------------------------------------- */
@@ -445,6 +456,7 @@ struct peal_listen {
     enum peal_transport transport;
     enum peal_dialect dialect; /* default: the server's */
     bool is_internal;          /* as internal_listen: only the endpoints */
+    struct peal_tls *tls;      /* NULL: not encrypted */
 };
 
 /* Before the start. Errors as peal_server_new, PEAL_ESTATE when running. */
@@ -658,6 +670,10 @@ peal_client_dialect(const struct peal_client *client);
  */
 PEAL_API void peal_client_address(const struct peal_client *client,
                                   char *out);
+
+/* What is known of its TLS; PEAL_ENOTFOUND without, or when it is closed. */
+PEAL_API int peal_client_tls(const struct peal_client *client,
+                             struct peal_tls_facts *facts);
 
 /* A pointer of the application's own for this client. */
 PEAL_API void peal_client_set_user(struct peal_client *client, void *user);
@@ -917,6 +933,13 @@ struct peal_server_stats {
     uint64_t inflated_wire_bytes;
     uint64_t inflated_bytes;
     uint64_t inflate_ns;
+
+    /* TLS handshakes. */
+    uint64_t tls_handshaking;        /* now */
+    uint64_t tls_handshakes;         /* done */
+    uint64_t tls_resumed;            /* of these: a session taken up again */
+    uint64_t tls_failed;             /* not done, for whatever the peer did */
+    uint64_t refused_tls_handshakes; /* tls_handshakes_max */
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

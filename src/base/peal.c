@@ -42,6 +42,7 @@ static const struct peal_error_text peal_errors[] = {
     [-PEAL_ESYSTEM] = {"system", "A system call failed"},
     [-PEAL_ETOOBIG] = {"toobig", "The message is larger than the limit"},
     [-PEAL_EPROTOCOL] = {"protocol", "The peer broke the protocol"},
+    [-PEAL_ETLS] = {"tls", "A certificate, key or handshake is no good"},
 };
 
 static const struct peal_error_text *peal_error_find(int error)

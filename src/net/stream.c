@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "net/loop_poller.h"
 #include "net/stream_queue.h"
+#include "net/stream_tls.h"
 
 #include <errno.h>
 #include <string.h>
@@ -62,6 +63,22 @@ int stream_open(struct stream *stream, struct loop *loop, int fd,
     return PEAL_OK;
 }
 
+int stream_open_tls(struct stream *stream, struct loop *loop, int fd,
+                    const struct stream_events *events, struct peal_tls *tls,
+                    const char *protocol)
+{
+    int rc = stream_open(stream, loop, fd, events);
+
+    if (rc == PEAL_OK) {
+        rc = stream_tls_open(stream, tls, protocol);
+        if (rc < 0) {
+            loop_poller_unwatch(loop, fd);
+            stream->fd = -1;
+        }
+    }
+    return rc;
+}
+
 void stream_close(struct stream *stream)
 {
     if (stream->fd < 0) {
@@ -69,6 +86,9 @@ void stream_close(struct stream *stream)
     }
     if ((stream->flags & STREAM_BLOCKED) != 0) {
         stream_count_blocked(stream, 0 - (uint64_t)stream->queued_bytes);
+    }
+    if ((stream->flags & STREAM_TLS) != 0) {
+        stream_tls_close(stream);
     }
     loop_poller_unwatch(stream->loop, stream->fd);
     close(stream->fd);
@@ -109,7 +129,8 @@ static void stream_link(struct stream *stream)
 int stream_send(struct stream *stream, struct tape_slice slice)
 {
     ASSERT(stream->fd >= 0 && slice.size > 0);
-    ASSERT((stream->flags & (STREAM_FINISHING | STREAM_FINISHED)) == 0);
+    ASSERT((stream->flags & (STREAM_FINISHING | STREAM_FINISHED |
+                             STREAM_SECURING)) == 0);
 
     int rc = stream_queue_push(stream, slice);
 
@@ -172,9 +193,41 @@ static void stream_block(struct stream *stream)
     stream_link(stream);
 }
 
+/* As stream_flush, for a stream with TLS. */
+static void stream_flush_tls(struct stream *stream)
+{
+    enum stream_tls_status status = stream_tls_flush(stream);
+
+    while (status == STREAM_TLS_MORE && stream->queued_bytes > 0) {
+        size_t sent = 0;
+
+        status = stream_tls_write(stream, &sent);
+        if (status == STREAM_TLS_MORE) {
+            stream_queue_consume(stream, sent);
+        }
+    }
+    if (status == STREAM_TLS_MORE &&
+        (stream->flags & STREAM_FINISHING) != 0) {
+        status = stream_tls_finish(stream);
+    }
+    if (status == STREAM_TLS_BROKEN) {
+        stream_fail(stream, errno);
+    } else if (status == STREAM_TLS_WAIT) {
+        stream_block(stream);
+    } else if ((stream->flags & (STREAM_FINISHING | STREAM_FINISHED)) ==
+               STREAM_FINISHING) {
+        shutdown(stream->fd, SHUT_WR);
+        stream->flags |= STREAM_FINISHED;
+    }
+}
+
 void stream_flush(struct stream *stream)
 {
     if (stream->fd < 0 || (stream->flags & STREAM_BLOCKED) != 0) {
+        return;
+    }
+    if ((stream->flags & STREAM_TLS) != 0) {
+        stream_flush_tls(stream);
         return;
     }
     while (stream->queued_bytes > 0) {
@@ -254,6 +307,53 @@ static void stream_end(struct stream *stream)
     }
 }
 
+/* As stream_read, for a stream with TLS. */
+static void stream_read_tls(struct stream *stream, bool is_broken)
+{
+    enum stream_tls_status status;
+    size_t size;
+
+    /* Handshakes are long work; a flood of them must not hold up the others. */
+    if ((stream->flags & STREAM_SECURING) != 0 && !is_broken &&
+        loop_is_over_budget(stream->loop)) {
+        return;
+    }
+    status = stream_tls_receive(stream);
+    if (status == STREAM_TLS_MORE) {
+        status = stream_tls_read(stream, &size);
+        if (status == STREAM_TLS_SECURED) {
+            stream->events->on_secured(stream);
+            if (stream->fd < 0) {
+                return;
+            }
+            status = stream_tls_read(stream, &size);
+        }
+    } else if (status == STREAM_TLS_WAIT && is_broken) {
+        int error = stream_pending_error(stream);
+
+        if (error != 0) {
+            stream_fail(stream, error);
+            return;
+        }
+    }
+    if (status == STREAM_TLS_MORE) {
+        stream->events->on_data(stream, stream->loop->read_buffer, size);
+    } else if (status == STREAM_TLS_END) {
+        stream_end(stream);
+    } else if (status == STREAM_TLS_BROKEN) {
+        stream_fail(stream, errno);
+    }
+    /* Reading writes, too: the handshake, answers to new keys. */
+    if (stream->fd >= 0 && (stream->flags & STREAM_BLOCKED) == 0) {
+        status = stream_tls_flush(stream);
+        if (status == STREAM_TLS_WAIT) {
+            stream_block(stream);
+        } else if (status == STREAM_TLS_BROKEN) {
+            stream_fail(stream, errno);
+        }
+    }
+}
+
 /*
  * One read: whether more is there, the next wait tells, and reading until
  * EAGAIN would cost a second system call per message.
@@ -261,6 +361,12 @@ static void stream_end(struct stream *stream)
 static void stream_read(struct stream *stream, bool is_broken)
 {
     struct loop *loop = stream->loop;
+
+    if ((stream->flags & STREAM_TLS) != 0) {
+        stream_read_tls(stream, is_broken);
+        return;
+    }
+
     ssize_t size =
         recv(stream->fd, loop->read_buffer, LOOP_READ_BYTES, MSG_DONTWAIT);
 
@@ -289,7 +395,9 @@ static void stream_unblock(struct stream *stream)
         return;
     }
     stream_rewatch(stream);
-    stream->events->on_drained(stream);
+    if ((stream->flags & STREAM_SECURING) == 0) {
+        stream->events->on_drained(stream);
+    }
 }
 
 void stream_ready(struct stream *stream, unsigned ready)

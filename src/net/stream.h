@@ -1,6 +1,7 @@
 /*
  * A stream: one connected socket on a loop, and its output queue, which is a
- * short list of slices of tape. Lives inside the connection that uses it.
+ * short list of slices of tape. Lives inside the connection that uses it. With
+ * TLS or without, it is used in the same way.
  *
  * All [L].
  */
@@ -9,6 +10,7 @@
 
 #include "net/loop.h"
 #include "net/tape.h"
+#include "peal/tls.h"
 
 enum stream_flag {
     STREAM_UNFLUSHED = 1 << 0, /* in the loop's list of streams to flush */
@@ -16,7 +18,9 @@ enum stream_flag {
     STREAM_PAUSED = 1 << 2,    /* is not read */
     STREAM_FINISHING = 1 << 3, /* FIN once the queue is empty */
     STREAM_FINISHED = 1 << 4,  /* FIN was sent */
-    STREAM_ENDED = 1 << 5      /* the peer's FIN was read */
+    STREAM_ENDED = 1 << 5,     /* the peer's FIN was read */
+    STREAM_TLS = 1 << 6,       /* `events` are those of a struct stream_tls */
+    STREAM_SECURING = 1 << 7   /* the TLS handshake is not done */
 };
 
 /* What happens on a stream. One table for all streams of a kind. */
@@ -35,6 +39,12 @@ struct stream_events {
      * has been sent, too.
      */
     void (*on_drained)(struct stream *stream);
+    /*
+     * The TLS handshake is done: before that nothing else is told but on_error,
+     * and nothing may be sent. What the peer sent together with its last part
+     * comes next, even if this pauses the stream. Streams with TLS only.
+     */
+    void (*on_secured)(struct stream *stream);
 };
 
 struct stream_queue; /* slices beyond the first */
@@ -56,6 +66,19 @@ struct stream {
  */
 int stream_open(struct stream *stream, struct loop *loop, int fd,
                 const struct stream_events *events);
+
+/*
+ * The same for the accepting side of a TLS connection. `protocol` is the ALPN
+ * name that is spoken on it, "" for none; static storage. An end without a
+ * close_notify is an error (EPROTO), for anybody could have cut it short.
+ */
+int stream_open_tls(struct stream *stream, struct loop *loop, int fd,
+                    const struct stream_events *events, struct peal_tls *tls,
+                    const char *protocol);
+
+/* What is known after on_secured; false for a stream without TLS. */
+bool stream_tls_facts(const struct stream *stream,
+                      struct peal_tls_facts *facts);
 
 /*
  * Closes the socket and drops the queue. No event comes after it. The memory of

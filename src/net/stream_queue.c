@@ -151,6 +151,24 @@ size_t stream_queue_copy(const struct stream *stream, char *out)
     return size;
 }
 
+void stream_queue_peek(const struct stream *stream, char *out, size_t size)
+{
+    const struct stream_queue *rest = stream->rest;
+    const struct tape_slice *slice = &stream->first;
+
+    for (uint32_t i = 0; size > 0; i++) {
+        size_t part = size < slice->size ? size : slice->size;
+
+        memcpy(out, tape_slice_data(slice), part);
+        out += part;
+        size -= part;
+        if (size > 0) {
+            ASSERT(rest != NULL && i < rest->count);
+            slice = &rest->slices[rest->head + i];
+        }
+    }
+}
+
 size_t stream_queue_gather(const struct stream *stream, struct iovec *parts,
                            size_t max, size_t *size)
 {

@@ -36,6 +36,9 @@ void stream_queue_clear(struct stream *stream);
 /* Copies all of the queue; the room must be there. Returns the bytes. */
 size_t stream_queue_copy(const struct stream *stream, char *out);
 
+/* Copies the first `size` bytes, which must be there. */
+void stream_queue_peek(const struct stream *stream, char *out, size_t size);
+
 /*
  * Points `parts` at the first slices, at most `max`. Returns how many; `size`
  * is what they hold.

@@ -71,6 +71,12 @@ void peal_client_address(const struct peal_client *client, char *out)
     }
 }
 
+int peal_client_tls(const struct peal_client *client,
+                    struct peal_tls_facts *facts)
+{
+    return conn_tls_facts(on_loop(client), facts) != NULL ? 0 : PEAL_ENOTFOUND;
+}
+
 void peal_client_set_user(struct peal_client *client, void *user)
 {
     (void)on_loop(client);

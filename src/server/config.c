@@ -91,6 +91,8 @@ static const struct option {
     RUNNING(stop_clients_per_second),
     RUNNING(return_spread_ms),
     RESTART(handle_signals),
+    RESTART(tls),
+    RUNNING(tls_handshakes_max),
 #undef RESTART
 #undef RUNNING
 #undef OPTION

@@ -92,6 +92,9 @@ void conn_cut(struct conn *conn)
         reply_drop(conn);
     }
     leave(conn, WS_CLOSE_ABNORMAL, SLICE("the connection broke"), true);
+    if (conn->state == CONN_TLS) {
+        conn_tls_end(conn);
+    }
     conn->state = CONN_CLOSED;
     timer_stop(&conn->stream.loop->timers, &conn->timer);
     stream_close(&conn->stream);
@@ -275,6 +278,7 @@ static void deadline(struct timer *timer, uint64_t now_ms)
     struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
 
     switch ((enum conn_state)conn->state) {
+    case CONN_TLS:
     case CONN_HEAD:
         worker_count(conn_worker(conn), COUNT_CLOSED_HANDSHAKE_TIMEOUT);
         conn_cut(conn);
@@ -314,8 +318,10 @@ static void accept_tcp(struct conn *conn, const struct listener *listener,
                        const struct peal_denial *late_denial)
 {
     char address[SOCKET_TEXT_SIZE];
+    struct peal_tls_facts facts;
     struct peal_connect connect = {
         .transport = PEAL_TCP,
+        .tls = conn_tls_facts(conn, &facts),
         .dialect = options_dialect_name(listener->dialect),
         .address = socket_address_format(peer, address),
     };
@@ -378,13 +384,19 @@ void conn_accept(struct worker *worker, const struct listener *listener,
         close(fd);
         return;
     }
+    if (conn_tls_is_full(worker, listener)) {
+        worker_count(worker, COUNT_REFUSED_TLS_HANDSHAKES);
+        socket_reset_on_close(fd);
+        close(fd);
+        return;
+    }
     conn = mem_zalloc(sizeof *conn);
     if (conn == NULL) {
         worker_count(worker, COUNT_ACCEPT_EXHAUSTED);
         close(fd);
         return;
     }
-    if (stream_open(&conn->stream, worker->loop, fd, &conn_events) < 0) {
+    if (conn_tls_open(conn, worker, listener, fd) < 0) {
         worker_count(worker, COUNT_ACCEPT_EXHAUSTED);
         close(fd);
         mem_free(conn);
@@ -396,12 +408,33 @@ void conn_accept(struct worker *worker, const struct listener *listener,
     conn->active_ms = worker->loop->now_ms;
     list_append(&worker->conns, &conn->link);
     worker_count(worker, GAUGE_CONNECTIONS);
-    if (listener->transport == TRANSPORT_TCP) {
+    if (listener->tls != NULL) {
+        conn_tls_begin(conn);
+        conn_set_form(conn, listener->dialect, listener->transport);
+        timer_in(conn, options->handshake_timeout_ms);
+    } else if (listener->transport == TRANSPORT_TCP) {
         accept_tcp(conn, listener, peer, NULL);
     } else {
         conn_set_form(conn, listener->dialect, TRANSPORT_WS);
         timer_in(conn, options->handshake_timeout_ms);
     }
+}
+
+void conn_secured(struct conn *conn)
+{
+    const struct listener *listener = conn->of.listener;
+    struct socket_address peer = {.size = sizeof peer.of};
+
+    conn_tls_done(conn);
+    conn->state = CONN_HEAD; /* its time goes on */
+    if (listener->transport != TRANSPORT_TCP) {
+        return;
+    }
+    if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) < 0) {
+        conn_cut(conn); /* it has gone already */
+        return;
+    }
+    accept_tcp(conn, listener, &peer, NULL);
 }
 
 static void send_welcome(struct conn *conn)

@@ -4,6 +4,7 @@
  *
  *     HEAD <---> HTTP_BODY ---> HTTP_ANSWER ---> HEAD
  *     HEAD ---upgrade---> WS_OPEN --close--> WS_CLOSING --> DRAINING --> CLOSED
+ *     (accept, tls) -- TLS --> HEAD or TCP_OPEN, when the handshake is done
  *     (accept, tcp) ----> TCP_OPEN ------------close------> DRAINING --> CLOSED
  *
  * A broken socket leads from any state to CLOSED. A client leaves once, at the
@@ -19,6 +20,7 @@
 #include "server/server.h"
 
 enum conn_state {
+    CONN_TLS,        /* in its TLS handshake */
     CONN_HEAD,       /* reads the head of an HTTP request */
     CONN_HTTP_BODY,  /* reads its body, for a handler: reply.c */
     CONN_HTTP_ANSWER, /* waits for the handler's answer */
@@ -44,9 +46,9 @@ struct conn {
     struct list link;     /* in worker->conns, ->leaving or ->dead */
     struct peal_client *client; /* NULL before it is in and after it left */
     union {
-        const struct listener *listener; /* CONN_HEAD */
         struct reply *reply;             /* CONN_HTTP_* */
         struct deflate_own *deflate;     /* has_own_deflate */
+        const struct listener *listener; /* CONN_TLS, CONN_HEAD */
         char *reason;                    /* leaving; NULL is "" */
     } of;
     struct ws_parser parser;
@@ -166,6 +168,28 @@ void conn_refit(struct conn *conn);
 
 /* Frees a conn in worker->dead. */
 void conn_free(struct conn *conn);
+
+/* Its TLS handshake is done: it begins as one without TLS does. */
+void conn_secured(struct conn *conn);
+
+/* --- conn_tls.c: the handshake before all else ---------------------------- */
+
+/* Whether no more handshakes may begin for now. */
+bool conn_tls_is_full(const struct worker *worker,
+                      const struct listener *listener);
+
+/* Opens the stream, with TLS where the listener has it. As stream_open. */
+int conn_tls_open(struct conn *conn, struct worker *worker,
+                  const struct listener *listener, int fd);
+
+/* The handshake begins; ends, however; ends well (which tells the former). */
+void conn_tls_begin(struct conn *conn);
+void conn_tls_end(struct conn *conn);
+void conn_tls_done(struct conn *conn);
+
+/* `facts`, filled in, or NULL for a connection without TLS. */
+const struct peal_tls_facts *conn_tls_facts(const struct conn *conn,
+                                            struct peal_tls_facts *facts);
 
 /* --- conn_input.c: what is read ------------------------------------------ */
 

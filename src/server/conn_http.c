@@ -193,6 +193,7 @@ static void upgrade(struct conn *conn, const struct http_request *request,
     struct peal_denial denial;
     struct socket_address peer;
     char address[SOCKET_TEXT_SIZE];
+    struct peal_tls_facts facts;
     char opening[WS_ANSWER_SIZE_MAX];
     char deflate[WS_DEFLATE_LINE_MAX];
     struct route_match route;
@@ -242,6 +243,7 @@ static void upgrade(struct conn *conn, const struct http_request *request,
         .address = address,
         .request = request,
         .pattern = route.pattern,
+        .tls = conn_tls_facts(conn, &facts),
     };
     if (late_denial != NULL) {
         denial = *late_denial;

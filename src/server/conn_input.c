@@ -23,6 +23,7 @@ static size_t drop(struct conn *conn, char *data, size_t size)
 
 static size_t (*const readers[CONN_STATE_COUNT])(struct conn *, char *,
                                                  size_t) = {
+    [CONN_TLS] = drop,
     [CONN_HEAD] = conn_read_head,
     [CONN_HTTP_BODY] = reply_read_body,
     [CONN_HTTP_ANSWER] = reply_read_nothing,
@@ -266,6 +267,7 @@ static void on_end(struct stream *stream)
     case CONN_DRAINING:
         conn_finish(conn);
         break;
+    case CONN_TLS:
     case CONN_CLOSED:
     case CONN_STATE_COUNT:
         UNREACHABLE();
@@ -274,8 +276,18 @@ static void on_end(struct stream *stream)
 
 static void on_error(struct stream *stream, int error)
 {
+    struct conn *conn = CONTAINER_OF(stream, struct conn, stream);
+
     (void)error; /* what peers do to their sockets is not an error of ours */
-    conn_cut(CONTAINER_OF(stream, struct conn, stream));
+    if (conn->state == CONN_TLS) {
+        worker_count(conn_worker(conn), COUNT_TLS_FAILED);
+    }
+    conn_cut(conn);
+}
+
+static void on_secured(struct stream *stream)
+{
+    conn_secured(CONTAINER_OF(stream, struct conn, stream));
 }
 
 void conn_input_go_on(struct conn *conn)
@@ -310,4 +322,5 @@ const struct stream_events conn_events = {
     .on_end = on_end,
     .on_error = on_error,
     .on_drained = on_drained,
+    .on_secured = on_secured,
 };

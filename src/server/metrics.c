@@ -79,6 +79,8 @@ static const struct line rejected[] = {
     {"handshake_timeout", COUNT_CLOSED_HANDSHAKE_TIMEOUT},
     {"application", COUNT_REFUSED_APPLICATION},
     {"exhausted", COUNT_ACCEPT_EXHAUSTED},
+    {"tls_handshake", COUNT_TLS_FAILED},
+    {"tls_handshakes_max", COUNT_REFUSED_TLS_HANDSHAKES},
 };
 
 static const struct line received[] = {

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "net/tls.h"
 #include "server/adopt.h"
 #include "server/deflate.h"
 #include "server/admission.h"
@@ -175,12 +176,15 @@ int peal_server_listen(struct peal_server *server,
         mem_free(listener);
         return rc;
     }
+    listener->tls = given->tls != NULL ? tls_ref(given->tls) : NULL;
     server->listeners[server->listener_count++] = listener;
-    log_info(&server->log, "server", "listening", "transport=%s address=%s",
+    log_info(&server->log, "server", "listening",
+             "transport=%s address=%s tls=%s",
              listener->is_internal                ? "internal"
              : listener->transport == TRANSPORT_TCP ? "tcp"
                                                     : "ws",
-             socket_address_format(&listener->address, text));
+             socket_address_format(&listener->address, text),
+             listener->tls != NULL ? "true" : "false");
     return 0;
 }
 
@@ -208,6 +212,7 @@ static void close_listeners(struct peal_server *server)
             }
         }
         socket_unlink(&listener->address);
+        peal_tls_free(listener->tls);
         mem_free(listener);
     }
     mem_free(server->listeners);
@@ -220,11 +225,13 @@ static int listen_first(struct peal_server *server)
         .size = sizeof ws,
         .address = options->ws_listen,
         .transport = PEAL_WS,
+        .tls = options->tls,
     };
     struct peal_listen tcp = {
         .size = sizeof tcp,
         .address = options->tcp_listen,
         .transport = PEAL_TCP,
+        .tls = options->tls,
     };
     struct peal_listen internal = {
         .size = sizeof internal,

@@ -97,12 +97,17 @@ enum counter {
     COUNT_INFLATED_WIRE_BYTES,
     COUNT_INFLATED_BYTES,
     COUNT_INFLATE_NS,
+    COUNT_TLS_HANDSHAKES,
+    COUNT_TLS_RESUMED,
+    COUNT_TLS_FAILED,
+    COUNT_REFUSED_TLS_HANDSHAKES,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,
     GAUGE_CONNECTIONS,
     GAUGE_REQUESTS,
     GAUGE_DEFLATE_STATE_BYTES,
+    GAUGE_TLS_HANDSHAKES,
     COUNTER_COUNT
 };
 
@@ -128,6 +133,7 @@ struct listener {
     enum transport transport;
     const struct dialect *dialect;
     bool is_internal; /* answers for the endpoints and nothing else */
+    struct peal_tls *tls; /* held; NULL: not encrypted */
     int fds[HUB_MAX]; /* one for each worker; -1 once it is the loop's */
 };
 

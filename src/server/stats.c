@@ -81,6 +81,11 @@ static const struct {
     FIELD(COUNT_INFLATED_WIRE_BYTES, inflated_wire_bytes),
     FIELD(COUNT_INFLATED_BYTES, inflated_bytes),
     FIELD(COUNT_INFLATE_NS, inflate_ns),
+    FIELD(GAUGE_TLS_HANDSHAKES, tls_handshaking),
+    FIELD(COUNT_TLS_HANDSHAKES, tls_handshakes),
+    FIELD(COUNT_TLS_RESUMED, tls_resumed),
+    FIELD(COUNT_TLS_FAILED, tls_failed),
+    FIELD(COUNT_REFUSED_TLS_HANDSHAKES, refused_tls_handshakes),
 #undef FIELD
 };
 

@@ -30,7 +30,7 @@ static void test_errors(void **state)
     assert_string_equal(peal_error_name(PEAL_OK), "ok");
     assert_string_equal(peal_error_name(PEAL_EGONE), "gone");
     assert_string_equal(peal_error_name(PEAL_EADDRINUSE), "addrinuse");
-    for (int error = PEAL_OK; error >= PEAL_EPROTOCOL; error--) {
+    for (int error = PEAL_OK; error >= PEAL_ETLS; error--) {
         const char *sentence = peal_strerror(error);
 
         assert_string_not_equal(peal_error_name(error), "unknown");
@@ -43,7 +43,7 @@ static void test_errors(void **state)
         }
     }
     assert_string_equal(peal_error_name(1), "unknown");
-    assert_string_equal(peal_error_name(PEAL_EPROTOCOL - 1), "unknown");
+    assert_string_equal(peal_error_name(PEAL_ETLS - 1), "unknown");
     assert_string_equal(peal_strerror(INT32_MIN), "Unknown error");
     assert_string_equal(peal_strerror(INT32_MAX), "Unknown error");
 }

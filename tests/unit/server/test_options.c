@@ -42,6 +42,7 @@ static const struct {
     NUMBER(close_timeout_ms),
     NUMBER(request_timeout_ms),
     NUMBER(stop_timeout_ms),
+    NUMBER(tls_handshakes_max),
     NUMBER(turn_timeout_ms),
     NUMBER(stop_delay_ms),
     NUMBER(return_spread_ms),

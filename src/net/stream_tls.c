@@ -1,0 +1,447 @@
+#include "net/stream_tls.h"
+
+#include "base/assert.h"
+#include "base/buffer.h"
+#include "base/mem.h"
+#include "net/stream_queue.h"
+#include "net/tls.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * What is decrypted is laid at the beginning of the loop's buffer, what was
+ * received this far behind it. Plaintext is shorter than its records, and
+ * OpenSSL holds back at most one unfinished record of an earlier turn, so the
+ * one never overtakes the other, and all of it fits.
+ */
+#define STREAM_TLS_ROOM 18432
+_Static_assert(STREAM_TLS_ROOM >= SSL3_RT_MAX_PACKET_SIZE &&
+                   STREAM_TLS_ROOM < LOOP_READ_BYTES,
+               "a whole record must fit before what is received");
+
+/* The most plaintext in one record. */
+#define STREAM_TLS_RECORD 16384
+_Static_assert(STREAM_TLS_RECORD <= LOOP_SEND_BYTES,
+               "slices are joined into one record");
+
+/*
+ * One record, or a flight of the handshake with many certificates; also what
+ * ends a peer that provokes answers and does not read them.
+ */
+#define STREAM_TLS_UNSENT_MAX (256 * 1024)
+
+struct stream_tls {
+    struct stream_events events; /* first: stream->events points here */
+    struct stream *stream;
+    SSL *ssl;
+    const char *in; /* received in this turn and not yet read */
+    size_t in_size;
+    struct buffer unsent; /* encrypted */
+    uint32_t encrypted;   /* bytes of the queue that are in `unsent` */
+    int error;            /* errno of the socket, or 0 */
+    bool has_ended;       /* nothing more can be received */
+    bool is_broken;       /* OpenSSL must not be asked to write any more */
+};
+
+static struct stream_tls *stream_tls_of(const struct stream *stream)
+{
+    ASSERT((stream->flags & STREAM_TLS) != 0);
+    return (struct stream_tls *)stream->events;
+}
+
+/* --- Between OpenSSL and the socket --------------------------------------- */
+
+static int stream_tls_bio_read(BIO *bio, char *out, size_t size, size_t *got)
+{
+    struct stream_tls *tls = BIO_get_data(bio);
+
+    BIO_clear_retry_flags(bio);
+    *got = size < tls->in_size ? size : tls->in_size;
+    if (*got == 0) {
+        if (!tls->has_ended) {
+            BIO_set_retry_read(bio);
+        }
+        return 0;
+    }
+    memcpy(out, tls->in, *got);
+    tls->in += *got;
+    tls->in_size -= *got;
+    return 1;
+}
+
+/* Sends what the socket takes; `size` becomes that. False when it is broken. */
+static bool stream_tls_send(struct stream_tls *tls, const char *data,
+                            size_t *size)
+{
+    struct stream *stream = tls->stream;
+    ssize_t sent;
+
+    do {
+        sent = send(stream->fd, data, *size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        loop_count(&stream->loop->sends);
+    } while (sent < 0 && errno == EINTR);
+    *size = sent > 0 ? (size_t)sent : 0;
+    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+        tls->error = errno;
+        tls->is_broken = true;
+        return false;
+    }
+    return true;
+}
+
+/* Takes everything: what the socket does not take is kept. */
+static int stream_tls_bio_write(BIO *bio, const char *data, size_t size,
+                                size_t *written)
+{
+    struct stream_tls *tls = BIO_get_data(bio);
+    size_t sent = size;
+
+    BIO_clear_retry_flags(bio);
+    *written = size;
+    if (buffer_size(&tls->unsent) > 0) {
+        sent = 0;
+    } else if (!stream_tls_send(tls, data, &sent)) {
+        return 0;
+    }
+    if (sent < size &&
+        buffer_append(&tls->unsent, data + sent, size - sent) < 0) {
+        tls->error = ENOBUFS;
+        tls->is_broken = true;
+        return 0;
+    }
+    return 1;
+}
+
+static long stream_tls_bio_control(BIO *bio, int command, long number,
+                                   void *pointer)
+{
+    const struct stream_tls *tls = BIO_get_data(bio);
+
+    (void)number;
+    (void)pointer;
+    switch (command) {
+    case BIO_CTRL_FLUSH:
+        return 1;
+    case BIO_CTRL_EOF:
+        return tls->has_ended && tls->in_size == 0;
+    default:
+        return 0;
+    }
+}
+
+static pthread_once_t stream_tls_once = PTHREAD_ONCE_INIT;
+static BIO_METHOD *stream_tls_method; /* NULL: there was no memory */
+
+static void stream_tls_make_method(void)
+{
+    BIO_METHOD *method =
+        BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "peal stream");
+
+    if (method != NULL) {
+        BIO_meth_set_read_ex(method, stream_tls_bio_read);
+        BIO_meth_set_write_ex(method, stream_tls_bio_write);
+        BIO_meth_set_ctrl(method, stream_tls_bio_control);
+    }
+    stream_tls_method = method;
+}
+
+/* --- Life ----------------------------------------------------------------- */
+
+int stream_tls_open(struct stream *stream, struct peal_tls *context,
+                    const char *protocol)
+{
+    struct stream_tls *tls = mem_zalloc(sizeof(*tls));
+    BIO *bio;
+
+    pthread_once(&stream_tls_once, stream_tls_make_method);
+    if (tls == NULL || stream_tls_method == NULL) {
+        mem_free(tls);
+        return PEAL_ENOMEM;
+    }
+    tls->ssl = tls_accept(context, protocol);
+    bio = BIO_new(stream_tls_method);
+    if (tls->ssl == NULL || bio == NULL) {
+        SSL_free(tls->ssl);
+        BIO_free(bio);
+        mem_free(tls);
+        ERR_clear_error();
+        return PEAL_ENOMEM;
+    }
+    BIO_set_data(bio, tls);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(tls->ssl, bio, bio);
+    buffer_init(&tls->unsent, STREAM_TLS_UNSENT_MAX);
+    tls->events = *stream->events;
+    tls->stream = stream;
+    stream->events = &tls->events;
+    stream->flags |= STREAM_TLS | STREAM_SECURING;
+    return PEAL_OK;
+}
+
+void stream_tls_close(struct stream *stream)
+{
+    struct stream_tls *tls = stream_tls_of(stream);
+
+    /* A queue that is dropped is a stream cut short, and must look like it. */
+    if (stream->queued_bytes == 0 && buffer_size(&tls->unsent) == 0) {
+        (void)stream_tls_finish(stream);
+    }
+    SSL_free(tls->ssl);
+    buffer_fini(&tls->unsent);
+    mem_free(tls);
+}
+
+/* --- What went wrong ------------------------------------------------------ */
+
+static void stream_tls_log(const struct stream *stream, const char *reason)
+{
+    const struct log *log = stream->loop->options.log;
+    struct socket_address peer = {.size = sizeof(peer.of)};
+    char address[SOCKET_TEXT_SIZE] = "";
+    char quoted[256];
+
+    if (getpeername(stream->fd, &peer.of.any, &peer.size) == 0) {
+        socket_address_format(&peer, address);
+    }
+    log_debug(log, "tls",
+              (stream->flags & STREAM_SECURING) != 0 ? "handshake failed"
+                                                     : "connection broken",
+              "remote=%s reason=%s", address,
+              log_quote(quoted, sizeof(quoted), peal_slice(reason)));
+}
+
+/* What a call that did not succeed means; sets errno when it is BROKEN. */
+static enum stream_tls_status stream_tls_failed(struct stream *stream, int rc)
+{
+    struct stream_tls *tls = stream_tls_of(stream);
+    int error = SSL_get_error(tls->ssl, rc);
+
+    if (error == SSL_ERROR_WANT_READ) {
+        return STREAM_TLS_WAIT;
+    }
+    if (error == SSL_ERROR_ZERO_RETURN) {
+        return STREAM_TLS_END;
+    }
+    tls->is_broken = true;
+    if (log_enabled(stream->loop->options.log, PEAL_LOG_DEBUG)) {
+        const char *reason = ERR_reason_error_string(ERR_peek_error());
+
+        if (tls->error != 0) {
+            reason = strerror(tls->error);
+        }
+        stream_tls_log(stream, reason != NULL ? reason : "the stream ended");
+    }
+    ERR_clear_error();
+    errno = tls->error != 0 ? tls->error : EPROTO;
+    return STREAM_TLS_BROKEN;
+}
+
+/* --- Reading -------------------------------------------------------------- */
+
+enum stream_tls_status stream_tls_receive(struct stream *stream)
+{
+    struct stream_tls *tls = stream_tls_of(stream);
+    char *buffer = stream->loop->read_buffer + STREAM_TLS_ROOM;
+    ssize_t size = recv(stream->fd, buffer, LOOP_READ_BYTES - STREAM_TLS_ROOM,
+                        MSG_DONTWAIT);
+
+    loop_count(&stream->loop->reads);
+    if (size < 0) {
+        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR
+                   ? STREAM_TLS_WAIT
+                   : STREAM_TLS_BROKEN;
+    }
+    tls->in = buffer;
+    tls->in_size = (size_t)size;
+    tls->has_ended = size == 0;
+    return STREAM_TLS_MORE;
+}
+
+static enum stream_tls_status stream_tls_shake_hands(struct stream *stream)
+{
+    struct stream_tls *tls = stream_tls_of(stream);
+    int rc = SSL_do_handshake(tls->ssl);
+
+    if (rc != 1) {
+        return stream_tls_failed(stream, rc);
+    }
+    stream->flags &= ~(uint32_t)STREAM_SECURING;
+    return STREAM_TLS_SECURED;
+}
+
+enum stream_tls_status stream_tls_read(struct stream *stream, size_t *size)
+{
+    struct stream_tls *tls = stream_tls_of(stream);
+    char *out = stream->loop->read_buffer;
+    enum stream_tls_status status;
+
+    ERR_clear_error();
+    *size = 0;
+    if ((stream->flags & STREAM_SECURING) != 0) {
+        return stream_tls_shake_hands(stream);
+    }
+    for (;;) {
+        size_t part;
+        int rc = SSL_read_ex(tls->ssl, out + *size, LOOP_READ_BYTES - *size,
+                             &part);
+
+        if (rc != 1) {
+            status = stream_tls_failed(stream, rc);
+            break;
+        }
+        *size += part;
+        if (tls->in_size == 0 && SSL_has_pending(tls->ssl) == 0) {
+            return STREAM_TLS_MORE; /* asking once more would cost a buffer */
+        }
+    }
+    if (*size == 0) {
+        return status;
+    }
+    if (status != STREAM_TLS_WAIT) {
+        /* The bytes may have to wait, and then what comes after them as well.
+         * The socket keeps it in mind: it stays readable, and OpenSSL says the
+         * same again. */
+        shutdown(stream->fd, SHUT_RD);
+    }
+    return STREAM_TLS_MORE;
+}
+
+/* --- Writing -------------------------------------------------------------- */
+
+enum stream_tls_status stream_tls_flush(struct stream *stream)
+{
+    struct stream_tls *tls = stream_tls_of(stream);
+
+    while (buffer_size(&tls->unsent) > 0) {
+        size_t sent = buffer_size(&tls->unsent);
+
+        if (!stream_tls_send(tls, buffer_head(&tls->unsent), &sent)) {
+            errno = tls->error;
+            return STREAM_TLS_BROKEN;
+        }
+        if (sent == 0) {
+            return STREAM_TLS_WAIT;
+        }
+        buffer_consume(&tls->unsent, sent);
+        if (buffer_size(&tls->unsent) == 0) {
+            buffer_fini(&tls->unsent);
+        }
+    }
+    return STREAM_TLS_MORE;
+}
+
+enum stream_tls_status stream_tls_write(struct stream *stream, size_t *size)
+{
+    struct stream_tls *tls = stream_tls_of(stream);
+    enum stream_tls_status status = stream_tls_flush(stream);
+    const char *data = tape_slice_data(&stream->first);
+    size_t piece = stream->queued_bytes;
+    int rc;
+
+    if (status != STREAM_TLS_MORE) {
+        return status;
+    }
+    if (tls->encrypted > 0) {
+        *size = tls->encrypted;
+        tls->encrypted = 0;
+        return STREAM_TLS_MORE;
+    }
+    if (piece > STREAM_TLS_RECORD) {
+        piece = STREAM_TLS_RECORD;
+    }
+    if (stream->first.size < piece) {
+        stream_queue_peek(stream, stream->loop->send_buffer, piece);
+        data = stream->loop->send_buffer;
+    }
+    ERR_clear_error();
+    rc = SSL_write_ex(tls->ssl, data, piece, size);
+    if (rc != 1) {
+        status = stream_tls_failed(stream, rc);
+        if (status != STREAM_TLS_BROKEN) {
+            errno = EPROTO; /* nothing else may stop a write */
+        }
+        return STREAM_TLS_BROKEN;
+    }
+    if (buffer_size(&tls->unsent) > 0) {
+        tls->encrypted = (uint32_t)*size;
+        return STREAM_TLS_WAIT;
+    }
+    return STREAM_TLS_MORE;
+}
+
+enum stream_tls_status stream_tls_finish(struct stream *stream)
+{
+    struct stream_tls *tls = stream_tls_of(stream);
+    int said = SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN;
+
+    if (said == 0 && !tls->is_broken &&
+        (stream->flags & STREAM_SECURING) == 0) {
+        ERR_clear_error();
+        (void)SSL_shutdown(tls->ssl);
+    }
+    return stream_tls_flush(stream);
+}
+
+/* --- Facts ---------------------------------------------------------------- */
+
+static void stream_tls_describe_peer(SSL *ssl, struct peal_tls_facts *facts)
+{
+    X509 *certificate = SSL_get1_peer_certificate(ssl);
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned digest_size = 0;
+    BIO *text = BIO_new(BIO_s_mem());
+    char *subject = NULL;
+    long size = 0;
+
+    if (certificate != NULL && SSL_get_verify_result(ssl) == X509_V_OK &&
+        X509_digest(certificate, EVP_sha256(), digest, &digest_size) == 1) {
+        for (unsigned i = 0; i < 32 && i < digest_size; i++) {
+            snprintf(facts->peer_fingerprint + 2 * (size_t)i, 3, "%02x",
+                     digest[i]);
+        }
+        if (text != NULL &&
+            X509_NAME_print_ex(text, X509_get_subject_name(certificate), 0,
+                               XN_FLAG_RFC2253 &
+                                   ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >= 0) {
+            size = BIO_get_mem_data(text, &subject);
+        }
+        if (size > 0 && (size_t)size < sizeof(facts->peer_subject)) {
+            memcpy(facts->peer_subject, subject, (size_t)size);
+        }
+    }
+    BIO_free(text);
+    X509_free(certificate);
+    ERR_clear_error();
+}
+
+bool stream_tls_facts(const struct stream *stream, struct peal_tls_facts *facts)
+{
+    const unsigned char *protocol;
+    unsigned protocol_size;
+    const char *name;
+    SSL *ssl;
+
+    memset(facts, 0, sizeof(*facts));
+    if (stream->fd < 0 || (stream->flags & STREAM_TLS) == 0 ||
+        (stream->flags & STREAM_SECURING) != 0) {
+        return false;
+    }
+    ssl = stream_tls_of(stream)->ssl;
+    name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    snprintf(facts->version, sizeof(facts->version), "%s",
+             SSL_get_version(ssl));
+    snprintf(facts->cipher, sizeof(facts->cipher), "%s", SSL_get_cipher(ssl));
+    snprintf(facts->server_name, sizeof(facts->server_name), "%s",
+             name != NULL ? name : "");
+    SSL_get0_alpn_selected(ssl, &protocol, &protocol_size);
+    if (protocol != NULL && protocol_size < sizeof(facts->protocol)) {
+        memcpy(facts->protocol, protocol, protocol_size);
+    }
+    facts->is_resumed = SSL_session_reused(ssl) == 1;
+    stream_tls_describe_peer(ssl, facts);
+    return true;
+}

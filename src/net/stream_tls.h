@@ -1,0 +1,52 @@
+/*
+ * The TLS side of a stream. Part of stream.c; no other file has to do with it.
+ *
+ * A stream has no room for more than it needs without TLS, so what TLS needs is
+ * found by `stream->events`, which for such a stream is the first member of
+ * this. OpenSSL never sees the socket: it reads what the loop has received into
+ * its shared buffer, and what it writes that the socket does not take is kept
+ * in `unsent`. So no call into it is ever half done, and what has been read is
+ * decrypted at once: nothing waits in OpenSSL that epoll does not know of.
+ */
+#ifndef NET_STREAM_TLS_H
+#define NET_STREAM_TLS_H
+
+#include "net/stream.h"
+
+/* 0 or PEAL_ENOMEM. `stream` is open and gets the flags and events. */
+int stream_tls_open(struct stream *stream, struct peal_tls *tls,
+                    const char *protocol);
+
+/* Says goodbye if that makes sense, and frees it. The socket is still open. */
+void stream_tls_close(struct stream *stream);
+
+enum stream_tls_status {
+    STREAM_TLS_MORE,    /* on with it; for a read: `size` bytes are there */
+    STREAM_TLS_SECURED, /* the handshake is done now; read on */
+    STREAM_TLS_WAIT,    /* for the socket */
+    STREAM_TLS_END,     /* the peer's close_notify */
+    STREAM_TLS_BROKEN   /* errno tells how */
+};
+
+/* Receives once, into the buffer of the loop. */
+enum stream_tls_status stream_tls_receive(struct stream *stream);
+
+/*
+ * Goes through what was received: the handshake, then bytes for on_data, all at
+ * once, at the beginning of the buffer.
+ */
+enum stream_tls_status stream_tls_read(struct stream *stream, size_t *size);
+
+/*
+ * Encrypts and sends from the front of the queue. MORE: `size` bytes have gone;
+ * WAIT: the socket takes no more; BROKEN.
+ */
+enum stream_tls_status stream_tls_write(struct stream *stream, size_t *size);
+
+/* Sends what is kept. MORE: nothing is left; WAIT; BROKEN. */
+enum stream_tls_status stream_tls_flush(struct stream *stream);
+
+/* The queue is empty: close_notify. As stream_tls_flush. */
+enum stream_tls_status stream_tls_finish(struct stream *stream);
+
+#endif

@@ -1,0 +1,54 @@
+/* The TLS handshake of a connection, before anything else of it. */
+#include "server/conn.h"
+
+bool conn_tls_is_full(const struct worker *worker,
+                      const struct listener *listener)
+{
+    return listener->tls != NULL &&
+           stats_sum(worker->server, GAUGE_TLS_HANDSHAKES) >=
+               worker->config->options.tls_handshakes_max;
+}
+
+int conn_tls_open(struct conn *conn, struct worker *worker,
+                  const struct listener *listener, int fd)
+{
+    if (listener->tls == NULL) {
+        return stream_open(&conn->stream, worker->loop, fd, &conn_events);
+    }
+    return stream_open_tls(&conn->stream, worker->loop, fd, &conn_events,
+                           listener->tls,
+                           listener->transport == TRANSPORT_WS ? "http/1.1"
+                                                               : "");
+}
+
+void conn_tls_begin(struct conn *conn)
+{
+    conn->state = CONN_TLS;
+    worker_count(conn_worker(conn), GAUGE_TLS_HANDSHAKES);
+}
+
+void conn_tls_end(struct conn *conn)
+{
+    worker_uncount(conn_worker(conn), GAUGE_TLS_HANDSHAKES);
+}
+
+void conn_tls_done(struct conn *conn)
+{
+    struct worker *worker = conn_worker(conn);
+    struct peal_tls_facts facts;
+
+    conn_tls_end(conn);
+    worker_count(worker, COUNT_TLS_HANDSHAKES);
+    if (stream_tls_facts(&conn->stream, &facts) && facts.is_resumed) {
+        worker_count(worker, COUNT_TLS_RESUMED);
+    }
+}
+
+const struct peal_tls_facts *conn_tls_facts(const struct conn *conn,
+                                            struct peal_tls_facts *facts)
+{
+    return (conn->stream.flags & STREAM_TLS) != 0 &&
+                   stream_tls_facts(&conn->stream, facts)
+               ? facts
+               : NULL;
+}

@@ -1,0 +1,785 @@
+/*
+ * Goal: what TLS promises: the versions, the certificate that fits the name,
+ * clients' certificates and what is known of them, sessions taken up again,
+ * reloads that drop nobody, clear errors, and messages that arrive whole.
+ *
+ * Method: OpenSSL as the client, on blocking sockets, against a server in this
+ * process; certificates made on the spot.
+ */
+#include "support/suite.h"
+
+#include "support/host.h"
+#include "support/peer.h"
+#include "support/tcp.h"
+
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+/* --- Certificates ----------------------------------------------------------
+ */
+
+static char folder[] = "/tmp/peal-tls-XXXXXX";
+
+/* The path of a file there; the same text for as long as the test runs. */
+static const char *in_folder(const char *name)
+{
+    static char paths[64][128];
+    size_t at = strlen(folder) + 1;
+
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        if (paths[i][0] == '\0') {
+            snprintf(paths[i], sizeof paths[i], "%s/%s", folder, name);
+        }
+        if (strcmp(paths[i] + at, name) == 0) {
+            return paths[i];
+        }
+    }
+    CHECK(!"more files than expected");
+    return NULL;
+}
+
+static void write_pem(const char *name, const char *suffix, X509 *certificate,
+                      EVP_PKEY *key)
+{
+    char file_name[64];
+    FILE *file;
+
+    snprintf(file_name, sizeof file_name, "%s.%s", name, suffix);
+    file = fopen(in_folder(file_name), "w");
+    CHECK(file != NULL);
+    CHECK(certificate != NULL
+              ? PEM_write_X509(file, certificate) == 1
+              : PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) ==
+                    1);
+    fclose(file);
+}
+
+/* NAME.crt and NAME.key: signed by itself, for these names, for these days. */
+static void make(const char *name, const char *common_name, const char *names,
+                 long from_day, long to_day)
+{
+    static long serial = 1;
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *certificate = X509_new();
+    X509_NAME *subject = X509_get_subject_name(certificate);
+    X509_EXTENSION *extension;
+
+    CHECK(key != NULL && certificate != NULL);
+    X509_set_version(certificate, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial++);
+    X509_gmtime_adj(X509_getm_notBefore(certificate), from_day * 86400);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), to_day * 86400);
+    X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_ASC,
+                               (const unsigned char *)"peal, test", -1, -1, 0);
+    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
+                               (const unsigned char *)common_name, -1, -1, 0);
+    X509_set_issuer_name(certificate, subject);
+    X509_set_pubkey(certificate, key);
+    extension = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, names);
+    CHECK(extension != NULL);
+    X509_add_ext(certificate, extension, -1);
+    X509_EXTENSION_free(extension);
+    CHECK(X509_sign(certificate, key, EVP_sha256()) > 0);
+    write_pem(name, "crt", certificate, NULL);
+    write_pem(name, "key", NULL, key);
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+}
+
+static int make_all(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN); /* of OpenSSL's own writes */
+    CHECK(mkdtemp(folder) != NULL);
+    make("main", "main", "DNS:localhost", -1, 30);
+    make("exact", "exact", "DNS:a.example.com", -1, 30);
+    make("wild", "wild", "DNS:*.example.com", -1, 30);
+    make("expired", "expired", "DNS:localhost", -30, -1);
+    make("client", "J\303\266rg", "DNS:client", -1, 30);
+    make("stranger", "stranger", "DNS:client", -1, 30);
+    return 0;
+}
+
+static int remove_all(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return system(command);
+}
+
+/* --- The server ------------------------------------------------------------
+ */
+
+static struct host host;
+static struct peal_tls *tls;
+static struct peal_tls_facts seen;
+static bool has_facts;
+
+static void on_connect(struct peal_client *client,
+                       const struct peal_connect *connect, void *user)
+{
+    struct peal_tls_facts again;
+
+    (void)user;
+    has_facts = connect->tls != NULL;
+    CHECK_EQUAL(peal_client_tls(client, &again),
+                has_facts ? 0 : PEAL_ENOTFOUND);
+    if (has_facts) {
+        seen = *connect->tls;
+        CHECK(memcmp(&seen, &again, sizeof seen) == 0);
+    }
+}
+
+static void on_any(struct peal_client *from, const struct peal_event *event,
+                   void *user)
+{
+    (void)user;
+    peal_client_emit(from, event);
+}
+
+static void setup(struct peal_server *server)
+{
+    CHECK_EQUAL(peal_server_on_any(server, on_any, NULL), 0);
+}
+
+static struct peal_tls_options plain_options(void)
+{
+    return (struct peal_tls_options){
+        .size = sizeof(struct peal_tls_options),
+        .certificate_file = in_folder("main.crt"),
+        .key_file = in_folder("main.key"),
+    };
+}
+
+static void begin_with(const struct peal_tls_options *options,
+                       struct peal_server_options server)
+{
+    char why[PEAL_TLS_ERROR_SIZE] = "";
+
+    if (peal_tls_new(&tls, options, why, sizeof why) < 0) {
+        fprintf(stderr, "%s\n", why);
+        CHECK(!"TLS options");
+    }
+    memset(&seen, 0, sizeof seen);
+    server.tls = tls;
+    server.dialect = PEAL_DIALECT_RAW;
+    server.on_connect = on_connect;
+    host_start(&host, &server, setup);
+}
+
+static void begin(const struct peal_tls_options *options)
+{
+    begin_with(options, (struct peal_server_options){.size = 0});
+}
+
+static void end(void)
+{
+    host_stop(&host);
+    peal_tls_free(tls);
+}
+
+/* --- The client ------------------------------------------------------------
+ */
+
+struct client {
+    struct peer peer;
+    SSL_CTX *context;
+    SSL *ssl;
+};
+
+struct wish {
+    int version;           /* the only one; 0: any */
+    const char *name;      /* of the server */
+    const char *identity;  /* of the client */
+    const char *authority; /* whom it trusts, to check the name */
+    const char *alpn;      /* with its length before it */
+    SSL_SESSION *session;
+    bool is_tcp;
+    int buffer_bytes;
+};
+
+/* Tries the handshake; false when the client or the server does not agree. */
+static bool dial(struct client *client, struct wish wish)
+{
+    struct timeval patience = {.tv_sec = (long)check_patience_ms() / 1000};
+    char path[64];
+
+    peer_dial_narrow(&client->peer, host_address(&host, wish.is_tcp),
+                     wish.buffer_bytes);
+    fcntl(client->peer.fd, F_SETFL, 0);
+    setsockopt(client->peer.fd, SOL_SOCKET, SO_RCVTIMEO, &patience,
+               sizeof patience);
+    client->context = SSL_CTX_new(TLS_client_method());
+    if (wish.version != 0) {
+        SSL_CTX_set_min_proto_version(client->context, wish.version);
+        SSL_CTX_set_max_proto_version(client->context, wish.version);
+    }
+    if (wish.identity != NULL) {
+        snprintf(path, sizeof path, "%s.crt", wish.identity);
+        CHECK_EQUAL(SSL_CTX_use_certificate_file(
+                        client->context, in_folder(path), SSL_FILETYPE_PEM),
+                    1);
+        snprintf(path, sizeof path, "%s.key", wish.identity);
+        CHECK_EQUAL(SSL_CTX_use_PrivateKey_file(
+                        client->context, in_folder(path), SSL_FILETYPE_PEM),
+                    1);
+    }
+    client->ssl = SSL_new(client->context);
+    if (wish.name != NULL) {
+        SSL_set_tlsext_host_name(client->ssl, wish.name);
+        SSL_set1_host(client->ssl, wish.name);
+    }
+    if (wish.authority != NULL) {
+        snprintf(path, sizeof path, "%s.crt", wish.authority);
+        CHECK_EQUAL(
+            SSL_CTX_load_verify_file(client->context, in_folder(path)), 1);
+        SSL_set_verify(client->ssl, SSL_VERIFY_PEER, NULL);
+    }
+    if (wish.alpn != NULL) {
+        SSL_set_alpn_protos(client->ssl, (const unsigned char *)wish.alpn,
+                            (unsigned)strlen(wish.alpn));
+    }
+    if (wish.session != NULL) {
+        SSL_set_session(client->ssl, wish.session);
+    }
+    SSL_set_fd(client->ssl, client->peer.fd);
+    return SSL_connect(client->ssl) == 1;
+}
+
+static void hang_up(struct client *client)
+{
+    SSL_free(client->ssl);
+    SSL_CTX_free(client->context);
+    peer_close(&client->peer);
+}
+
+static void write_all(struct client *client, const void *data, size_t size)
+{
+    size_t written;
+
+    CHECK_EQUAL(SSL_write_ex(client->ssl, data, size, &written), 1);
+    CHECK_EQUAL(written, size);
+}
+
+static void read_all(struct client *client, char *out, size_t size)
+{
+    while (size > 0) {
+        size_t part;
+
+        CHECK_EQUAL(SSL_read_ex(client->ssl, out, size, &part), 1);
+        out += part;
+        size -= part;
+    }
+}
+
+/* One message there and back over TCP, after what the server says first. */
+static bool echoes(struct client *client)
+{
+    char sent[64];
+    char got[64];
+    size_t size = tcp_make(sent, TCP_BINARY_FRAME, NULL, "hello", 5);
+    size_t part;
+
+    if (SSL_write_ex(client->ssl, sent, size, &part) != 1) {
+        return false;
+    }
+    for (size_t done = 0; done < size; done += part) {
+        if (SSL_read_ex(client->ssl, got + done, size - done, &part) != 1) {
+            return false;
+        }
+    }
+    return memcmp(sent, got, size) == 0;
+}
+
+/* The common name of the server's certificate. */
+static const char *server_shown(struct client *client)
+{
+    static char name[64];
+    X509 *certificate = SSL_get1_peer_certificate(client->ssl);
+
+    CHECK(certificate != NULL);
+    X509_NAME_get_text_by_NID(X509_get_subject_name(certificate),
+                              NID_commonName, name, sizeof name);
+    X509_free(certificate);
+    return name;
+}
+
+/* Connects to TCP, echoes, and leaves. */
+static bool works(struct wish wish)
+{
+    struct client client;
+    bool is_good;
+
+    wish.is_tcp = true;
+    is_good = dial(&client, wish) && echoes(&client);
+    hang_up(&client);
+    return is_good;
+}
+
+/* --- Tests -----------------------------------------------------------------
+ */
+
+static void both_versions_on_both_transports(void **state)
+{
+    static const char upgrade[] =
+        "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    const struct peal_tls_options options = plain_options();
+    char answer[12];
+    struct client client;
+
+    (void)state;
+    begin(&options);
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        CHECK(works((struct wish){.version = version, .name = "localhost"}));
+        CHECK(has_facts);
+        CHECK(strcmp(seen.version, version == TLS1_2_VERSION ? "TLSv1.2"
+                                                             : "TLSv1.3") == 0);
+        CHECK(strcmp(seen.server_name, "localhost") == 0);
+        CHECK(strstr(seen.cipher, "AES") != NULL ||
+              strstr(seen.cipher, "CHACHA") != NULL);
+        CHECK(seen.peer_subject[0] == '\0' && seen.protocol[0] == '\0');
+
+        CHECK(dial(&client, (struct wish){.version = version,
+                                          .alpn = "\2h2\10http/1.1"}));
+        write_all(&client, upgrade, sizeof upgrade - 1);
+        read_all(&client, answer, 12);
+        CHECK(memcmp(answer, "HTTP/1.1 101", 12) == 0);
+        CHECK_SOON(host_stats(&host).ws_clients == 1);
+        CHECK(strcmp(seen.protocol, "http/1.1") == 0);
+        hang_up(&client);
+        CHECK_SOON(host_stats(&host).ws_clients == 0);
+    }
+    CHECK(!works((struct wish){.version = TLS1_1_VERSION}));
+    CHECK(!dial(&client, (struct wish){.alpn = "\2h2"}));
+    hang_up(&client);
+    CHECK_SOON(host_stats(&host).tls_failed == 2);
+    CHECK_EQUAL(host_stats(&host).tls_handshakes, 4);
+    CHECK_SOON(host_stats(&host).tls_handshaking == 0);
+    end();
+}
+
+static void clients_see_bad_certificates(void **state)
+{
+    struct peal_tls_options options = plain_options();
+
+    (void)state;
+    begin(&options);
+    CHECK(works((struct wish){.authority = "main", .name = "localhost"}));
+    CHECK(!works((struct wish){.authority = "main", .name = "other.host"}));
+    CHECK(!works((struct wish){.authority = "wild", .name = "localhost"}));
+    end();
+    options.certificate_file = in_folder("expired.crt");
+    options.key_file = in_folder("expired.key");
+    begin(&options);
+    CHECK(!works((struct wish){.authority = "expired", .name = "localhost"}));
+    CHECK(works((struct wish){.name = "localhost"}));
+    end();
+}
+
+static void the_name_chooses_the_certificate(void **state)
+{
+    static const char *const given[] = {"*.given.net", "given.org", NULL};
+    static const char *const names[][2] = {
+        {"a.example.com", "exact"}, {"A.EXAMPLE.com", "exact"},
+        {"b.example.com", "wild"},  {"x.b.example.com", "main"},
+        {"example.com", "main"},    {".example.com", "main"},
+        {"x.given.net", "client"},  {"given.org", "client"},
+        {"localhost", "main"},      {NULL, "main"},
+    };
+    struct peal_tls_identity identities[] = {
+        {in_folder("wild.crt"), in_folder("wild.key"), NULL},
+        {in_folder("exact.crt"), in_folder("exact.key"), NULL},
+        {in_folder("client.crt"), in_folder("client.key"), given},
+    };
+    struct peal_tls_options options = plain_options();
+
+    (void)state;
+    options.identities = identities;
+    options.identity_count = ARRAY_SIZE(identities);
+    begin(&options);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        const char *expected =
+            strcmp(names[i][1], "client") == 0 ? "J\303\266rg" : names[i][1];
+        struct client client;
+
+        CHECK(dial(&client, (struct wish){.name = names[i][0],
+                                          .is_tcp = true}));
+        if (strcmp(server_shown(&client), expected) != 0 &&
+            strcmp(expected, "J\303\266rg") != 0) {
+            fprintf(stderr, "%s got %s\n", names[i][0], server_shown(&client));
+            CHECK(!"the wrong certificate");
+        }
+        CHECK(echoes(&client));
+        CHECK(strcmp(seen.server_name,
+                     names[i][0] != NULL ? names[i][0] : "") == 0);
+        hang_up(&client);
+    }
+    end();
+}
+
+static void clients_may_or_must_show_who_they_are(void **state)
+{
+    struct peal_tls_options options = plain_options();
+
+    (void)state;
+    options.ca_file = in_folder("client.crt");
+    begin(&options);
+    CHECK(works((struct wish){.identity = "client"}));
+    CHECK(seen.peer_fingerprint[0] == '\0');
+    end();
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        options.verify = PEAL_TLS_VERIFY_OPTIONAL;
+        begin(&options);
+        CHECK(works((struct wish){.version = version}));
+        CHECK(seen.peer_fingerprint[0] == '\0');
+        CHECK(!works((struct wish){.version = version,
+                                   .identity = "stranger"}));
+        CHECK(works((struct wish){.version = version, .identity = "client"}));
+        CHECK_EQUAL(strlen(seen.peer_fingerprint), 64);
+        end();
+        options.verify = PEAL_TLS_VERIFY_REQUIRED;
+        begin(&options);
+        CHECK(!works((struct wish){.version = version}));
+        CHECK(!works((struct wish){.version = version,
+                                   .identity = "stranger"}));
+        CHECK_EQUAL(host_stats(&host).clients_total, 0);
+        CHECK(works((struct wish){.version = version, .identity = "client"}));
+        CHECK(strstr(seen.peer_subject, "O=peal\\, test") != NULL);
+        CHECK(strstr(seen.peer_subject, "CN=J") != NULL);
+        end();
+    }
+}
+
+/* Connects twice, the second time with the session of the first. */
+static bool resumes(int version, const char *identity, bool reload_between)
+{
+    struct wish wish = {
+        .version = version, .identity = identity, .is_tcp = true};
+    struct client first;
+    struct client second;
+    bool is_reused;
+
+    CHECK(dial(&first, wish) && echoes(&first));
+    wish.session = SSL_get1_session(first.ssl);
+    SSL_shutdown(first.ssl);
+    hang_up(&first);
+    if (reload_between) {
+        CHECK_EQUAL(peal_tls_reload(tls, NULL, 0), 0);
+    }
+    CHECK(dial(&second, wish) && echoes(&second));
+    is_reused = SSL_session_reused(second.ssl) == 1;
+    CHECK_EQUAL(seen.is_resumed, is_reused);
+    CHECK(identity == NULL || strlen(seen.peer_fingerprint) == 64);
+    hang_up(&second);
+    SSL_SESSION_free(wish.session);
+    return is_reused;
+}
+
+static void sessions_are_taken_up_again(void **state)
+{
+    struct peal_tls_options options = plain_options();
+
+    (void)state;
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        options.ca_file = in_folder("client.crt");
+        options.verify = PEAL_TLS_VERIFY_OPTIONAL;
+        options.session_lifetime_s = 0;
+        begin(&options);
+        CHECK(resumes(version, NULL, false));
+        CHECK(resumes(version, "client", false));
+        CHECK_EQUAL(host_stats(&host).tls_resumed, 2);
+        CHECK(!resumes(version, NULL, true));
+        CHECK(resumes(version, NULL, false));
+        end();
+        options.session_lifetime_s = PEAL_TLS_NO_RESUMPTION;
+        begin(&options);
+        CHECK(!resumes(version, NULL, false));
+        end();
+    }
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    char command[300];
+
+    snprintf(command, sizeof command, "cp '%s' '%s'", in_folder(from),
+             in_folder(to));
+    CHECK_EQUAL(system(command), 0);
+}
+
+static void reloads_drop_nobody(void **state)
+{
+    struct peal_tls_options options = plain_options();
+    char why[PEAL_TLS_ERROR_SIZE];
+    struct client old;
+    struct client young;
+
+    (void)state;
+    copy_file("main.crt", "live.crt");
+    copy_file("main.key", "live.key");
+    options.certificate_file = in_folder("live.crt");
+    options.key_file = in_folder("live.key");
+    begin(&options);
+    CHECK(dial(&old, (struct wish){.is_tcp = true}) && echoes(&old));
+
+    /* A half-done renewal changes nothing. */
+    copy_file("exact.crt", "live.crt");
+    CHECK_EQUAL(peal_tls_reload(tls, why, sizeof why), PEAL_ETLS);
+    CHECK(strstr(why, "live.key") != NULL);
+    CHECK(dial(&young, (struct wish){.is_tcp = true}) && echoes(&young));
+    CHECK(strcmp(server_shown(&young), "main") == 0);
+    hang_up(&young);
+
+    copy_file("exact.key", "live.key");
+    CHECK_EQUAL(peal_tls_reload(tls, why, sizeof why), 0);
+    CHECK(dial(&young, (struct wish){.is_tcp = true}) && echoes(&young));
+    CHECK(strcmp(server_shown(&young), "exact") == 0);
+    CHECK(echoes(&old));
+    /* New keys on the old connection, asked for by the client. */
+    CHECK_EQUAL(SSL_key_update(old.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+    CHECK(echoes(&old) && echoes(&old));
+    hang_up(&young);
+    hang_up(&old);
+    end();
+}
+
+static void bad_files_are_errors_at_start(void **state)
+{
+    struct peal_tls_options options = plain_options();
+    char why[PEAL_TLS_ERROR_SIZE];
+
+    (void)state;
+    options.key_file = in_folder("wild.key");
+    CHECK_EQUAL(peal_tls_new(&tls, &options, why, sizeof why), PEAL_ETLS);
+    CHECK(strstr(why, "wild.key") != NULL);
+    CHECK_EQUAL(peal_tls_new(&tls, &options, NULL, 0), PEAL_ETLS);
+    options.key_file = in_folder("none.key");
+    CHECK_EQUAL(peal_tls_new(&tls, &options, why, sizeof why), PEAL_ENOTFOUND);
+    CHECK(strstr(why, "none.key") != NULL);
+    options = plain_options();
+    options.certificate_file = in_folder("main.key");
+    CHECK_EQUAL(peal_tls_new(&tls, &options, why, sizeof why), PEAL_ETLS);
+    CHECK(strstr(why, "main.key") != NULL);
+    options = plain_options();
+    options.ciphers = "NONSENSE";
+    CHECK_EQUAL(peal_tls_new(&tls, &options, why, sizeof why), PEAL_ETLS);
+    CHECK(strstr(why, "NONSENSE") != NULL);
+    options = plain_options();
+    options.ciphersuites = "NONSENSE";
+    CHECK_EQUAL(peal_tls_new(&tls, &options, why, sizeof why), PEAL_ETLS);
+    options = plain_options();
+    options.verify = PEAL_TLS_VERIFY_REQUIRED;
+    CHECK_EQUAL(peal_tls_new(&tls, &options, why, sizeof why), PEAL_EINVAL);
+    options.ca_file = in_folder("main.key");
+    CHECK_EQUAL(peal_tls_new(&tls, &options, why, sizeof why), PEAL_ETLS);
+    CHECK(strstr(why, "main.key") != NULL);
+    options = plain_options();
+    options.certificate_file = NULL;
+    CHECK_EQUAL(peal_tls_new(&tls, &options, why, sizeof why), PEAL_EINVAL);
+    options.size = 1;
+    CHECK_EQUAL(peal_tls_new(&tls, &options, why, sizeof why), PEAL_EINVAL);
+}
+
+static void only_what_is_allowed_is_spoken(void **state)
+{
+    struct peal_tls_options options = plain_options();
+
+    (void)state;
+    options.version_min = PEAL_TLS_1_3;
+    options.ciphersuites = "TLS_CHACHA20_POLY1305_SHA256";
+    begin(&options);
+    CHECK(!works((struct wish){.version = TLS1_2_VERSION}));
+    CHECK(works((struct wish){.version = TLS1_3_VERSION}));
+    CHECK(strcmp(seen.cipher, "TLS_CHACHA20_POLY1305_SHA256") == 0);
+    end();
+    options = plain_options();
+    options.ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384";
+    begin(&options);
+    CHECK(works((struct wish){.version = TLS1_2_VERSION}));
+    CHECK(strcmp(seen.cipher, "ECDHE-ECDSA-AES256-GCM-SHA384") == 0);
+    end();
+}
+
+static void strangers_to_tls_are_turned_away(void **state)
+{
+    const struct peal_tls_options options = plain_options();
+    struct client client;
+    struct peer peer;
+
+    (void)state;
+    begin_with(&options, (struct peal_server_options){
+                             .handshake_timeout_ms = 100,
+                             .tls_handshakes_max = 1,
+                         });
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        peer_dial(&peer, host_address(&host, is_tcp == 1));
+        peer_send(&peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 27);
+        peer_drain(&peer);
+        peer_close(&peer);
+        /* Nothing at all is cut by the timeout; meanwhile nobody else may. */
+        peer_dial(&peer, host_address(&host, is_tcp == 1));
+        CHECK_SOON(host_stats(&host).tls_handshaking == 1);
+        CHECK(!dial(&client, (struct wish){.is_tcp = true}));
+        hang_up(&client);
+        peer_expect_end(&peer);
+        peer_close(&peer);
+    }
+    CHECK_EQUAL(host_stats(&host).closed_handshake_timeout, 2);
+    CHECK_EQUAL(host_stats(&host).refused_tls_handshakes, 2);
+    CHECK_EQUAL(host_stats(&host).tls_failed, 2);
+    CHECK_EQUAL(host_stats(&host).clients_total, 0);
+    end();
+
+    /* And TLS where none is spoken. */
+    host_start(&host, NULL, NULL);
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        CHECK(!dial(&client, (struct wish){.is_tcp = is_tcp == 1}));
+        hang_up(&client);
+    }
+    host_stop(&host);
+}
+
+#define BIG (1024 * 1024 - 64)
+#define BIG_COUNT 8
+
+/* Both ways at once, through sockets that are full all the time. */
+static void large_messages_arrive_whole(void **state)
+{
+    const struct peal_tls_options options = plain_options();
+    char *frame = malloc(BIG + 64);
+    char *got = malloc(BIG + 64);
+    char *data = malloc(BIG);
+
+    (void)state;
+    begin(&options);
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        struct client client;
+        size_t written = 0;
+        size_t read = 0;
+        size_t size;
+        int small = 4096;
+
+        CHECK(dial(&client, (struct wish){.version = version,
+                                          .is_tcp = true,
+                                          .buffer_bytes = 4096}));
+        setsockopt(client.peer.fd, SOL_SOCKET, SO_SNDBUF, &small,
+                   sizeof small);
+        fcntl(client.peer.fd, F_SETFL, O_NONBLOCK);
+        SSL_set_mode(client.ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+        for (size_t i = 0; i < BIG; i++) {
+            data[i] = (char)(i * 2654435761u >> 13);
+        }
+        size = tcp_make(frame, TCP_BINARY_FRAME, NULL, data, BIG);
+        while (read < BIG_COUNT * size) {
+            size_t at = written % size;
+            size_t part;
+            bool has_moved = false;
+
+            if (written < BIG_COUNT * size &&
+                SSL_write_ex(client.ssl, frame + at, size - at, &part) == 1) {
+                written += part;
+                has_moved = true;
+            }
+            at = read % size;
+            if (SSL_read_ex(client.ssl, got + at, size - at, &part) == 1) {
+                has_moved = true;
+                read += part;
+                CHECK(read % size != 0 || memcmp(got, frame, size) == 0);
+            }
+            if (!has_moved) {
+                check_breathe();
+            }
+        }
+        hang_up(&client);
+    }
+    end();
+    free(data);
+    free(got);
+    free(frame);
+}
+
+static _Atomic int last_code; /* that a client left with */
+
+static void on_disconnect(struct peal_client *client,
+                          const struct peal_disconnect *disconnect, void *user)
+{
+    (void)client;
+    (void)user;
+    last_code = disconnect->code;
+}
+
+static void ends_are_told_from_cuts(void **state)
+{
+    const struct peal_tls_options options = plain_options();
+    char frame[64];
+    char got[64];
+    size_t size = tcp_make(frame, TCP_BINARY_FRAME, NULL, "last", 4);
+    struct client client;
+    size_t part;
+
+    (void)state;
+    begin_with(&options,
+               (struct peal_server_options){.on_disconnect = on_disconnect});
+    /* Our side ends, the other answers what came before and ends, too. */
+    CHECK(dial(&client, (struct wish){.is_tcp = true}));
+    for (int i = 0; i < 1000; i++) {
+        write_all(&client, frame, size);
+    }
+    SSL_shutdown(client.ssl);
+    for (int i = 0; i < 1000; i++) {
+        read_all(&client, got, size);
+        CHECK(memcmp(frame, got, size) == 0);
+    }
+    CHECK_EQUAL(SSL_read_ex(client.ssl, got, 1, &part), 0);
+    CHECK_EQUAL(SSL_get_error(client.ssl, 0), SSL_ERROR_ZERO_RETURN);
+    hang_up(&client);
+    CHECK_SOON(last_code == 1005);
+
+    /* A FIN alone may be anybody's. */
+    CHECK(dial(&client, (struct wish){.is_tcp = true}) && echoes(&client));
+    peer_finish(&client.peer);
+    CHECK_SOON(last_code == 1006);
+    hang_up(&client);
+
+    /* A server that stops says so. */
+    CHECK(dial(&client, (struct wish){.is_tcp = true}) && echoes(&client));
+    peal_server_stop(host.server);
+    while (SSL_read_ex(client.ssl, got, sizeof got, &part) == 1) {
+    }
+    CHECK_EQUAL(SSL_get_error(client.ssl, 0), SSL_ERROR_ZERO_RETURN);
+    hang_up(&client);
+    end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(both_versions_on_both_transports),
+        cmocka_unit_test(clients_see_bad_certificates),
+        cmocka_unit_test(the_name_chooses_the_certificate),
+        cmocka_unit_test(clients_may_or_must_show_who_they_are),
+        cmocka_unit_test(sessions_are_taken_up_again),
+        cmocka_unit_test(reloads_drop_nobody),
+        cmocka_unit_test(bad_files_are_errors_at_start),
+        cmocka_unit_test(only_what_is_allowed_is_spoken),
+        cmocka_unit_test(strangers_to_tls_are_turned_away),
+        cmocka_unit_test(large_messages_arrive_whole),
+        cmocka_unit_test(ends_are_told_from_cuts),
+    };
+
+    return cmocka_run_group_tests(tests, make_all, remove_all);
+}
