@@ -49,8 +49,11 @@ static inline void wire_check_sound(const struct wire *wire)
     if (wire->kind == WIRE_JOIN || wire->kind == WIRE_LEAVE) {
         assert(wire->room.size > 0);
     }
+    if (wire->kind == WIRE_ANSWER) {
+        assert(wire->id.size > 0 || wire->ack.size > 0);
+    }
     if (wire->kind == WIRE_ANSWER || wire->kind == WIRE_FAILURE) {
-        assert(wire->id.size > 0 && !wire->wants_answer);
+        assert(!wire->wants_answer);
     }
     if (wire->data_kind == PEAL_JSON && wire->data.size > 0) {
         assert(json_check(wire->data.data, wire->data.size) > 0);

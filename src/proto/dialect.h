@@ -114,17 +114,21 @@ struct wire_plan {
     uint8_t shape;  /* the dialect's own: which form it chose */
 };
 
-/* Which of the two reading functions of a dialect applies, and its limits. */
+/*
+ * One side of a dialect: dialect_peal reads what clients say and writes what a
+ * server says, dialect_client_peal the reverse. The raw dialect is the same on
+ * both sides.
+ */
 struct dialect {
     const char *name;
 
-    /* The subprotocol answered when a client offers it, or NULL. */
+    /* The subprotocol that clients offer and servers answer with, or NULL. */
     const char *subprotocol;
 
     /* Whether a welcome is owed at once, before the client has said a word. */
     bool has_welcome;
 
-    /* Whether the server may send requests to its clients. */
+    /* Whether this side may send requests. */
     bool has_requests;
 
     /* Whether permessage-deflate may be agreed on with its clients. */
@@ -151,6 +155,8 @@ struct dialect {
 extern const struct dialect dialect_peal;
 extern const struct dialect dialect_stelar;
 extern const struct dialect dialect_raw;
+extern const struct dialect dialect_client_peal;
+extern const struct dialect dialect_client_stelar;
 
 /* Failures that the server itself reports, with their stable codes. */
 enum wire_code {

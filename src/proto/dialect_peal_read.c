@@ -97,8 +97,8 @@ static bool read_text(const struct json_value *value, struct peal_slice *text)
  * The failure that answers a request of ours; a TCP frame has the id in the
  * same object. Without an id it is a complaint, and nothing follows from it.
  */
-static void read_failure(struct wire *wire, const char *text, size_t size,
-                         bool has_id)
+void dialect_peal_read_failure(struct wire *wire, const char *text, size_t size,
+                               bool has_id)
 {
     enum { CODE, NAME, MESSAGE, TEMPORARY, ID, COUNT };
     static const struct peal_slice names[COUNT] = {
@@ -151,7 +151,7 @@ static void read_system(struct wire *wire, const struct json_value *data)
         wire->data = data->raw;
         become_answer(wire);
     } else if (slice_equal(word, SLICE("fail"))) {
-        read_failure(wire, data->raw.data, data->raw.size, false);
+        dialect_peal_read_failure(wire, data->raw.data, data->raw.size, false);
     } else if (slice_equal(word, SLICE("ping"))) {
         wire->kind = WIRE_PING;
         wire->data = data->raw;
@@ -165,8 +165,8 @@ static void read_system(struct wire *wire, const struct json_value *data)
  * caller. The id comes first, so that a complaint can be tied to it. False when
  * the wire has become invalid.
  */
-static bool read_envelope(struct wire *wire, const char *text, size_t size,
-                          struct json_value *data)
+bool dialect_peal_read_envelope(struct wire *wire, const char *text,
+                                size_t size, struct json_value *data)
 {
     struct json_value values[MEMBER_COUNT];
 
@@ -188,7 +188,7 @@ static void read_json_envelope(struct wire *wire, char *text, size_t size)
 {
     struct json_value data;
 
-    if (!read_envelope(wire, text, size, &data)) {
+    if (!dialect_peal_read_envelope(wire, text, size, &data)) {
         return;
     }
     if (slice_has_prefix(wire->name, system_prefix)) {
@@ -208,7 +208,8 @@ static void read_binary_envelope(struct wire *wire, char *data, size_t size)
         refuse(wire);
         return;
     }
-    if (!read_envelope(wire, header.data, header.size, &ignored) ||
+    if (!dialect_peal_read_envelope(wire, header.data, header.size,
+                                    &ignored) ||
         !slice_has_prefix(wire->name, system_prefix)) {
         return;
     }
@@ -378,7 +379,8 @@ void dialect_peal_read_tcp(struct wire *wire, struct tcp_frame *frame)
         break;
     case TCP_ERROR:
         if (utf8_is_valid(frame->payload, frame->payload_size)) {
-            read_failure(wire, frame->payload, frame->payload_size, true);
+            dialect_peal_read_failure(wire, frame->payload,
+                                      frame->payload_size, true);
         } else {
             refuse(wire);
         }
