@@ -147,6 +147,41 @@ PEAL_API int peal_json_number(struct peal_slice json, double *out);
  */
 PEAL_API long peal_json_quote(char *out, size_t size, struct peal_slice text);
 
+/* Bytes of a client's id, without the zero byte. */
+#define PEAL_ID_MAX 128
+
+/* Switches off what has a default: .ping_interval_ms = PEAL_OFF. */
+#define PEAL_OFF UINT32_MAX
+
+/* How messages look on the wire. docs/protocol.md has them byte by byte. */
+enum peal_dialect {
+    PEAL_DIALECT_DEFAULT, /* the server's option, and there: peal */
+    PEAL_DIALECT_PEAL,    /* JSON envelopes with ids, rooms and coded errors */
+    PEAL_DIALECT_STELAR,  /* for clients of stelar-time-real */
+    PEAL_DIALECT_RAW      /* no envelope: texts and bytes as they are */
+};
+
+/*
+ * An error answer. Codes below 1000 are peal's own and listed in
+ * docs/protocol.md; an application's begin at 1000.
+ */
+struct peal_failure {
+    int code;
+    const char *name;    /* stable, for programs: "no_such_user" */
+    const char *message; /* for humans */
+    bool temporary;      /* the same again may work later */
+};
+
+/*
+ * What came back for a request: status 0 with the data and kind of `event`;
+ * PEAL_EREFUSED with `failure`; or another error, with nothing.
+ */
+struct peal_answer {
+    int status;
+    struct peal_event event; /* data and kind */
+    struct peal_failure failure;
+};
+
 enum peal_log_level {
     PEAL_LOG_DEFAULT, /* info */
     PEAL_LOG_TRACE,

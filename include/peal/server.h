@@ -48,14 +48,8 @@ extern "C" {
 struct peal_server;
 struct peal_client;
 
-/* Bytes of a client's id, without the zero byte. */
-#define PEAL_ID_MAX 128
-
 /* Bytes of an address as text, zero byte included. */
 #define PEAL_ADDRESS_MAX 128
-
-/* Switches off what has a default: .ping_interval_ms = PEAL_OFF. */
-#define PEAL_OFF UINT32_MAX
 
 /*
  * A client by value: may be kept and passed between threads. Never used again
@@ -77,25 +71,6 @@ struct peal_request {
 };
 
 enum peal_transport { PEAL_WS, PEAL_TCP };
-
-/* How messages look on the wire. docs/protocol.md has them byte by byte. */
-enum peal_dialect {
-    PEAL_DIALECT_DEFAULT, /* the server's option, and there: peal */
-    PEAL_DIALECT_PEAL,    /* JSON envelopes with ids, rooms and coded errors */
-    PEAL_DIALECT_STELAR,  /* for clients of stelar-time-real */
-    PEAL_DIALECT_RAW      /* no envelope: texts and bytes as they are */
-};
-
-/*
- * An error answer. Codes below 1000 are peal's own and listed in
- * docs/protocol.md; an application's begin at 1000.
- */
-struct peal_failure {
-    int code;
-    const char *name;    /* stable, for programs: "no_such_user" */
-    const char *message; /* for humans */
-    bool temporary;      /* the same again may work later */
-};
 
 /* What a client brought with it. Lives until on_connect returns. */
 struct peal_connect {
@@ -150,12 +125,6 @@ typedef void peal_request_function(struct peal_client *from,
  * `failure` when it answered with an error. `client` is NULL when it has gone.
  * Runs on the client's loop.
  */
-struct peal_answer {
-    int status;
-    struct peal_event event; /* data and kind */
-    struct peal_failure failure;
-};
-
 typedef void peal_answer_function(struct peal_client *client,
                                   const struct peal_answer *answer,
                                   void *user);
