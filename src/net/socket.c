@@ -471,3 +471,48 @@ int socket_take_over(int fd)
     socket_no_delay(fd);
     return PEAL_OK;
 }
+
+/* --- Connecting ----------------------------------------------------------- */
+
+int socket_address_set(struct socket_address *address, const char *host,
+                       uint16_t port)
+{
+    memset(address, 0, sizeof(*address));
+    if (inet_pton(AF_INET, host, &address->of.v4.sin_addr) == 1) {
+        address->of.v4.sin_family = AF_INET;
+        address->size = sizeof(address->of.v4);
+    } else if (inet_pton(AF_INET6, host, &address->of.v6.sin6_addr) == 1) {
+        address->of.v6.sin6_family = AF_INET6;
+        address->size = sizeof(address->of.v6);
+    } else {
+        return PEAL_ENOTFOUND;
+    }
+    socket_set_port(address, htons(port));
+    return PEAL_OK;
+}
+
+int socket_address_set_local(struct socket_address *address, const char *path)
+{
+    memset(address, 0, sizeof(*address));
+    return socket_parse_local(address, path);
+}
+
+int socket_connect(int *fd, const struct socket_address *address)
+{
+    int made = socket_make(address);
+
+    if (made < 0) {
+        return socket_error(errno);
+    }
+    socket_no_delay(made);
+    if (connect(made, &address->of.any, address->size) < 0 &&
+        errno != EINPROGRESS) {
+        int error = errno;
+
+        close(made);
+        errno = error;
+        return error == ECONNREFUSED ? PEAL_EREFUSED : socket_error(error);
+    }
+    *fd = made;
+    return PEAL_OK;
+}

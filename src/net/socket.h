@@ -75,6 +75,22 @@ int socket_listen(int *fds, size_t count, struct socket_address *address,
 /* Removes the file of a listening unix socket. Nothing for IP. */
 void socket_unlink(const struct socket_address *address);
 
+/*
+ * Begins to connect to an address; whether it comes about, stream_connect
+ * tells. TCP_NODELAY is set. 0; PEAL_EREFUSED; or errors as socket_listen.
+ */
+int socket_connect(int *fd, const struct socket_address *address);
+
+/*
+ * Reads an address without asking anyone: PEAL_ENOTFOUND for a host that is a
+ * name, to be resolved (resolver.h).
+ */
+int socket_address_set(struct socket_address *address, const char *host,
+                       uint16_t port);
+
+/* The address of a unix socket. PEAL_EADDRESS when the path is too long. */
+int socket_address_set_local(struct socket_address *address, const char *path);
+
 /* TCP_NODELAY, where there is such a thing. */
 void socket_no_delay(int fd);
 

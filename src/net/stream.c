@@ -79,6 +79,24 @@ int stream_open_tls(struct stream *stream, struct loop *loop, int fd,
     return rc;
 }
 
+int stream_connect(struct stream *stream, struct loop *loop, int fd,
+                   const struct stream_events *events)
+{
+    int rc = loop_poller_watch(loop, fd, stream, LOOP_STREAM,
+                               LOOP_READABLE | LOOP_WRITABLE);
+
+    if (rc < 0) {
+        return rc;
+    }
+    *stream = (struct stream){
+        .fd = fd,
+        .flags = STREAM_BLOCKED,
+        .loop = loop,
+        .events = events,
+    };
+    return PEAL_OK;
+}
+
 void stream_close(struct stream *stream)
 {
     if (stream->fd < 0) {
@@ -295,6 +313,11 @@ static int stream_pending_error(const struct stream *stream)
         return errno;
     }
     return error;
+}
+
+int stream_connect_error(const struct stream *stream)
+{
+    return stream_pending_error(stream);
 }
 
 static void stream_end(struct stream *stream)

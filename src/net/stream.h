@@ -81,6 +81,17 @@ bool stream_tls_facts(const struct stream *stream,
                       struct peal_tls_facts *facts);
 
 /*
+ * The same for a socket that is still connecting. Then comes on_drained, and
+ * stream_connect_error tells whether it is through; or on_error. Nothing is to
+ * be sent before.
+ */
+int stream_connect(struct stream *stream, struct loop *loop, int fd,
+                   const struct stream_events *events);
+
+/* 0, or the errno with which the connecting failed. */
+int stream_connect_error(const struct stream *stream);
+
+/*
  * Closes the socket and drops the queue. No event comes after it. The memory of
  * the stream must outlive the turn (on_turn_end is early enough to free it).
  * Harmless when it is closed.

@@ -1,0 +1,670 @@
+/*
+ * The public functions of a link. Each describes what is to be done in a
+ * command: on the loop it is done at once, from elsewhere a copy of it goes
+ * through the mailbox.
+ */
+#include "client/link.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/slice.h"
+#include "base/utf8.h"
+#include "proto/json.h"
+
+#include <stddef.h>
+
+#define NAME_MAX_BYTES 256
+
+enum operation {
+    OPERATION_OPEN,
+    OPERATION_CLOSE,
+    OPERATION_UPDATE,
+    OPERATION_HANDLE,
+    OPERATION_UNHANDLE,
+    OPERATION_EMIT,
+    OPERATION_REQUEST,
+    OPERATION_FILE,
+    OPERATION_JOIN,
+    OPERATION_LEAVE,
+    OPERATION_ANSWER,
+    OPERATION_FAIL
+};
+
+struct command {
+    struct runner_mail mail;
+    struct peal_link *link;
+    enum operation operation;
+    bool is_posted;
+    bool is_once;
+    bool is_temporary;
+    int code;
+    enum handler_kind kind;
+    uint32_t timeout_ms;
+    uint64_t value;
+    peal_link_event_function *on_event;
+    peal_link_ask_function *on_ask;
+    peal_link_answer_function *on_answer;
+    void *user;
+    struct link_settings *settings;
+    struct file_job *file;
+    /*
+     * The event. Of other operations: the room, the handler's name or the
+     * failure's is its name, the reason or the failure's message its data.
+     */
+    struct peal_event event;
+    struct parcel *copy; /* what `event` points into, when posted */
+};
+
+/* --- On the loop ---------------------------------------------------------- */
+
+static bool is_held_back(struct command *command)
+{
+    const struct peal_link_options *options = link_options(command->link);
+
+    return options->before_emit != NULL && !command->link->is_freed &&
+           !options->before_emit(command->link, &command->event, options->user);
+}
+
+static int emit(struct command *command)
+{
+    struct peal_link *link = command->link;
+    int rc;
+
+    if (is_held_back(command)) {
+        return PEAL_EREFUSED;
+    }
+    rc = link_submit(link, &command->event, NULL, NULL);
+    if (rc < 0 && command->is_posted) {
+        link_tell_dropped(link, &command->event, rc);
+    }
+    return rc;
+}
+
+/* From elsewhere, what fails at once has an outcome like any other. */
+static int fail_answer(struct command *command, int error)
+{
+    const struct peal_answer answer = {.status = error};
+
+    if (command->is_posted && command->on_answer != NULL &&
+        !command->link->is_freed) {
+        link_add(&command->link->counters.requests_failed, 1);
+        command->on_answer(command->link, &answer, command->user);
+    }
+    return error;
+}
+
+static int settle(struct command *command, int rc)
+{
+    return rc < 0 ? fail_answer(command, rc) : rc;
+}
+
+static int ask(struct command *command)
+{
+    struct peal_link *link = command->link;
+    struct request *request;
+    int rc;
+
+    if (is_held_back(command)) {
+        return fail_answer(command, PEAL_EREFUSED);
+    }
+    if (link->requests_by_id.count >= link_options(link)->requests_max) {
+        return fail_answer(command, PEAL_ELIMIT);
+    }
+    request = link_request_new(link, REQUEST_EVENT, "", command->timeout_ms,
+                               command->on_answer, command->user);
+    if (request == NULL) {
+        return fail_answer(command, PEAL_ENOMEM);
+    }
+    rc = link_submit(link, &command->event, request, NULL);
+    if (rc < 0) {
+        link_request_discard(request);
+        return fail_answer(command, rc);
+    }
+    return rc;
+}
+
+static int send_file(struct command *command)
+{
+    struct peal_link *link = command->link;
+    struct file_job *job = command->file;
+    struct peal_event event = {.name = peal_slice(job->name),
+                               .kind = PEAL_BYTES};
+    int rc = link_submit(link, &event, NULL, job);
+
+    if (rc < 0) {
+        if (!command->is_posted) {
+            job->file.on_done = NULL;
+        }
+        link_file_end(link, job, rc);
+    }
+    return rc;
+}
+
+/* Names with a zero byte behind them: a parcel's have the room's there. */
+static const char *text_of(struct peal_slice name, char *out)
+{
+    if (name.size > 0) {
+        memcpy(out, name.data, name.size);
+    }
+    out[name.size] = '\0';
+    return out;
+}
+
+static int answer(struct command *command)
+{
+    char name[NAME_MAX_BYTES + 1];
+    char message[LINK_REASON_SIZE * 4];
+    struct peal_failure failure;
+
+    if (command->operation == OPERATION_ANSWER) {
+        return link_ask_answer(command->link, command->value, &command->event,
+                               NULL);
+    }
+    failure = (struct peal_failure){
+        .code = command->code,
+        .name = text_of(command->event.name, name),
+        .message = text_of(command->event.data, message),
+        .temporary = command->is_temporary,
+    };
+    return link_ask_answer(command->link, command->value, NULL, &failure);
+}
+
+/*
+ * While there is a connection, or one on its way, its address and dialect stay:
+ * those of the new settings wait for the next one.
+ */
+static int update(struct command *command)
+{
+    link_settings_replace(command->link, command->settings);
+    return PEAL_OK;
+}
+
+static int execute(struct command *command)
+{
+    struct peal_link *link = command->link;
+    char name[NAME_MAX_BYTES + 1];
+
+    if (link->is_freed) {
+        link_settings_free(command->settings);
+        if (command->file != NULL) {
+            link_file_end(link, command->file, PEAL_EGONE);
+        }
+        return PEAL_EGONE;
+    }
+    switch (command->operation) {
+    case OPERATION_OPEN:
+        link_open(link);
+        return PEAL_OK;
+    case OPERATION_CLOSE:
+        link_close(link, command->code, command->event.data);
+        return PEAL_OK;
+    case OPERATION_UPDATE:
+        return update(command);
+    case OPERATION_HANDLE:
+        return link_handler_add(link, command->kind,
+                                text_of(command->event.name, name),
+                                command->is_once, command->on_event,
+                                command->on_ask, command->user);
+    case OPERATION_UNHANDLE:
+        link_handler_remove(link, command->kind,
+                            text_of(command->event.name, name),
+                            command->on_event, command->user);
+        return PEAL_OK;
+    case OPERATION_EMIT:
+        return emit(command);
+    case OPERATION_REQUEST:
+        return ask(command);
+    case OPERATION_FILE:
+        return send_file(command);
+    case OPERATION_JOIN:
+        return settle(command,
+                      link_join(link, text_of(command->event.name, name),
+                                command->on_answer, command->user));
+    case OPERATION_LEAVE:
+        return settle(command,
+                      link_leave(link, text_of(command->event.name, name),
+                                 command->on_answer, command->user));
+    default:
+        return answer(command);
+    }
+}
+
+/* --- From elsewhere ------------------------------------------------------- */
+
+static void handle(struct runner_mail *mail)
+{
+    struct command *command = CONTAINER_OF(mail, struct command, mail);
+
+    execute(command);
+    outbox_parcel_free(command->copy);
+    mem_free(command);
+}
+
+static int post(const struct command *given)
+{
+    struct command *command = mem_alloc(sizeof *command);
+    int rc;
+
+    if (command == NULL) {
+        return PEAL_ENOMEM;
+    }
+    *command = *given;
+    command->is_posted = true;
+    command->mail.handle = handle;
+    command->copy = outbox_parcel_new(&given->event);
+    if (command->copy == NULL) {
+        mem_free(command);
+        return PEAL_ENOMEM;
+    }
+    command->event = outbox_parcel_event(command->copy);
+    rc = runner_post(given->link->runner, &command->mail,
+                     sizeof *command + outbox_parcel_bytes(command->copy));
+    if (rc < 0) {
+        outbox_parcel_free(command->copy);
+        mem_free(command);
+    }
+    return rc;
+}
+
+static void release(struct runner_mail *mail)
+{
+    struct peal_link *link = CONTAINER_OF(mail, struct peal_link, release);
+
+    if (!link->is_freed) {
+        link_end(link);
+    }
+    list_append(&link->runner->dead, &link->dead);
+}
+
+static int run(struct command *command)
+{
+    return runner_is_current(command->link->runner) ? execute(command)
+                                                    : post(command);
+}
+
+/* --- Life ----------------------------------------------------------------- */
+
+int peal_link_new(struct peal_link **out, struct peal_loop *runner,
+                  const struct peal_link_options *options)
+{
+    struct link_settings *settings;
+    struct peal_link *link;
+    int rc = link_settings_new(&settings, options, &runner->log);
+
+    if (rc < 0) {
+        return rc;
+    }
+    link = mem_zalloc(sizeof *link);
+    if (link == NULL) {
+        link_settings_free(settings);
+        return PEAL_ENOMEM;
+    }
+    link_init(link, runner, settings);
+    atomic_fetch_add(&runner->link_count, 1);
+    *out = link;
+    return PEAL_OK;
+}
+
+/*
+ * The command that frees goes through the mailbox in any case: behind it is
+ * nothing that still knows the link. There is no way on without it, hence no
+ * failure for want of memory: it is in the link's own memory.
+ */
+void peal_link_free(struct peal_link *link)
+{
+    struct peal_loop *runner;
+    _Atomic bool is_gone = false;
+
+    if (link == NULL) {
+        return;
+    }
+    runner = link->runner;
+    link->release.handle = release;
+    if (runner_is_current(runner)) {
+        link_end(link);
+        link->release.mail.size = 0;
+        loop_post(runner->loop, &link->release.mail);
+        return;
+    }
+    link->is_gone = &is_gone;
+    link->release.mail.size = 0;
+    loop_post(runner->loop, &link->release.mail);
+    for (;;) {
+        pthread_mutex_lock(&runner->mutex);
+        while (!atomic_load(&is_gone) && atomic_load(&runner->is_running)) {
+            pthread_cond_wait(&runner->freed, &runner->mutex);
+        }
+        pthread_mutex_unlock(&runner->mutex);
+        if (atomic_load(&is_gone)) {
+            return;
+        }
+        loop_turn(runner->loop, 0);
+    }
+}
+
+int peal_link_open(struct peal_link *link)
+{
+    return run(&(struct command){.link = link, .operation = OPERATION_OPEN});
+}
+
+int peal_link_close(struct peal_link *link, int code, const char *reason)
+{
+    struct peal_slice text = peal_slice(reason);
+
+    if (code != 1000 && (code < 3000 || code > 4999)) {
+        return PEAL_EINVAL;
+    }
+    if (!utf8_is_valid(text.data, text.size)) {
+        return PEAL_EINVAL;
+    }
+    if (text.size > WS_CONTROL_MAX - 2) {
+        text.size = WS_CONTROL_MAX - 2;
+        while (text.size > 0 && (text.data[text.size] & 0xc0) == 0x80) {
+            text.size--;
+        }
+    }
+    return run(&(struct command){
+        .link = link,
+        .operation = OPERATION_CLOSE,
+        .code = code,
+        .event.data = text,
+    });
+}
+
+int peal_link_update(struct peal_link *link,
+                     const struct peal_link_options *options)
+{
+    struct command command = {.link = link, .operation = OPERATION_UPDATE};
+    int rc = link_settings_new(&command.settings, options, &link->runner->log);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = run(&command);
+    if (rc < 0 && rc != PEAL_EGONE) {
+        link_settings_free(command.settings);
+    }
+    return rc;
+}
+
+const char *peal_link_state_name(enum peal_link_state state)
+{
+    static const char *const names[] = {"disconnected", "connecting",
+                                        "connected", "reconnecting"};
+
+    return (unsigned)state < 4 ? names[state] : "unknown";
+}
+
+enum peal_link_state peal_link_state(const struct peal_link *link)
+{
+    return (enum peal_link_state)atomic_load(&link->state);
+}
+
+const char *peal_link_id(const struct peal_link *link)
+{
+    return link->id != NULL && link->id[0] != '\0' ? link->id : NULL;
+}
+
+/* --- Handlers ------------------------------------------------------------- */
+
+static bool is_name(struct peal_slice name)
+{
+    return name.size > 0 && name.size <= NAME_MAX_BYTES &&
+           utf8_is_valid(name.data, name.size);
+}
+
+static int add_handler(struct peal_link *link, enum handler_kind kind,
+                       const char *name, bool is_once,
+                       peal_link_event_function *handler, void *user)
+{
+    if (handler == NULL ||
+        (kind != HANDLER_ANY && !is_name(peal_slice(name)))) {
+        return PEAL_EINVAL;
+    }
+    return run(&(struct command){
+        .link = link,
+        .operation = OPERATION_HANDLE,
+        .kind = kind,
+        .is_once = is_once,
+        .on_event = handler,
+        .user = user,
+        .event.name = peal_slice(name),
+    });
+}
+
+int peal_link_on(struct peal_link *link, const char *name,
+                 peal_link_event_function *handler, void *user)
+{
+    return add_handler(link, HANDLER_EVENT, name, false, handler, user);
+}
+
+int peal_link_once(struct peal_link *link, const char *name,
+                   peal_link_event_function *handler, void *user)
+{
+    return add_handler(link, HANDLER_EVENT, name, true, handler, user);
+}
+
+int peal_link_on_any(struct peal_link *link, peal_link_event_function *handler,
+                     void *user)
+{
+    return add_handler(link, HANDLER_ANY, NULL, false, handler, user);
+}
+
+int peal_link_off(struct peal_link *link, const char *name,
+                  peal_link_event_function *handler, void *user)
+{
+    if (name != NULL && !is_name(peal_slice(name))) {
+        return PEAL_EINVAL;
+    }
+    return run(&(struct command){
+        .link = link,
+        .operation = OPERATION_UNHANDLE,
+        .kind = name != NULL ? HANDLER_EVENT : HANDLER_ANY,
+        .on_event = handler,
+        .user = user,
+        .event.name = peal_slice(name),
+    });
+}
+
+int peal_link_on_request(struct peal_link *link, const char *name,
+                         peal_link_ask_function *handler, void *user)
+{
+    if (!is_name(peal_slice(name))) {
+        return PEAL_EINVAL;
+    }
+    return run(&(struct command){
+        .link = link,
+        .operation = handler != NULL ? OPERATION_HANDLE : OPERATION_UNHANDLE,
+        .kind = HANDLER_REQUEST,
+        .on_ask = handler,
+        .user = user,
+        .event.name = peal_slice(name),
+    });
+}
+
+/* --- Sending -------------------------------------------------------------- */
+
+static bool is_data(const struct peal_event *event)
+{
+    switch (event->kind) {
+    case PEAL_BYTES:
+        return true;
+    case PEAL_JSON:
+        return event->data.size == 0 ||
+               (utf8_is_valid(event->data.data, event->data.size) &&
+                json_check(event->data.data, event->data.size) >= 0);
+    default:
+        return false; /* texts are for the raw dialect */
+    }
+}
+
+static bool is_event(const struct peal_event *event)
+{
+    return is_name(event->name) &&
+           !slice_has_prefix(event->name, SLICE("peal:")) &&
+           (event->room.size == 0 || is_name(event->room)) && is_data(event);
+}
+
+int peal_link_emit(struct peal_link *link, const struct peal_event *event)
+{
+    if (!is_event(event)) {
+        return PEAL_EINVAL;
+    }
+    return run(&(struct command){
+        .link = link,
+        .operation = OPERATION_EMIT,
+        .event = *event,
+    });
+}
+
+int peal_link_request(struct peal_link *link, const struct peal_event *event,
+                      uint32_t timeout_ms, peal_link_answer_function *on_answer,
+                      void *user)
+{
+    if (!is_event(event) || on_answer == NULL) {
+        return PEAL_EINVAL;
+    }
+    return run(&(struct command){
+        .link = link,
+        .operation = OPERATION_REQUEST,
+        .event = *event,
+        .timeout_ms = timeout_ms,
+        .on_answer = on_answer,
+        .user = user,
+    });
+}
+
+int peal_link_send_file(struct peal_link *link, const struct peal_file *file)
+{
+    struct peal_file given = {.size = sizeof given};
+    struct command command = {.link = link, .operation = OPERATION_FILE};
+    int rc;
+
+    if (file->size == 0) {
+        return PEAL_EINVAL;
+    }
+    memcpy(&given, file, file->size < sizeof given ? file->size : sizeof given);
+    if (given.path == NULL || !is_name(peal_slice(given.name)) ||
+        slice_has_prefix(peal_slice(given.name), SLICE("peal:"))) {
+        return PEAL_EINVAL;
+    }
+    command.file = link_file_new(&given);
+    if (command.file == NULL) {
+        return PEAL_ENOMEM;
+    }
+    if (runner_is_current(link->runner)) {
+        return execute(&command);
+    }
+    rc = post(&command);
+    if (rc < 0) {
+        link_file_free(command.file);
+    }
+    return rc;
+}
+
+static int change_membership(struct peal_link *link, enum operation operation,
+                             const char *room,
+                             peal_link_answer_function *on_answer, void *user)
+{
+    if (!is_name(peal_slice(room))) {
+        return PEAL_EINVAL;
+    }
+    return run(&(struct command){
+        .link = link,
+        .operation = operation,
+        .event.name = peal_slice(room),
+        .on_answer = on_answer,
+        .user = user,
+    });
+}
+
+int peal_link_join(struct peal_link *link, const char *room,
+                   peal_link_answer_function *on_answer, void *user)
+{
+    return change_membership(link, OPERATION_JOIN, room, on_answer, user);
+}
+
+int peal_link_leave(struct peal_link *link, const char *room,
+                    peal_link_answer_function *on_answer, void *user)
+{
+    return change_membership(link, OPERATION_LEAVE, room, on_answer, user);
+}
+
+int peal_ask_answer(struct peal_ask ask, const struct peal_event *event)
+{
+    struct command command = {
+        .link = ask.link,
+        .operation = OPERATION_ANSWER,
+        .value = ask.value,
+    };
+
+    if (ask.link == NULL || (event != NULL && !is_data(event))) {
+        return PEAL_EINVAL;
+    }
+    if (event != NULL) {
+        command.event.data = event->data;
+        command.event.kind = event->kind;
+    }
+    return run(&command);
+}
+
+int peal_ask_fail(struct peal_ask ask, const struct peal_failure *failure)
+{
+    struct peal_slice name = peal_slice(failure->name);
+    struct peal_slice message = peal_slice(failure->message);
+
+    if (ask.link == NULL || failure->code < 0 || name.size > NAME_MAX_BYTES ||
+        message.size >= LINK_REASON_SIZE * 4 ||
+        !utf8_is_valid(name.data, name.size) ||
+        !utf8_is_valid(message.data, message.size)) {
+        return PEAL_EINVAL;
+    }
+    return run(&(struct command){
+        .link = ask.link,
+        .operation = OPERATION_FAIL,
+        .value = ask.value,
+        .code = failure->code,
+        .is_temporary = failure->temporary,
+        .event = {.name = name, .data = message},
+    });
+}
+
+/* --- Counters ------------------------------------------------------------- */
+
+int peal_link_stats(const struct peal_link *link, struct peal_link_stats *stats)
+{
+    const struct link_counters *counters = &link->counters;
+    struct peal_link_stats now = {.size = stats->size};
+    size_t size = stats->size < sizeof now ? stats->size : sizeof now;
+
+    if (size == 0) {
+        return PEAL_EINVAL;
+    }
+    now.outbox_count = atomic_load(&counters->outbox_count);
+    now.outbox_bytes = atomic_load(&counters->outbox_bytes);
+    now.requests_pending = atomic_load(&counters->requests_pending);
+    now.connected_ms = atomic_load(&counters->connected_at_ms);
+    if (now.connected_ms > 0) {
+        uint64_t now_ms = clock_monotonic_ms();
+
+        now.connected_ms =
+            now_ms > now.connected_ms ? now_ms - now.connected_ms : 1;
+    }
+    now.connect_ms = atomic_load(&counters->connect_ms);
+    now.round_trip_us = atomic_load(&counters->round_trip_us);
+    now.last_error = atomic_load(&counters->last_error);
+    now.connects = atomic_load(&counters->connects);
+    now.attempts = atomic_load(&counters->attempts);
+    now.sent = atomic_load(&counters->sent);
+    now.received = atomic_load(&counters->received);
+    now.bytes_out = atomic_load(&counters->bytes_out);
+    now.bytes_in = atomic_load(&counters->bytes_in);
+    now.queued = atomic_load(&counters->queued);
+    now.dropped = atomic_load(&counters->dropped);
+    now.unproven = atomic_load(&counters->unproven);
+    now.requests_failed = atomic_load(&counters->requests_failed);
+    now.invalid = atomic_load(&counters->invalid);
+    memcpy(stats, &now, size);
+    return PEAL_OK;
+}

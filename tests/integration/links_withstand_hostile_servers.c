@@ -1,0 +1,244 @@
+/*
+ * Goal: whatever a server does, a link ends the connection with a reason that
+ * fits, and does not hang, crash or believe it.
+ *
+ * Method: a server of the test's own says fixed bytes and then keeps silent, or
+ * closes.
+ */
+#include "support/suite.h"
+
+#include "support/link.h"
+
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SWITCH                                                                 \
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"               \
+    "Connection: Upgrade\r\n"
+#define ANY SWITCH "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n"
+#define WELCOME                                                                \
+    "{\"event\":\"peal:welcome\",\"data\":{\"id\":\"x\",\"protocol\":1,"       \
+    "\"ping_interval_ms\":20,\"ping_timeout_ms\":30}}"
+
+struct attack {
+    const char *name;
+    const char *bytes;
+    size_t size;
+    size_t repeats;  /* further times; the last bytes after the first */
+    bool is_tcp;     /* says them at once, not after a request */
+    bool is_closing; /* right after them */
+    bool is_lax;     /* accept_any_key */
+    bool gets_in;    /* the link is connected for a while */
+    int error;
+    int code;
+    int http_status;
+};
+
+#define BYTES(text) (text), sizeof(text) - 1
+
+static const struct attack attacks[] = {
+    {"a wrong accept value", BYTES(ANY), .error = PEAL_EPROTOCOL},
+    {"no accept value", BYTES(SWITCH "\r\n"), .error = PEAL_EPROTOCOL},
+    {"an extension that was not offered",
+     BYTES(SWITCH "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
+     .is_lax = true, .error = PEAL_EPROTOCOL},
+    {"no upgrade", BYTES("HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+     .is_lax = true, .error = PEAL_EPROTOCOL},
+    {"a refusal",
+     BYTES("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"),
+     .error = PEAL_EREFUSED, .http_status = 503},
+    {"no HTTP", BYTES("220 smtp\r\n\r\n"), .error = PEAL_EPROTOCOL},
+    {"endless headers", BYTES("HTTP/1.1 101 X\r\nA: 1234567890\r\n"),
+     .repeats = 5000, .error = PEAL_EPROTOCOL},
+    {"an endless line", BYTES("HTTP/1.1 101 XXXXXXXXXXXXX"), .repeats = 5000,
+     .error = PEAL_EPROTOCOL},
+    {"nothing, then the end", BYTES(""), .is_closing = true,
+     .error = PEAL_EGONE, .code = 1006},
+    {"half an answer", BYTES("HTTP/1.1 101 Swit"), .is_closing = true,
+     .error = PEAL_EGONE, .code = 1006},
+    {"silence before the answer", BYTES(""), .error = PEAL_ETIMEOUT},
+    {"silence before the welcome", BYTES(ANY), .is_lax = true,
+     .error = PEAL_ETIMEOUT},
+    {"a masked frame", BYTES(ANY "\x81\x81\1\2\3\4\5"), .is_lax = true,
+     .error = PEAL_EPROTOCOL, .code = 1002},
+    {"a reserved opcode", BYTES(ANY "\x83\x01x"), .is_lax = true,
+     .error = PEAL_EPROTOCOL, .code = 1002},
+    {"a compressed frame", BYTES(ANY "\xc1\x01x"), .is_lax = true,
+     .error = PEAL_EPROTOCOL, .code = 1002},
+    {"a bomb", BYTES(ANY "\x82\x7f\0\0\1\0\0\0\0\0"), .is_lax = true,
+     .error = PEAL_EPROTOCOL, .code = 1009},
+    {"a bomb in pieces", BYTES(ANY "\x02\x7e\xff\xff"), .repeats = 6000,
+     .is_lax = true, .error = PEAL_EPROTOCOL},
+    {"text that is no UTF-8", BYTES(ANY "\x81\x02\xc3\x28"), .is_lax = true,
+     .error = PEAL_EPROTOCOL, .code = 1007},
+    {"half a frame", BYTES(ANY "\x81\x05he"), .is_lax = true,
+     .is_closing = true, .error = PEAL_EGONE, .code = 1006},
+    {"a goodbye", BYTES(ANY "\x88\x06\x0f\xa1kick"), .is_lax = true,
+     .error = PEAL_EGONE, .code = 4001},
+    {"silence after the welcome", BYTES(ANY "\x81\x62" WELCOME), .is_lax = true,
+     .gets_in = true, .error = PEAL_ETIMEOUT, .code = 1006},
+    {"a frame that is too short", BYTES("\0\0\0\3"), .is_tcp = true,
+     .error = PEAL_EPROTOCOL, .code = 1002},
+    {"a frame that is too long", BYTES("\x7f\0\0\0"), .is_tcp = true,
+     .error = PEAL_EPROTOCOL, .code = 1009},
+    {"half a welcome", BYTES("\0\0\0\x60\6\0\0{"), .is_tcp = true,
+     .is_closing = true, .error = PEAL_EGONE, .code = 1006},
+    {"no welcome", BYTES("\0\0\0\7\3\0\0"), .is_tcp = true,
+     .error = PEAL_ETIMEOUT},
+};
+
+static int listener = -1;
+static char address[64];
+
+static void open_listener(void)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    socklen_t size = sizeof in;
+
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(bind(listener, (struct sockaddr *)&in, size) == 0);
+    CHECK(listen(listener, 16) == 0);
+    CHECK(getsockname(listener, (struct sockaddr *)&in, &size) == 0);
+    snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(in.sin_port));
+}
+
+/* Reads up to a blank line. False when the peer has gone before. */
+static void read_request(int fd)
+{
+    char request[4096] = "";
+    size_t size = 0;
+
+    while (strstr(request, "\r\n\r\n") == NULL) {
+        ssize_t got = recv(fd, request + size, sizeof request - 1 - size, 0);
+
+        CHECK(got > 0);
+        size += (size_t)got;
+        request[size] = '\0';
+    }
+}
+
+static void say(int fd, const char *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
+
+        if (sent <= 0) {
+            return; /* it has had enough */
+        }
+        bytes += sent;
+        size -= (size_t)sent;
+    }
+}
+
+static void *serve(void *argument)
+{
+    const struct attack *attack = argument;
+    int fd = accept(listener, NULL, NULL);
+    char rest[4096];
+
+    CHECK(fd >= 0);
+    if (!attack->is_tcp) {
+        read_request(fd);
+    }
+    say(fd, attack->bytes, attack->size);
+    for (size_t i = 0; i < attack->repeats; i++) {
+        say(fd, "A: 1234567890\r\n", 15);
+    }
+    if (attack->is_closing) {
+        shutdown(fd, SHUT_WR);
+    }
+    while (recv(fd, rest, sizeof rest, 0) > 0) {
+    }
+    close(fd);
+    return NULL;
+}
+
+static void run_attack(const struct attack *attack)
+{
+    struct peal_link_options options;
+    struct link_notes notes;
+    struct peal_loop *loop;
+    struct peal_link *link;
+    pthread_t thread;
+    char url[160];
+
+    print_message("%s\n", attack->name);
+    CHECK(pthread_create(&thread, NULL, serve, (void *)attack) == 0);
+    options = link_test_options(link_url(url, address, attack->is_tcp), &notes);
+    options.accept_any_key = attack->is_lax;
+    options.reconnect_attempts = PEAL_OFF;
+    options.connect_timeout_ms =
+        attack->error == PEAL_ETIMEOUT && !attack->gets_in ? 50 : 0;
+    CHECK_EQUAL(peal_loop_new(&loop, NULL), 0);
+    CHECK_EQUAL(peal_link_new(&link, loop, &options), 0);
+    CHECK_EQUAL(peal_link_open(link), 0);
+    LINK_STEP_UNTIL(loop,
+                    notes.changes > 1 && notes.state == PEAL_LINK_DISCONNECTED);
+    CHECK_EQUAL(notes.last.error, attack->error);
+    CHECK_EQUAL(notes.connects, attack->gets_in);
+    CHECK_EQUAL(notes.errors, 1);
+    CHECK_EQUAL(notes.error, attack->error);
+    if (attack->code != 0) {
+        CHECK_EQUAL(notes.last.code, attack->code);
+    }
+    CHECK(attack->http_status == 0 ||
+          notes.last.http_status == attack->http_status);
+    peal_link_free(link);
+    peal_loop_free(loop);
+    pthread_join(thread, NULL);
+}
+
+static void test_every_attack_ends_with_a_reason(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(attacks); i++) {
+        run_attack(&attacks[i]);
+    }
+}
+
+/* An original server of stelar-time-real proves nothing. */
+static void test_a_wrong_accept_value_is_tolerated_on_request(void **state)
+{
+    static const struct attack original = {
+        "a stelar server",
+        BYTES(ANY "\x81\x1b{\"event\":\"echo\",\"data\":\"x\"}"),
+        .is_lax = true};
+    struct peal_link_options options;
+    struct link_notes notes;
+    struct peal_loop *loop;
+    struct peal_link *link;
+    pthread_t thread;
+    char url[160];
+
+    (void)state;
+    CHECK(pthread_create(&thread, NULL, serve, (void *)&original) == 0);
+    options = link_test_options(link_url(url, address, false), &notes);
+    options.accept_any_key = true;
+    options.dialect = PEAL_DIALECT_STELAR;
+    CHECK_EQUAL(peal_loop_new(&loop, NULL), 0);
+    CHECK_EQUAL(peal_link_new(&link, loop, &options), 0);
+    CHECK_EQUAL(peal_link_on(link, "echo", link_note_event, &notes), 0);
+    CHECK_EQUAL(peal_link_open(link), 0);
+    LINK_STEP_UNTIL(loop, notes.events == 1);
+    CHECK_EQUAL(notes.state, PEAL_LINK_CONNECTED);
+    peal_link_free(link);
+    peal_loop_free(loop);
+    pthread_join(thread, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_attack_ends_with_a_reason),
+        cmocka_unit_test(test_a_wrong_accept_value_is_tolerated_on_request),
+    };
+
+    open_listener();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
