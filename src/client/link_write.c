@@ -100,13 +100,16 @@ int link_write(struct peal_link *link, const struct wire *wire)
 void link_write_ping(struct peal_link *link)
 {
     link->pinged_at_ms = link_now_ms(link);
-    link->pinged_at_ns = link->runner->loop->turn_began_ns;
-    link->events_marked = link->events_written;
-    if (link->file != NULL) {
-        /* It cannot stand within a frame; the server's acceptance of the file
-         * shows that it lives. */
+    if (link->file != NULL || link->is_pinged) {
+        /*
+         * It cannot stand within the frame of a file, whose acceptance shows
+         * that the server lives. And while a pong is due, another ping would
+         * make it seem to prove what was written after the first one.
+         */
         return;
     }
+    link->pinged_at_ns = link->runner->loop->turn_began_ns;
+    link->events_marked = link->events_written;
     link->is_pinged = true;
     if (link_transport(link) == TRANSPORT_WS) {
         link_write_control(link, WS_OPCODE_PING, NULL, 0);

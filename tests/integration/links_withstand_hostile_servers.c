@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define SWITCH                                                                 \
@@ -232,11 +233,67 @@ static void test_a_wrong_accept_value_is_tolerated_on_request(void **state)
     pthread_join(thread, NULL);
 }
 
+/* Lets pings go unanswered while it says other things, then answers one. */
+static void *serve_late_pong(void *argument)
+{
+    int fd = accept(listener, NULL, NULL);
+    struct timeval pause = {.tv_usec = 15000};
+    char rest[4096];
+
+    (void)argument;
+    CHECK(fd >= 0);
+    read_request(fd);
+    say(fd, BYTES(ANY "\x81\x62" WELCOME));
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof pause) == 0);
+    for (int i = 0; i < 12; i++) {
+        say(fd, BYTES("\x81\x10{\"event\":\"tick\"}"));
+        while (recv(fd, rest, sizeof rest, 0) > 0) {
+        }
+    }
+    say(fd, BYTES("\x8a\0"));
+    shutdown(fd, SHUT_WR);
+    while (recv(fd, rest, sizeof rest, 0) > 0) {
+    }
+    close(fd);
+    return NULL;
+}
+
+/* A pong proves what was written before its own ping, and no more. */
+static void test_a_late_pong_proves_nothing_later(void **state)
+{
+    struct peal_event event = peal_json("later", NULL);
+    struct peal_link_options options;
+    struct link_notes notes;
+    struct peal_loop *loop;
+    struct peal_link *link;
+    pthread_t thread;
+    char url[160];
+
+    (void)state;
+    CHECK(pthread_create(&thread, NULL, serve_late_pong, NULL) == 0);
+    options = link_test_options(link_url(url, address, false), &notes);
+    options.accept_any_key = true;
+    options.reconnect_attempts = PEAL_OFF;
+    options.ping_timeout_ms = 10000;
+    CHECK_EQUAL(peal_loop_new(&loop, NULL), 0);
+    CHECK_EQUAL(peal_link_new(&link, loop, &options), 0);
+    CHECK_EQUAL(peal_link_open(link), 0);
+    LINK_STEP_UNTIL(loop, notes.connects == 1);
+    CHECK_EQUAL(peal_link_emit(link, &event), 0);
+    LINK_STEP_UNTIL(loop, notes.state == PEAL_LINK_DISCONNECTED);
+    CHECK_EQUAL(notes.last.error, PEAL_EGONE);
+    CHECK_EQUAL(notes.last.unproven, 1);
+    peal_link_free(link);
+    peal_loop_free(loop);
+    pthread_join(thread, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_attack_ends_with_a_reason),
         cmocka_unit_test(test_a_wrong_accept_value_is_tolerated_on_request),
+        cmocka_unit_test(test_a_late_pong_proves_nothing_later),
     };
 
     open_listener();
