@@ -465,8 +465,12 @@ void link_ask_write_kept(struct peal_link *link)
         wire_begin(&wire, ask->is_failure ? WIRE_FAILURE : WIRE_ANSWER);
         wire.id = id;
         if (ask->is_failure) {
-            wire.failure = (struct wire_failure){event.name, event.data,
-                                                 ask->code, ask->is_temporary};
+            wire.failure = (struct wire_failure){
+                .name = event.name,
+                .message = event.data,
+                .code = ask->code,
+                .temporary = ask->is_temporary,
+            };
         } else {
             wire.data = event.data;
             wire.data_kind = event.kind;

@@ -282,8 +282,7 @@ static void under_load(void **state)
         pthread_t threads[CLIENTS];
         struct host host;
 
-        options.stop_timeout_ms = FAST_MS;
-        options.close_timeout_ms = FAST_MS;
+        /* Enough for a busy machine: who is cut sees half a frame. */
         host_start(&host, &options, setup);
         open_all(&host, members, CLIENTS);
         for (int i = 0; i < CLIENTS; i++) {

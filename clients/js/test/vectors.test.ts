@@ -57,7 +57,9 @@ function readTcp(bytes: Buffer): (Envelope | null)[] {
 describe("the server's messages", () => {
   it("are there", () => expect(cases.length).toBeGreaterThan(10));
 
-  const both = cases.filter(({ ws, tcp }) => ws && tcp);
+  /* Over TCP a goodbye is the last frame, which the transport acts on. */
+  const both = cases.filter(({ name, ws, tcp }) =>
+    ws && tcp && !name.startsWith("a goodbye"));
   it.each(both.map((one) => [one.name, one] as const))(
     "mean the same over both transports: %s", (_, { ws, tcp }) => {
       const text = readWs(ws!);

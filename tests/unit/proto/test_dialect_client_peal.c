@@ -20,8 +20,12 @@ static void check_same(const struct wire *sent, const struct wire *got)
 /* Everything that a client says is what its server reads, both ways. */
 static void test_what_clients_say_is_read(void **state)
 {
-    const struct wire_failure failure = {SLICE("no\"way"), SLICE("a\nb"), 1000,
-                                         true};
+    const struct wire_failure failure = {
+        .name = SLICE("no\"way"),
+        .message = SLICE("a\nb"),
+        .code = 1000,
+        .temporary = true,
+    };
     const struct wire wires[] = {
         {.kind = WIRE_EVENT, .name = SLICE("chat"), .data = SLICE("{\"a\":1}")},
         {.kind = WIRE_EVENT, .name = SLICE("\"\xc3\xb1")},
@@ -77,8 +81,12 @@ static void test_what_clients_say_is_read(void **state)
 /* Everything that a server says is what its client reads, both ways. */
 static void test_what_servers_say_is_read(void **state)
 {
-    const struct wire_failure failure = {SLICE("sold_out"), SLICE("No \"a\""),
-                                         1000, true};
+    const struct wire_failure failure = {
+        .name = SLICE("sold_out"),
+        .message = SLICE("No \"a\""),
+        .code = 1000,
+        .temporary = true,
+    };
     const struct wire wires[] = {
         {.kind = WIRE_EVENT, .name = SLICE("chat"), .data = SLICE("{\"a\":1}")},
         {.kind = WIRE_EVENT,

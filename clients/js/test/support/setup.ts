@@ -22,7 +22,7 @@ export default function setup(): () => void {
     "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror",
     "-I", join(source, "include"), "-o", server,
     join(import.meta.dirname, "server.c"), library,
-    "-lcrypto", "-lpthread", "-lm",
+    "-lssl", "-lcrypto", "-lz", "-lpthread", "-lm",
   ], { stdio: "inherit" });
   process.env.PEAL_JS_SERVER = server;
   process.env.PEAL_EXAMPLES = examples;
