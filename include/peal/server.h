@@ -721,6 +721,9 @@ PEAL_API size_t peal_client_queued_bytes(const struct peal_client *client);
  * Sends an event to all in a room but `from`, which need not be a member. 0,
  * also when nobody is in it; PEAL_EINVAL; PEAL_EFULL when the way to another
  * loop is full, or PEAL_ENOMEM: then nobody gets it.
+ *
+ * A member whose dialect cannot say it, as an event without a name in any but
+ * the raw dialect, does not get it; messages_unsayable counts that.
  */
 PEAL_API int peal_room_emit(struct peal_client *from, const char *room,
                             const struct peal_event *event);
@@ -858,6 +861,7 @@ struct peal_server_stats {
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t messages_invalid;   /* not understood */
+    uint64_t messages_unsayable; /* see peal_room_emit; for each receiver */
     uint64_t requests_timed_out; /* of clients, without an answer in time */
 
     /* What a limit refused; each has the name of its option. */

@@ -22,7 +22,7 @@ void hooks_connection_limited(struct worker *worker, const char *limit,
                               const struct peal_connect *connect)
 {
     struct peal_server *server = worker->server;
-    const struct peal_server_options *options = &server->options;
+    const struct peal_server_options *options = &worker->config->options;
     struct peal_connections_limited limited = {
         .limit = limit,
         .max = strcmp(limit, "clients_max") == 0
@@ -47,12 +47,12 @@ void hooks_room_limited(struct peal_client *client, const char *limit,
     if (strcmp(limit, "rooms_max") == 0) {
         if (hooks->on_max_rooms != NULL) {
             limited.rooms = room_count(&server->cluster);
-            limited.max = server->options.rooms_max;
+            limited.max = worker_of(client)->config->options.rooms_max;
             hooks->on_max_rooms(client, &limited, server->options.user);
         }
     } else if (hooks->on_max_rooms_per_client != NULL) {
         limited.rooms = client->room_count;
-        limited.max = server->options.rooms_per_client_max;
+        limited.max = worker_of(client)->config->options.rooms_per_client_max;
         hooks->on_max_rooms_per_client(client, &limited, server->options.user);
     }
 }
@@ -62,7 +62,7 @@ void hooks_too_large(struct peal_client *client, uint64_t size)
     const struct peal_server *server = worker_of(client)->server;
     struct peal_too_large message = {
         .size = size,
-        .max = server->options.message_bytes_max,
+        .max = worker_of(client)->config->options.message_bytes_max,
     };
 
     if (server->hooks.on_too_large != NULL) {

@@ -99,7 +99,11 @@ void mail_carry_out(struct worker *worker, struct mail *mail)
         break;
     case MAIL_EMIT:
         if (client != NULL) {
-            (void)peal_client_emit(client, &mail->base.message->event);
+            int rc = peal_client_emit(client, &mail->base.message->event);
+
+            if (rc == PEAL_ENOTSUP || rc == PEAL_EINVAL) {
+                worker_count(worker, COUNT_MESSAGES_UNSAYABLE);
+            }
         }
         break;
     case MAIL_JOIN:

@@ -279,13 +279,16 @@ void output_deliver(struct worker *worker, struct conn *conn)
     struct fanout *fanout = &worker->fanout;
     struct tape_slice frame = fanout->frames[conn->form];
 
-    if (!conn_is_open(conn) || fanout->is_unsayable[conn->form]) {
+    if (!conn_is_open(conn)) {
         return;
     }
-    if (frame.size == 0 && !encode(worker, conn, &frame)) {
-        if (!fanout->is_unsayable[conn->form]) {
-            conn_cut(conn); /* no memory: it would miss this in silence */
-        }
+    if (frame.size == 0 && !fanout->is_unsayable[conn->form] &&
+        !encode(worker, conn, &frame) && !fanout->is_unsayable[conn->form]) {
+        conn_cut(conn); /* no memory: it would miss this in silence */
+        return;
+    }
+    if (fanout->is_unsayable[conn->form]) {
+        worker_count(worker, COUNT_MESSAGES_UNSAYABLE);
         return;
     }
     if (admit(conn, frame.size) == 0 && queue(conn, frame) == 0) {

@@ -50,6 +50,7 @@ static const struct {
     FIELD(COUNT_BYTES_IN, bytes_in),
     FIELD(COUNT_BYTES_OUT, bytes_out),
     FIELD(COUNT_MESSAGES_INVALID, messages_invalid),
+    FIELD(COUNT_MESSAGES_UNSAYABLE, messages_unsayable),
     FIELD(COUNT_REQUESTS_TIMED_OUT, requests_timed_out),
     FIELD(COUNT_REFUSED_CLIENTS, refused_clients),
     FIELD(COUNT_REFUSED_CLIENTS_PER_ADDRESS, refused_clients_per_address),

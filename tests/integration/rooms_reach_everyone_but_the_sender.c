@@ -333,6 +333,19 @@ static void who_has_left_hears_nothing(void **state)
     everyone_is_silent(world);
 }
 
+/* What nobody's dialect can say is counted for each who misses it. */
+static void what_cannot_be_said_is_counted(void **state)
+{
+    struct peal_event unnamed = peal_text("no name");
+    struct world *world = *state;
+    uint64_t before = host_stats(&world->host).messages_unsayable;
+
+    CHECK_EQUAL(
+        peal_server_broadcast(world->host.server, &unnamed, NULL, 0), 0);
+    CHECK_SOON(host_stats(&world->host).messages_unsayable == before + 4);
+    everyone_is_silent(world);
+}
+
 /* --- The short frames of TCP --------------------------------------------- */
 
 static void tcp_has_short_frames_too(void **state)
@@ -410,6 +423,7 @@ int main(void)
         cmocka_unit_test(members_publish_by_themselves),
         cmocka_unit_test(outsiders_may_not),
         cmocka_unit_test(who_has_left_hears_nothing),
+        cmocka_unit_test(what_cannot_be_said_is_counted),
         cmocka_unit_test(tcp_has_short_frames_too),
         cmocka_unit_test(lists_tell_who_is_there),
     };
