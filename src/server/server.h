@@ -176,6 +176,7 @@ struct worker {
     uint64_t stop_told;       /* [L] clients */
     uint32_t retry_after_ms;  /* [L] of the goodbye being said; 0: none */
     struct timer trim_timer; /* [L] gives back what a burst of output took */
+    struct timer hold_timer; /* [L] looks again whether it is held back */
     struct door *doors;     /* [L] one for each listener */
 
     struct list conns;    /* [L] every connection that has a socket */

@@ -176,6 +176,7 @@ void stop_finish(struct worker *worker)
         timer_stop(timers, &worker->cut_timer);
         timer_stop(timers, &worker->pace_timer);
         timer_stop(timers, &worker->trim_timer);
+        timer_stop(timers, &worker->hold_timer);
         loop_stop(worker->loop);
     }
 }

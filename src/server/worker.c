@@ -19,6 +19,9 @@
 /* How often a worker with output gives back what its tapes do not use. */
 #define TRIM_INTERVAL_MS 10000
 
+/* How often a worker that is held back by another's mailbox looks again. */
+#define HOLD_INTERVAL_MS 1
+
 /* A loop's mailbox carries the hub's mails and ours by their first members. */
 _Static_assert(offsetof(struct message_mail, node) ==
                        offsetof(struct loop_mail, node) &&
@@ -115,6 +118,13 @@ const struct hub_ops worker_hub_ops = {
     .post_deliver = post_deliver,
 };
 
+/* The turn that this makes looks at the mailboxes when it begins. */
+static void look_again(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    loop_keep_awake(CONTAINER_OF(timer, struct worker, hold_timer)->loop);
+}
+
 /* --- Around a turn ------------------------------------------------------- */
 
 static void trim(struct timer *timer, uint64_t now_ms)
@@ -185,7 +195,8 @@ static void on_turn_begin(struct loop *loop, void *user)
     stop_look(worker);
     if (!list_is_empty(&worker->leftover)) {
         if (worker_is_held_back(worker)) {
-            loop_keep_awake(loop);
+            timer_start(&loop->timers, &worker->hold_timer,
+                        loop->now_ms + HOLD_INTERVAL_MS);
         } else {
             resume_leftover(worker);
         }
@@ -239,6 +250,7 @@ int worker_open(struct worker *worker, struct peal_server *server, int index)
     worker->hub = &server->cluster.hubs[index];
     stop_init(worker);
     timer_init(&worker->trim_timer, trim);
+    timer_init(&worker->hold_timer, look_again);
     map_init(&worker->admissions, admission_key);
     list_init(&worker->conns);
     list_init(&worker->leaving);
