@@ -198,7 +198,9 @@ PEAL_API const char *peal_log_level_name(enum peal_log_level level);
 /*
  * Where log lines go. `message` is a stable short name such as
  * "client connected"; `fields` is the rest as logfmt ("remote=127.0.0.1:4711
- * code=1001"), already escaped. Never payloads, never tokens.
+ * code=1001"), already escaped. Never payloads, never tokens. Lines of one name
+ * of info and above come at most ten times a second from each thread, then one
+ * says repeated=N. docs/operations.md has the names.
  *
  * Called on whatever thread has something to say, possibly on several at once;
  * it must not block and must not call back into libpeal.
@@ -207,10 +209,41 @@ typedef void peal_log_function(enum peal_log_level level, const char *component,
                                const char *message, const char *fields,
                                void *user);
 
+/* How lines look that peal_log_to_sink writes. */
+enum peal_log_format {
+    PEAL_LOG_FORMAT_DEFAULT, /* text on a terminal, else logfmt */
+    PEAL_LOG_TEXT,   /* 2026-11-21T01:28:21.598Z info  server: listening a=b */
+    PEAL_LOG_LOGFMT, /* ts=... level=info component=server msg=listening a=b */
+    PEAL_LOG_JSON    /* an object with the same members, in one line */
+};
+
+/* Where lines go, and how they look. */
+struct peal_log_sink {
+    size_t size; /* sizeof(struct peal_log_sink) */
+    int fd;      /* the program's; 0: standard error */
+    enum peal_log_format format;
+};
+
 /*
- * A log function that writes one logfmt line per call to standard error.
- * `user` is ignored.
+ * A log function that writes each line with one write, whole also between
+ * threads. `user` is a struct peal_log_sink that outlives the log, or NULL for
+ * standard error and the default format. Where systemd has connected the
+ * descriptor to the journal (JOURNAL_STREAM), lines begin with the level as it
+ * wants it, "<6>". JSON is valid whatever a peer has sent: what is not UTF-8
+ * becomes U+FFFD; numbers, true and false are such. A line that does not fit
+ * into 4 KiB loses its last fields and says truncated=true.
+ *
+ *     static struct peal_log_sink sink = {
+ *         .size = sizeof sink, .fd = 1, .format = PEAL_LOG_JSON,
+ *     };
+ *     options.log = peal_log_to_sink;
+ *     options.log_user = &sink;
  */
+PEAL_API void peal_log_to_sink(enum peal_log_level level, const char *component,
+                               const char *message, const char *fields,
+                               void *user);
+
+/* The same, as logfmt to standard error. `user` is ignored. */
 PEAL_API void peal_log_to_stderr(enum peal_log_level level,
                                  const char *component, const char *message,
                                  const char *fields, void *user);

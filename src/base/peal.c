@@ -3,19 +3,13 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/assert.h"
-#include "base/clock.h"
-#include "base/log.h"
 #include "base/slice.h"
 
 #define PEAL_TEXT_OF(value) #value
 #define PEAL_DOTTED(major, minor, patch)                                       \
     PEAL_TEXT_OF(major) "." PEAL_TEXT_OF(minor) "." PEAL_TEXT_OF(patch)
-
-/* A longer line is cut; log_write keeps the fields well below it. */
-#define PEAL_LOG_LINE_SIZE 2048
 
 struct peal_error_text {
     const char *name;
@@ -129,36 +123,4 @@ const char *peal_log_level_name(enum peal_log_level level)
         return "off";
     }
     return "unknown";
-}
-
-void peal_log_to_stderr(enum peal_log_level level, const char *component,
-                        const char *message, const char *fields, void *user)
-{
-    char line[PEAL_LOG_LINE_SIZE];
-    char quoted[256];
-    char time[CLOCK_TEXT_SIZE + 1];
-
-    (void)user;
-    clock_format(clock_wall_ms(), time);
-    log_quote(quoted, sizeof quoted, peal_slice(message));
-
-    bool has_fields = fields != NULL && fields[0] != '\0';
-    int size = snprintf(line, sizeof line,
-                        "ts=%s level=%s component=%s msg=%s%s%s\n", time,
-                        peal_log_level_name(level), component, quoted,
-                        has_fields ? " " : "", has_fields ? fields : "");
-
-    if (size < 0) {
-        return;
-    }
-    if ((size_t)size >= sizeof line) {
-        size = (int)sizeof line - 1;
-        line[size - 1] = '\n';
-    }
-
-    /* One write, so that lines of several threads and processes stay whole.
-     * There is nobody to tell when it fails. */
-    ssize_t written = write(STDERR_FILENO, line, (size_t)size);
-
-    (void)written;
 }

@@ -254,6 +254,9 @@ void loop_turn(struct loop *loop, int timeout_ms)
     if (options->on_turn_end != NULL) {
         options->on_turn_end(loop, options->user);
     }
+    if (log_has_left_out() && options->log != NULL) {
+        log_tell(options->log);
+    }
     loop_wake_others(loop);
     loop_of_thread = outer;
 }
@@ -264,6 +267,9 @@ void loop_run(struct loop *loop)
         loop_turn(loop, -1);
     }
     loop->is_stopped = false;
+    if (loop->options.log != NULL) {
+        log_forget(loop->options.log);
+    }
 }
 
 void loop_stop(struct loop *loop)

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "base/utf8.h"
+#include "server/account.h"
 #include "server/admission.h"
 #include "server/conn_extra.h"
 #include "server/deflate.h"
@@ -520,6 +521,7 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
     worker_count(worker, COUNT_CLIENTS);
     worker_count(worker, conn->state == CONN_WS_OPEN ? GAUGE_WS_CLIENTS
                                                      : GAUGE_TCP_CLIENTS);
+    account_open(conn, connect->address);
     timer_in(conn, options->ping_interval_ms);
     if (opening.size > 0) {
         (void)output_bytes(conn, opening, slice_make(NULL, 0));
@@ -556,9 +558,7 @@ void conn_leave_now(struct conn *conn)
     if (options->on_disconnect != NULL) {
         options->on_disconnect(conn->client, &disconnect, options->user);
     }
-    log_debug(&worker->server->log, "server", "client left",
-              "code=%d by_peer=%s", disconnect.code,
-              disconnect.by_peer ? "true" : "false");
+    account_close(conn, &disconnect);
     worker_uncount(worker, conn_transport(conn) == TRANSPORT_WS
                                ? GAUGE_WS_CLIENTS
                                : GAUGE_TCP_CLIENTS);

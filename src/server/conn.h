@@ -67,6 +67,7 @@ struct conn {
     bool takes_over_out : 1;
     bool takes_over_in : 1;
     bool has_own_deflate : 1;
+    bool is_accounted : 1; /* account.h */
     uint8_t window_out : 4;
     uint8_t window_in : 4;
 };

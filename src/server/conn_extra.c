@@ -28,6 +28,7 @@ void conn_extra_free(struct conn *conn)
         admission_forget(conn);
         mem_free(extra->address);
         mem_free(extra->event_buckets);
+        mem_free(extra->account);
         mem_free(extra);
         conn->extra = NULL;
     }

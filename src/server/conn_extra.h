@@ -9,11 +9,14 @@
 #include "server/request.h"
 
 struct held; /* a message that waits for a decision: guard.c */
+struct account;
 
 struct conn_extra {
     struct conn_requests requests;
 
     char *address; /* the client's, where the socket has a proxy's; or NULL */
+
+    struct account *account; /* NULL: nothing is counted: account.h */
 
     struct admission *admission; /* NULL: nobody is asked about it */
 

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "server/account.h"
 #include "server/reply.h"
 
 #include <string.h>
@@ -208,6 +209,7 @@ static void on_data(struct stream *stream, char *data, size_t size)
     size_t done;
 
     worker_add(conn_worker(conn), COUNT_BYTES_IN, size);
+    account_read(conn, size);
     conn->active_ms = stream->loop->now_ms;
     if (conn->input != NULL) {
         if (buffer_append(&conn->input->bytes, data, size) < 0) {

@@ -8,6 +8,7 @@
 #include "base/slice.h"
 #include "base/utf8.h"
 #include "proto/json.h"
+#include "server/account.h"
 #include "server/request.h"
 
 void dispatch_count_limit(struct worker *worker, const char *limit)
@@ -341,6 +342,7 @@ static void on_message(struct conn *conn, const struct wire *wire)
     worker_count(worker, wire->room.size > 0 ? COUNT_PUBLISHES_IN
                          : wire->wants_answer ? COUNT_REQUESTS_IN
                                               : COUNT_EVENTS_IN);
+    account_message_in(conn);
     if (conn_dialect(conn) == &dialect_peal) {
         /* The others let names through that no application may send. */
         worker->checked_name = wire->name;
@@ -377,6 +379,7 @@ void dispatch_admitted(struct conn *conn, const struct wire *wire)
     case WIRE_ANSWER:
     case WIRE_FAILURE:
         worker_count(worker, COUNT_ANSWERS_IN);
+        account_message_in(conn);
         if (!request_answered(conn, wire)) {
             worker_count(worker, COUNT_MESSAGES_INVALID);
         }
@@ -394,6 +397,7 @@ void dispatch_admitted(struct conn *conn, const struct wire *wire)
         break;
     case WIRE_INVALID:
         worker_count(worker, COUNT_INVALID_IN);
+        account_message_in(conn);
         worker_count(worker, COUNT_MESSAGES_INVALID);
         hooks_invalid(conn->client, &wire->failure);
         (void)dispatch_refuse(conn, wire, wire->failure);

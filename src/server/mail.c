@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/slice.h"
+#include "server/account.h"
 #include "server/adopt.h"
 #include "server/reply.h"
 #include "server/request.h"
@@ -103,6 +104,7 @@ void mail_carry_out(struct worker *worker, struct mail *mail)
 
             if (rc == PEAL_ENOTSUP || rc == PEAL_EINVAL) {
                 worker_count(worker, COUNT_MESSAGES_UNSAYABLE);
+                account_dropped(conn_of(client));
             }
         }
         break;

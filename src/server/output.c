@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/slice.h"
+#include "server/account.h"
 #include "server/deflate.h"
 
 #include <string.h>
@@ -53,6 +54,7 @@ static int queue(struct conn *conn, struct tape_slice slice)
         return rc;
     }
     worker_add(conn_worker(conn), COUNT_BYTES_OUT, slice.size);
+    account_written(conn, slice.size);
     return 0;
 }
 
@@ -136,6 +138,7 @@ int output_wire(struct conn *conn, const struct wire *wire)
     worker->unflushed_bytes += size;
     if (is_message(wire->kind)) {
         worker_count(worker, COUNT_MESSAGES_OUT);
+        account_message_out(conn);
     }
     return queue(conn, tape_commit(&worker->direct, size));
 }
@@ -289,10 +292,12 @@ void output_deliver(struct worker *worker, struct conn *conn)
     }
     if (fanout->is_unsayable[conn->form]) {
         worker_count(worker, COUNT_MESSAGES_UNSAYABLE);
+        account_dropped(conn);
         return;
     }
     if (admit(conn, frame.size) == 0 && queue(conn, frame) == 0) {
         worker_count(worker, COUNT_MESSAGES_OUT);
+        account_message_out(conn);
     }
 }
 

@@ -364,6 +364,7 @@ void peal_server_free(struct peal_server *server)
     mem_free(server->any);
     guard_fini(&server->guard);
     admission_free_middleware(server);
+    log_forget(&server->log);
     mem_free(server);
 }
 
@@ -388,6 +389,7 @@ void server_end(struct peal_server *server)
     signals_close(server);
     log_info(&server->log, "server", "stopped", "clients_total=%llu",
              (unsigned long long)stats_sum(server, COUNT_CLIENTS));
+    log_forget(&server->log);
     atomic_store(&server->state, SERVER_STOPPED);
 }
 

@@ -4,8 +4,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/slice.h"
 
@@ -77,14 +80,14 @@ static void test_levels(void **state)
 static void test_long_fields_are_cut(void **state)
 {
     struct seen seen = {0};
-    struct log log = {keep_line, &seen, PEAL_LOG_INFO};
+    struct log log = {keep_line, &seen, PEAL_LOG_DEBUG};
     char value[1500];
 
     (void)state;
     for (size_t size = 990; size < sizeof value; size++) {
         memset(value, 'x', size);
         value[size - 1] = '\0';
-        log_info(&log, "c", "m", "a=1 q=\"b \\\" %s d\" e=2", value);
+        log_debug(&log, "c", "m", "a=1 q=\"b \\\" %s d\" e=2", value);
         if (strlen(value) + sizeof "a=1 q=\"b \\\"  d\" e=2" <= 1024) {
             assert_null(strstr(seen.fields, "truncated"));
         } else if (strstr(seen.fields, "q=") != NULL) {
@@ -92,7 +95,7 @@ static void test_long_fields_are_cut(void **state)
         } else {
             assert_string_equal(seen.fields, "a=1 truncated=true");
         }
-        log_info(&log, "c", "m", "%s", value);
+        log_debug(&log, "c", "m", "%s", value);
         assert_string_equal(seen.fields,
                             size <= 1024 ? value : "truncated=true");
     }
@@ -114,6 +117,13 @@ static void test_quote(void **state)
     check_quote(slice_make(NULL, 0), "\"\"");
     check_quote(SLICE("two words"), "\"two words\"");
     check_quote(SLICE("a=b"), "\"a=b\"");
+    check_quote(SLICE("12"), "\"12\"");
+    check_quote(SLICE("-12"), "\"-12\"");
+    check_quote(SLICE("true"), "\"true\"");
+    check_quote(SLICE("012"), "012");
+    check_quote(SLICE("1.5"), "1.5");
+    check_quote(SLICE("1234567890123456"), "1234567890123456");
+    check_quote(SLICE("-"), "-");
     check_quote(SLICE("say \"hi\" \\"), "\"say \\\"hi\\\" \\\\\"");
     check_quote(SLICE("a\nb\r\0\x1b\x7f\xc3\xa9"),
                 "\"a\\nb\\x0d\\x00\\x1b\\x7f\\xc3\\xa9\"");
@@ -144,6 +154,114 @@ static void test_quote_cuts_to_fit(void **state)
     }
 }
 
+/* Of a name, a second has ten lines; what was left out is told once. */
+static void test_repeated_lines_are_counted(void **state)
+{
+    struct seen seen = {0};
+    struct seen others = {0};
+    struct log log = {keep_line, &seen, PEAL_LOG_DEBUG};
+    struct log other = {keep_line, &others, PEAL_LOG_DEBUG};
+    uint64_t began_ms = clock_monotonic_ms();
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        log_warn(&log, "c", "flood", "n=%d", i);
+    }
+    log_warn(&log, "c", "another", "n=1");
+    log_warn(&log, "d", "flood", "n=1");
+    log_warn(&other, "c", "flood", "n=1");
+    for (int i = 0; i < 100; i++) {
+        log_debug(&log, "c", "asked for", "n=%d", i);
+    }
+    log_tell(&log);
+    if (clock_monotonic_ms() - began_ms < 1000) {
+        assert_int_equal(seen.lines, LOG_LINES_PER_SECOND + 2 + 100);
+        assert_int_equal(others.lines, 1);
+        assert_true(log_has_left_out());
+        assert_int_equal(log_left_out, 90);
+        while (seen.lines == LOG_LINES_PER_SECOND + 2 + 100) {
+            log_tell(&log);
+            assert_true(clock_monotonic_ms() - began_ms < 10000);
+        }
+        assert_true(clock_monotonic_ms() - began_ms >= 1000);
+        assert_string_equal(seen.message, "flood");
+        assert_string_equal(seen.component, "c");
+        assert_string_equal(seen.fields, "repeated=90");
+        assert_int_equal(seen.level, PEAL_LOG_WARN);
+    }
+    assert_false(log_has_left_out());
+    log_forget(&log);
+    log_forget(&other);
+}
+
+/* The next line of the name comes behind the count of those left out. */
+static void test_next_line_tells_the_count(void **state)
+{
+    struct seen seen = {0};
+    struct log log = {keep_line, &seen, PEAL_LOG_INFO};
+    uint64_t began_ms = clock_monotonic_ms();
+    int made = 0;
+
+    (void)state;
+    while (seen.lines <= LOG_LINES_PER_SECOND) {
+        made++;
+        log_info(&log, "c", "flood", "n=%d", made);
+        assert_true(clock_monotonic_ms() - began_ms < 10000);
+    }
+    assert_true(clock_monotonic_ms() - began_ms >= 1000);
+    assert_true(made > 100);
+    /* The count, and the line that made it be told. */
+    assert_int_equal(seen.lines, LOG_LINES_PER_SECOND + 2);
+    assert_int_equal(atoi(seen.fields + 2), made);
+    assert_false(log_has_left_out());
+    log_forget(&log);
+}
+
+/* However many names: all that was left out is told, also of those that make
+ * room for others. */
+static void test_many_names(void **state)
+{
+    static char names[40][8];
+    struct seen seen = {0};
+    struct log log = {keep_line, &seen, PEAL_LOG_INFO};
+
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        snprintf(names[i], sizeof names[i], "m%d", i);
+        for (int k = 0; k < LOG_LINES_PER_SECOND + 5; k++) {
+            log_error(&log, "c", names[i], "k=%d", k);
+        }
+    }
+    log_forget(&log);
+    assert_false(log_has_left_out());
+    assert_int_equal(seen.lines, 40 * (LOG_LINES_PER_SECOND + 1));
+    assert_string_equal(seen.fields, "repeated=5");
+}
+
+/* What a log has left out that is no more is not told, and does no harm. */
+static void test_forgotten_logs(void **state)
+{
+    static char names[20][8];
+    struct seen seen = {0};
+    struct log log = {keep_line, &seen, PEAL_LOG_INFO};
+    struct log gone = {keep_line, NULL, PEAL_LOG_INFO};
+
+    (void)state;
+    gone.user = &seen;
+    for (int k = 0; k < LOG_LINES_PER_SECOND + 5; k++) {
+        log_error(&gone, "c", "m", "k=%d", k);
+    }
+    memset(&gone, 0xff, sizeof gone);
+    seen.lines = 0;
+    for (int i = 0; i < 20; i++) {
+        snprintf(names[i], sizeof names[i], "n%d", i);
+        log_error(&log, "c", names[i], "i=%d", i);
+    }
+    assert_int_equal(seen.lines, 20);
+    assert_false(log_has_left_out());
+    log_forget(&log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +270,10 @@ int main(void)
         cmocka_unit_test(test_long_fields_are_cut),
         cmocka_unit_test(test_quote),
         cmocka_unit_test(test_quote_cuts_to_fit),
+        cmocka_unit_test(test_repeated_lines_are_counted),
+        cmocka_unit_test(test_next_line_tells_the_count),
+        cmocka_unit_test(test_many_names),
+        cmocka_unit_test(test_forgotten_logs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,8 +113,8 @@ static void log_line(char *line, size_t size, const char *message,
 
 static void test_log_to_stderr(void **state)
 {
-    char line[4096];
-    char fields[3000];
+    char line[5000];
+    char fields[5000];
     const char *rest = line + sizeof "ts=2026-11-21T01:28:21.598Z" - 1;
 
     (void)state;
@@ -131,8 +131,8 @@ static void test_log_to_stderr(void **state)
     memset(fields, 'x', sizeof fields);
     fields[sizeof fields - 1] = '\0';
     log_line(line, sizeof line, "long", fields);
-    assert_true(strlen(line) < 2048);
-    assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+    assert_string_equal(rest, " level=warn component=net msg=long "
+                              "truncated=true\n");
 }
 
 int main(void)
