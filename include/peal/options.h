@@ -145,6 +145,29 @@ enum peal_refuse_by {
                               stelar's, which a status makes wait for ever */
 };
 
+/* What proves that a client lives. */
+enum peal_alive_by {
+    PEAL_ALIVE_DEFAULT,    /* traffic */
+    PEAL_ALIVE_BY_TRAFFIC, /* whatever it sends, and that it reads */
+    /*
+     * Only pongs: control frames, PONG frames, and what its dialect has for
+     * them. It is pinged every ping_interval_ms, however much it talks, so that
+     * a proxy which answers for it, or half a program that still sends, does
+     * not pass for a client.
+     */
+    PEAL_ALIVE_BY_PONG
+};
+
+/* The heartbeat of one dialect's clients; 0: as the server's options say. */
+struct peal_heartbeat {
+    uint32_t ping_interval_ms;
+    uint32_t ping_timeout_ms;
+    enum peal_alive_by alive_by;
+};
+
+/* Room for the dialects to come. */
+#define PEAL_DIALECTS_MAX 8
+
 struct peal_hooks; /* peal/policy.h */
 
 /*
@@ -368,6 +391,14 @@ struct peal_server_options {
 
     /* TLS handshakes that may be in progress at once; default 10,000. */
     uint32_t tls_handshakes_max;
+
+    enum peal_alive_by alive_by; /* default: PEAL_ALIVE_BY_TRAFFIC */
+
+    /*
+     * The same, ping_interval_ms and ping_timeout_ms for single dialects, by
+     * enum peal_dialect: `.heartbeats[PEAL_DIALECT_STELAR] = {...}`.
+     */
+    struct peal_heartbeat heartbeats[PEAL_DIALECTS_MAX];
 };
 
 #ifdef __cplusplus

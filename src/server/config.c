@@ -93,6 +93,8 @@ static const struct option {
     RESTART(handle_signals),
     RESTART(tls),
     RUNNING(tls_handshakes_max),
+    RUNNING(alive_by),
+    RUNNING(heartbeats),
 #undef RESTART
 #undef RUNNING
 #undef OPTION
@@ -277,6 +279,24 @@ static void own_texts(struct config *config, size_t pointer_bytes)
     }
 }
 
+static struct peal_heartbeat
+heartbeat_of(const struct peal_server_options *options,
+             enum peal_dialect dialect)
+{
+    struct peal_heartbeat heartbeat = options->heartbeats[dialect];
+
+    if (heartbeat.ping_interval_ms == 0) {
+        heartbeat.ping_interval_ms = options->ping_interval_ms;
+    }
+    if (heartbeat.ping_timeout_ms == 0) {
+        heartbeat.ping_timeout_ms = options->ping_timeout_ms;
+    }
+    if (heartbeat.alive_by == PEAL_ALIVE_DEFAULT) {
+        heartbeat.alive_by = options->alive_by;
+    }
+    return heartbeat;
+}
+
 /* With one reference. `options` are resolved. NULL: no memory. */
 static struct config *make(const struct peal_server_options *options,
                            uint64_t version)
@@ -308,6 +328,9 @@ static struct config *make(const struct peal_server_options *options,
     config->ws_limits[1] = config->ws_limits[0];
     config->ws_limits[1].may_be_compressed = true;
     config->tcp_frame_bytes_max = options->message_bytes_max;
+    for (int i = 0; i < PEAL_DIALECTS_MAX; i++) {
+        config->heartbeats[i] = heartbeat_of(options, (enum peal_dialect)i);
+    }
     return config;
 }
 
@@ -398,8 +421,7 @@ void config_close(struct peal_server *server)
 /* Whether connections have to look at their timers and buffers again. */
 static bool is_timed_anew(const struct config *a, const struct config *b)
 {
-    return a->options.ping_interval_ms != b->options.ping_interval_ms ||
-           a->options.ping_timeout_ms != b->options.ping_timeout_ms ||
+    return memcmp(a->heartbeats, b->heartbeats, sizeof a->heartbeats) != 0 ||
            a->options.header_bytes_max != b->options.header_bytes_max ||
            a->tcp_frame_bytes_max != b->tcp_frame_bytes_max;
 }

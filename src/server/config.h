@@ -19,9 +19,11 @@ struct worker;
 struct config {
     _Atomic int refs;
     uint64_t version;
-    struct peal_server_options options; /* no field is 0 for "default" */
+    struct peal_server_options options; /* no field is 0 for "default", but
+                                           heartbeats */
     struct ws_limits ws_limits[2]; /* plain, and with permessage-deflate */
     size_t tcp_frame_bytes_max;
+    struct peal_heartbeat heartbeats[PEAL_DIALECTS_MAX]; /* by dialect */
     char texts[]; /* what the options point to, and lists of it */
 };
 

@@ -228,16 +228,37 @@ static void send_ping(struct conn *conn)
     }
 }
 
+static const struct peal_heartbeat *heartbeat_of(const struct conn *conn)
+{
+    return &conn_worker(conn)
+                ->config->heartbeats[options_dialect_name(conn_dialect(conn))];
+}
+
+/* The timer of an open connection runs until its next ping. */
+static void begin_heartbeat(struct conn *conn)
+{
+    const struct peal_heartbeat *heartbeat = heartbeat_of(conn);
+    struct timer_wheel *timers = &conn->stream.loop->timers;
+
+    conn->is_pinged = false;
+    conn->lives_by_pongs = heartbeat->alive_by == PEAL_ALIVE_BY_PONG;
+    if (heartbeat->ping_interval_ms == PEAL_OFF) {
+        timer_stop(timers, &conn->timer);
+    } else {
+        timer_start(timers, &conn->timer,
+                    conn->active_ms + heartbeat->ping_interval_ms);
+    }
+}
+
 /* The peer may have been silent for ping_interval_ms, or even longer. */
 static void check_heartbeat(struct conn *conn, uint64_t now_ms)
 {
-    const struct peal_server_options *options =
-        &conn_worker(conn)->config->options;
+    const struct peal_heartbeat *heartbeat = heartbeat_of(conn);
     struct timer_wheel *timers = &conn->stream.loop->timers;
-    uint64_t ping_due_ms = conn->active_ms + options->ping_interval_ms;
+    uint64_t ping_due_ms = conn->active_ms + heartbeat->ping_interval_ms;
     bool is_dead = conn->is_pinged && !conn->is_waiting &&
-                   options->ping_timeout_ms != PEAL_OFF &&
-                   now_ms >= ping_due_ms + options->ping_timeout_ms;
+                   heartbeat->ping_timeout_ms != PEAL_OFF &&
+                   now_ms >= ping_due_ms + heartbeat->ping_timeout_ms;
 
     if (is_dead) {
         worker_count(conn_worker(conn), COUNT_CLOSED_PING_TIMEOUT);
@@ -249,28 +270,18 @@ static void check_heartbeat(struct conn *conn, uint64_t now_ms)
         conn->is_pinged = true;
         send_ping(conn);
         if (conn_is_open(conn)) {
-            timer_in(conn, options->ping_timeout_ms != PEAL_OFF
-                               ? options->ping_timeout_ms
-                               : options->ping_interval_ms);
+            timer_in(conn, heartbeat->ping_timeout_ms != PEAL_OFF
+                               ? heartbeat->ping_timeout_ms
+                               : heartbeat->ping_interval_ms);
         }
     }
 }
 
 void conn_refit(struct conn *conn)
 {
-    const struct peal_server_options *options =
-        &conn_worker(conn)->config->options;
-
     conn_input_refit(conn);
-    if (!conn_is_open(conn)) {
-        return;
-    }
-    conn->is_pinged = false;
-    if (options->ping_interval_ms == PEAL_OFF) {
-        timer_stop(&conn->stream.loop->timers, &conn->timer);
-    } else {
-        timer_start(&conn->stream.loop->timers, &conn->timer,
-                    conn->active_ms + options->ping_interval_ms);
+    if (conn_is_open(conn)) {
+        begin_heartbeat(conn);
     }
 }
 
@@ -442,16 +453,17 @@ static void send_welcome(struct conn *conn)
 {
     const struct peal_server_options *options =
         &conn_worker(conn)->config->options;
+    const struct peal_heartbeat *heartbeat = heartbeat_of(conn);
     struct wire wire = {
         .kind = WIRE_WELCOME,
         .welcome = {
             .client_id = peal_slice(client_id(conn->client)),
             .message_bytes_max = options->message_bytes_max,
             .rooms_max = options->rooms_per_client_max,
-            .ping_interval_ms = options->ping_interval_ms == PEAL_OFF
+            .ping_interval_ms = heartbeat->ping_interval_ms == PEAL_OFF
                                     ? 0
-                                    : options->ping_interval_ms,
-            .ping_timeout_ms = options->ping_timeout_ms,
+                                    : heartbeat->ping_interval_ms,
+            .ping_timeout_ms = heartbeat->ping_timeout_ms,
         },
     };
 
@@ -522,7 +534,8 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
     worker_count(worker, conn->state == CONN_WS_OPEN ? GAUGE_WS_CLIENTS
                                                      : GAUGE_TCP_CLIENTS);
     account_open(conn, connect->address);
-    timer_in(conn, options->ping_interval_ms);
+    conn->active_ms = worker->loop->now_ms;
+    begin_heartbeat(conn);
     if (opening.size > 0) {
         (void)output_bytes(conn, opening, slice_make(NULL, 0));
     }

@@ -68,6 +68,7 @@ struct conn {
     bool takes_over_in : 1;
     bool has_own_deflate : 1;
     bool is_accounted : 1; /* account.h */
+    bool lives_by_pongs : 1; /* nothing else is a sign of life */
     uint8_t window_out : 4;
     uint8_t window_in : 4;
 };

@@ -210,7 +210,9 @@ static void on_data(struct stream *stream, char *data, size_t size)
 
     worker_add(conn_worker(conn), COUNT_BYTES_IN, size);
     account_read(conn, size);
-    conn->active_ms = stream->loop->now_ms;
+    if (!conn->lives_by_pongs) {
+        conn->active_ms = stream->loop->now_ms;
+    }
     if (conn->input != NULL) {
         if (buffer_append(&conn->input->bytes, data, size) < 0) {
             keep_failed(conn);
@@ -308,7 +310,10 @@ static void on_drained(struct stream *stream)
 {
     struct conn *conn = CONTAINER_OF(stream, struct conn, stream);
 
-    conn->active_ms = stream->loop->now_ms; /* it reads, so it lives */
+    /* It reads, so it lives; and while it was held its pongs were not seen. */
+    if (!conn->lives_by_pongs || conn->is_held) {
+        conn->active_ms = stream->loop->now_ms;
+    }
     if (conn->state == CONN_DRAINING) {
         conn_finish(conn);
         return;

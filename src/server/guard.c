@@ -475,6 +475,7 @@ bool guard_admits_control(struct conn *conn)
 
 void guard_pong(struct conn *conn)
 {
+    conn->active_ms = conn->stream.loop->now_ms;
     if (conn->is_pinged) {
         conn->is_pinged = false;
     } else {

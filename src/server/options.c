@@ -78,6 +78,9 @@ static void set_numbers(struct peal_server_options *options)
     if (options->forwarded_header == NULL) {
         options->forwarded_header = "X-Forwarded-For";
     }
+    if (options->alive_by == PEAL_ALIVE_DEFAULT) {
+        options->alive_by = PEAL_ALIVE_BY_TRAFFIC;
+    }
     if (options->log_level == PEAL_LOG_DEFAULT) {
         options->log_level = PEAL_LOG_INFO;
     }
@@ -134,6 +137,24 @@ static const char *find_bad_path(const struct peal_server_options *options)
     return NULL;
 }
 
+/* Whether each is of a dialect that there is. */
+static bool are_heartbeats(const struct peal_heartbeat *heartbeats)
+{
+    static const struct peal_heartbeat none;
+
+    for (int i = 0; i < PEAL_DIALECTS_MAX; i++) {
+        bool is_dialect =
+            options_dialect((enum peal_dialect)i, NULL) != NULL;
+
+        if (heartbeats[i].alive_by > PEAL_ALIVE_BY_PONG ||
+            (!is_dialect &&
+             memcmp(&heartbeats[i], &none, sizeof none) != 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The name of the first option that is out of range, or NULL. */
 static const char *find_problem(const struct peal_server_options *options)
 {
@@ -163,6 +184,12 @@ static const char *find_problem(const struct peal_server_options *options)
     }
     if (gate_check(options) != NULL) {
         return gate_check(options);
+    }
+    if (options->alive_by > PEAL_ALIVE_BY_PONG) {
+        return "alive_by";
+    }
+    if (!are_heartbeats(options->heartbeats)) {
+        return "heartbeats";
     }
     if (options->rate_refusal > PEAL_REFUSE_CLOSE) {
         return "rate_refusal";

@@ -14,6 +14,8 @@
 
 #define FAST_MS 100
 
+enum { STELAR_JSON_FRAME = 1, STELAR_PONG_FRAME = 4 };
+
 static struct host host;
 
 static void on_never(struct peal_client *from, const struct peal_event *event,
@@ -179,6 +181,125 @@ static void traffic_is_a_sign_of_life(void **state)
     host_stop(&host);
 }
 
+/* With pongs only, whoever talks and does not answer is closed like anybody
+ * who is silent; who answers stays, though it says nothing else. */
+static void only_pongs_are_a_sign_of_life(void **state)
+{
+    struct peal_server_options options = {
+        .ping_interval_ms = FAST_MS,
+        .ping_timeout_ms = FAST_MS,
+        .alive_by = PEAL_ALIVE_BY_PONG,
+    };
+
+    (void)state;
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        struct member quiet;
+        struct member talker;
+
+        host_start(&host, &options, setup);
+        member_open(&quiet, host_address(&host, is_tcp == 1), is_tcp == 1);
+        answer_pings(&quiet, 5);
+        CHECK_EQUAL(host_stats(&host).closed_ping_timeout, 0);
+        peer_close(&quiet.peer);
+        host_await_empty(&host);
+
+        member_open(&talker, host_address(&host, is_tcp == 1), is_tcp == 1);
+        CHECK_SOON((member_say(&talker, "{'event':'chat'}"),
+                    host_stats(&host).closed_ping_timeout == 1));
+        CHECK(host_stats(&host).messages_in > 1);
+        peer_drain(&talker.peer);
+        peer_close(&talker.peer);
+        host_await_empty(&host);
+        host_stop(&host);
+    }
+}
+
+static struct peal_listen stelar_tcp = {
+    .size = sizeof stelar_tcp,
+    .address = "127.0.0.1:0",
+    .transport = PEAL_TCP,
+    .dialect = PEAL_DIALECT_STELAR,
+};
+
+static void setup_dialects(struct peal_server *server)
+{
+    const struct peal_route routes[] = {
+        {.size = sizeof routes[0], .path = "/"},
+        {.size = sizeof routes[0],
+         .path = "/s",
+         .dialect = PEAL_DIALECT_STELAR},
+    };
+
+    CHECK_EQUAL(peal_server_listen(server, &stelar_tcp), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+        CHECK_EQUAL(peal_server_route(server, &routes[i]), 0);
+    }
+}
+
+static void say_stelar(struct peer *peer, bool is_tcp)
+{
+    static const char text[] = "{\"event\":\"chat\",\"data\":1}";
+
+    if (is_tcp) {
+        tcp_send_text(peer, STELAR_JSON_FRAME, "chat", "1");
+    } else {
+        ws_send(peer, WS_TEXT_FRAME, text, sizeof text - 1);
+    }
+}
+
+/* Dialects have heartbeats of their own: stelar's clients have to answer
+ * quickly, and others are not even asked. The server takes new ones over while
+ * it runs. */
+static void heartbeats_are_by_dialect(void **state)
+{
+    static const char pong[] = "{\"event\":\"pong\",\"data\":1795224062715}";
+    struct peal_server_options options = {
+        .ping_interval_ms = 3600 * 1000,
+        .heartbeats[PEAL_DIALECT_STELAR] = {
+            .ping_interval_ms = FAST_MS,
+            .ping_timeout_ms = 10 * FAST_MS,
+            .alive_by = PEAL_ALIVE_BY_PONG,
+        },
+    };
+    struct member other;
+    struct peer peers[2];
+    char address[PEAL_ADDRESS_MAX];
+    uint64_t until_ms;
+
+    (void)state;
+    host_start(&host, &options, setup_dialects);
+    CHECK_EQUAL(peal_server_address(host.server, 2, address), 0);
+    member_open(&other, host.ws, false);
+    ws_open(&peers[0], host.ws, "/s");
+    peer_dial(&peers[1], address);
+
+    /* The text "pong" of these clients is one. */
+    until_ms = check_now_ms() + 25 * FAST_MS;
+    while (check_now_ms() < until_ms) {
+        CHECK(!peer_has_input(&other.peer, FAST_MS / 2));
+        ws_send(&peers[0], WS_TEXT_FRAME, pong, sizeof pong - 1);
+        tcp_send_text(&peers[1], STELAR_PONG_FRAME, NULL, "");
+    }
+    CHECK_EQUAL(host_stats(&host).closed_ping_timeout, 0);
+    CHECK_EQUAL(host_stats(&host).clients, 3);
+
+    options.size = sizeof options;
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    CHECK_EQUAL(options.heartbeats[PEAL_DIALECT_STELAR].ping_interval_ms,
+                FAST_MS);
+    options.heartbeats[PEAL_DIALECT_STELAR].ping_timeout_ms = FAST_MS;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+    CHECK_SOON((say_stelar(&peers[0], false), say_stelar(&peers[1], true),
+                host_stats(&host).closed_ping_timeout == 2));
+    CHECK(!peer_has_input(&other.peer, 0));
+    member_close(&other);
+    for (int i = 0; i < 2; i++) {
+        peer_drain(&peers[i]);
+        peer_close(&peers[i]);
+    }
+    host_stop(&host);
+}
+
 static void no_pings(void **state)
 {
     struct peal_server_options options = {
@@ -295,6 +416,8 @@ int main(void)
         cmocka_unit_test(no_handshake_timeout),
         cmocka_unit_test(pings),
         cmocka_unit_test(traffic_is_a_sign_of_life),
+        cmocka_unit_test(only_pongs_are_a_sign_of_life),
+        cmocka_unit_test(heartbeats_are_by_dialect),
         cmocka_unit_test(no_pings),
         cmocka_unit_test(close_timeout),
         cmocka_unit_test(stop_timeout),

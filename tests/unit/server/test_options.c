@@ -220,6 +220,13 @@ static void test_nonsense_is_refused_by_name(void **state)
     REFUSE("refuse_by", .refuse_by = (enum peal_refuse_by)99);
     REFUSE("forwarded_header", .forwarded_header = "X-Real-IP");
     REFUSE("rate_refusal", .rate_refusal = (enum peal_refusal)99);
+    REFUSE("alive_by", .alive_by = (enum peal_alive_by)99);
+    REFUSE("heartbeats", .heartbeats[PEAL_DIALECT_RAW] = {
+                             .alive_by = (enum peal_alive_by)99});
+    REFUSE("heartbeats", .heartbeats[PEAL_DIALECT_DEFAULT] = {
+                             .ping_interval_ms = 1});
+    REFUSE("heartbeats", .heartbeats[PEAL_DIALECTS_MAX - 1] = {
+                             .ping_timeout_ms = 1});
     REFUSE("log_level", .log_level = (enum peal_log_level)99);
 #undef REFUSE
     refuse("size", (struct peal_server_options){.size = 0});
@@ -261,6 +268,7 @@ static char *declared_name(char *declaration)
         while (name > declaration && strchr(" *\n", name[-1]) == NULL) {
             name--;
         }
+        end = name + strcspn(name, "["); /* of an array */
     }
     *end = '\0';
     return *name != '\0' ? name : NULL;
