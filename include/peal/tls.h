@@ -1,15 +1,15 @@
 /*
  * tls.h - certificates, keys and what is asked of peers: made once, shared by
- * any number of listeners, and reloaded while they run.
+ * any number of listeners, or of links, and reloaded while they run.
  *
  * Stability: as peal.h. Set `size` to the size of the struct you compiled with;
  * zero means the default that a field's comment names.
  *
  * Threads: any, for every function.
  *
- * Lifetime: counted. A listener holds on to what it was given, so the program
- * may free its own hold as soon as it does not want to reload any more. Options
- * and the texts in them are copied.
+ * Lifetime: counted. A listener or link holds on to what it was given, so the
+ * program may free its own hold as soon as it does not want to reload any more.
+ * Options and the texts in them are copied.
  *
  *     struct peal_tls_options options = {
  *         .size = sizeof options,
@@ -99,6 +99,44 @@ struct peal_tls_options {
 PEAL_API int peal_tls_new(struct peal_tls **tls,
                           const struct peal_tls_options *options, char *error,
                           size_t error_size);
+
+/*
+ * For the side that connects (peal_link_options.tls). The server has to show a
+ * certificate that is valid now, for the name or IP address that the link goes
+ * to (RFC 6125; subjectAltName alone counts), and vouched for; nothing is sent
+ * before that is known. Revocation is not asked about.
+ */
+struct peal_tls_client_options {
+    size_t size; /* sizeof(struct peal_tls_client_options) */
+
+    /*
+     * Whom to trust: certificates in a PEM file, and in a folder with names as
+     * `openssl rehash` makes them, which is looked into as needed. Both NULL:
+     * whom the system trusts (OpenSSL's paths, SSL_CERT_FILE, SSL_CERT_DIR).
+     */
+    const char *ca_file;
+    const char *ca_dir;
+
+    /* To be shown when the server asks for one. PEM, as for servers. */
+    const char *certificate_file;
+    const char *key_file; /* NULL: in certificate_file */
+
+    enum peal_tls_version version_min; /* default 1.2 */
+    const char *ciphers;      /* of 1.2, as OpenSSL writes them; ECDHE, AEAD */
+    const char *ciphersuites; /* of 1.3; OpenSSL's */
+
+    /*
+     * Talks to ANYBODY who answers: no certificate is verified, so whoever is
+     * on the way can read and change everything. Each link that uses it logs a
+     * warning.
+     */
+    bool insecure_trust_anybody;
+};
+
+/* As peal_tls_new; a server that is given it refuses to start. */
+PEAL_API int peal_tls_client_new(struct peal_tls **tls,
+                                 const struct peal_tls_client_options *options,
+                                 char *error, size_t error_size);
 
 /*
  * Reads the same files again, all or nothing: after an error everything is as

@@ -70,7 +70,7 @@ int stream_open_tls(struct stream *stream, struct loop *loop, int fd,
     int rc = stream_open(stream, loop, fd, events);
 
     if (rc == PEAL_OK) {
-        rc = stream_tls_open(stream, tls, protocol);
+        rc = stream_tls_accept(stream, tls, protocol);
         if (rc < 0) {
             loop_poller_unwatch(loop, fd);
             stream->fd = -1;
@@ -299,6 +299,34 @@ void stream_flush_all(struct loop *loop)
         blocked = stream->next_unflushed;
         stream->flags &= ~(uint32_t)STREAM_UNFLUSHED;
         stream_queue_unpin(stream);
+    }
+}
+
+/*
+ * The first flight fits any socket that has sent little before. What it does
+ * not take waits as it does after reading.
+ */
+int stream_start_tls(struct stream *stream, const struct tls_wish *wish)
+{
+    int rc;
+
+    ASSERT(stream->fd >= 0 && stream->queued_bytes == 0 &&
+           (stream->flags & (STREAM_BLOCKED | STREAM_TLS)) == 0);
+    rc = stream_tls_connect(stream, wish);
+    if (rc < 0) {
+        return rc;
+    }
+    if (stream_tls_shake_hands(stream) != STREAM_TLS_WAIT) {
+        return PEAL_ESYSTEM;
+    }
+    switch (stream_tls_flush(stream)) {
+    case STREAM_TLS_WAIT:
+        stream_block(stream);
+        return PEAL_OK;
+    case STREAM_TLS_BROKEN:
+        return PEAL_ESYSTEM;
+    default:
+        return PEAL_OK;
     }
 }
 

@@ -76,6 +76,25 @@ int stream_open_tls(struct stream *stream, struct loop *loop, int fd,
                     const struct stream_events *events, struct peal_tls *tls,
                     const char *protocol);
 
+struct tls_session;
+struct tls_wish; /* net/tls.h */
+
+/*
+ * Begins TLS on an open stream as the side that connects: nothing is queued,
+ * and nothing has been received that was not told. As above from then on. 0;
+ * PEAL_ENOMEM; PEAL_ESYSTEM when the socket is broken.
+ */
+int stream_start_tls(struct stream *stream, const struct tls_wish *wish);
+
+/* The session to begin the next connection with; the caller's. NULL: none. */
+struct tls_session *stream_tls_take_session(struct stream *stream);
+
+/*
+ * In on_error: what TLS itself has failed for, in a few words; NULL when it was
+ * the socket, or the end of it. Static storage.
+ */
+const char *stream_tls_problem(const struct stream *stream);
+
 /* What is known after on_secured; false for a stream without TLS. */
 bool stream_tls_facts(const struct stream *stream,
                       struct peal_tls_facts *facts);

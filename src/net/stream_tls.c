@@ -40,11 +40,13 @@ struct stream_tls {
     SSL *ssl;
     const char *in; /* received in this turn and not yet read */
     size_t in_size;
-    struct buffer unsent; /* encrypted */
-    uint32_t encrypted;   /* bytes of the queue that are in `unsent` */
-    int error;            /* errno of the socket, or 0 */
-    bool has_ended;       /* nothing more can be received */
-    bool is_broken;       /* OpenSSL must not be asked to write any more */
+    struct buffer unsent;        /* encrypted */
+    uint32_t encrypted;          /* bytes of the queue that are in `unsent` */
+    int error;                   /* errno of the socket, or 0 */
+    const char *problem;         /* what TLS itself has failed for, or NULL */
+    struct tls_session *session; /* of the side that connects */
+    bool has_ended;              /* nothing more can be received */
+    bool is_broken; /* OpenSSL must not be asked to write any more */
 };
 
 static struct stream_tls *stream_tls_of(const struct stream *stream)
@@ -151,35 +153,47 @@ static void stream_tls_make_method(void)
 
 /* --- Life ----------------------------------------------------------------- */
 
-int stream_tls_open(struct stream *stream, struct peal_tls *context,
-                    const char *protocol)
+/* `tls` and `ssl` are its own from now on; either may be NULL. */
+static int stream_tls_open(struct stream *stream, struct stream_tls *tls,
+                           SSL *ssl)
 {
-    struct stream_tls *tls = mem_zalloc(sizeof(*tls));
-    BIO *bio;
+    BIO *bio = NULL;
 
     pthread_once(&stream_tls_once, stream_tls_make_method);
-    if (tls == NULL || stream_tls_method == NULL) {
-        mem_free(tls);
-        return PEAL_ENOMEM;
+    if (tls != NULL && ssl != NULL && stream_tls_method != NULL) {
+        bio = BIO_new(stream_tls_method);
     }
-    tls->ssl = tls_accept(context, protocol);
-    bio = BIO_new(stream_tls_method);
-    if (tls->ssl == NULL || bio == NULL) {
-        SSL_free(tls->ssl);
-        BIO_free(bio);
+    if (bio == NULL) {
+        SSL_free(ssl);
         mem_free(tls);
         ERR_clear_error();
         return PEAL_ENOMEM;
     }
     BIO_set_data(bio, tls);
     BIO_set_init(bio, 1);
-    SSL_set_bio(tls->ssl, bio, bio);
+    SSL_set_bio(ssl, bio, bio);
     buffer_init(&tls->unsent, STREAM_TLS_UNSENT_MAX);
+    tls->ssl = ssl;
     tls->events = *stream->events;
     tls->stream = stream;
     stream->events = &tls->events;
     stream->flags |= STREAM_TLS | STREAM_SECURING;
     return PEAL_OK;
+}
+
+int stream_tls_accept(struct stream *stream, struct peal_tls *context,
+                      const char *protocol)
+{
+    return stream_tls_open(stream, mem_zalloc(sizeof(struct stream_tls)),
+                           tls_accept(context, protocol));
+}
+
+int stream_tls_connect(struct stream *stream, const struct tls_wish *wish)
+{
+    struct stream_tls *tls = mem_zalloc(sizeof(*tls));
+
+    return stream_tls_open(
+        stream, tls, tls != NULL ? tls_connect(wish, &tls->session) : NULL);
 }
 
 void stream_tls_close(struct stream *stream)
@@ -191,6 +205,7 @@ void stream_tls_close(struct stream *stream)
         (void)stream_tls_finish(stream);
     }
     SSL_free(tls->ssl);
+    tls_session_free(tls->session);
     buffer_fini(&tls->unsent);
     mem_free(tls);
 }
@@ -214,6 +229,34 @@ static void stream_tls_log(const struct stream *stream, const char *reason)
               log_quote(quoted, sizeof(quoted), peal_slice(reason)));
 }
 
+/*
+ * The first reason in OpenSSL's queue in words that help. Static storage; NULL
+ * for a stream that just ended after its handshake.
+ */
+static const char *stream_tls_explain(const struct stream *stream)
+{
+    SSL *ssl = stream_tls_of(stream)->ssl;
+    unsigned long code = ERR_peek_error();
+    bool is_securing = (stream->flags & STREAM_SECURING) != 0;
+
+    switch (ERR_GET_REASON(code)) {
+    case SSL_R_CERTIFICATE_VERIFY_FAILED:
+        return X509_verify_cert_error_string(SSL_get_verify_result(ssl));
+    case SSL_R_UNEXPECTED_EOF_WHILE_READING:
+        return is_securing ? "the peer ended the handshake" : NULL;
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_PACKET_LENGTH_TOO_LONG:
+    case SSL_R_HTTP_REQUEST:
+        if (is_securing) {
+            return "the peer does not speak TLS";
+        }
+        break;
+    default:
+        break;
+    }
+    return ERR_reason_error_string(code);
+}
+
 /* What a call that did not succeed means; sets errno when it is BROKEN. */
 static enum stream_tls_status stream_tls_failed(struct stream *stream, int rc)
 {
@@ -227,12 +270,13 @@ static enum stream_tls_status stream_tls_failed(struct stream *stream, int rc)
         return STREAM_TLS_END;
     }
     tls->is_broken = true;
+    if (tls->error == 0) {
+        tls->problem = stream_tls_explain(stream);
+    }
     if (log_enabled(stream->loop->options.log, PEAL_LOG_DEBUG)) {
-        const char *reason = ERR_reason_error_string(ERR_peek_error());
+        const char *reason =
+            tls->error != 0 ? strerror(tls->error) : tls->problem;
 
-        if (tls->error != 0) {
-            reason = strerror(tls->error);
-        }
         stream_tls_log(stream, reason != NULL ? reason : "the stream ended");
     }
     ERR_clear_error();
@@ -261,11 +305,13 @@ enum stream_tls_status stream_tls_receive(struct stream *stream)
     return STREAM_TLS_MORE;
 }
 
-static enum stream_tls_status stream_tls_shake_hands(struct stream *stream)
+enum stream_tls_status stream_tls_shake_hands(struct stream *stream)
 {
     struct stream_tls *tls = stream_tls_of(stream);
-    int rc = SSL_do_handshake(tls->ssl);
+    int rc;
 
+    ERR_clear_error();
+    rc = SSL_do_handshake(tls->ssl);
     if (rc != 1) {
         return stream_tls_failed(stream, rc);
     }
@@ -279,15 +325,15 @@ enum stream_tls_status stream_tls_read(struct stream *stream, size_t *size)
     char *out = stream->loop->read_buffer;
     enum stream_tls_status status;
 
-    ERR_clear_error();
     *size = 0;
     if ((stream->flags & STREAM_SECURING) != 0) {
         return stream_tls_shake_hands(stream);
     }
+    ERR_clear_error();
     for (;;) {
         size_t part;
-        int rc = SSL_read_ex(tls->ssl, out + *size, LOOP_READ_BYTES - *size,
-                             &part);
+        int rc =
+            SSL_read_ex(tls->ssl, out + *size, LOOP_READ_BYTES - *size, &part);
 
         if (rc != 1) {
             status = stream_tls_failed(stream, rc);
@@ -386,6 +432,22 @@ enum stream_tls_status stream_tls_finish(struct stream *stream)
     return stream_tls_flush(stream);
 }
 
+/* --- Sessions ------------------------------------------------------------- */
+
+struct tls_session *stream_tls_take_session(struct stream *stream)
+{
+    struct tls_session *session;
+    struct stream_tls *tls;
+
+    if (stream->fd < 0 || (stream->flags & STREAM_TLS) == 0) {
+        return NULL;
+    }
+    tls = stream_tls_of(stream);
+    session = tls->session;
+    tls->session = NULL;
+    return session;
+}
+
 /* --- Facts ---------------------------------------------------------------- */
 
 static void stream_tls_describe_peer(SSL *ssl, struct peal_tls_facts *facts)
@@ -416,6 +478,13 @@ static void stream_tls_describe_peer(SSL *ssl, struct peal_tls_facts *facts)
     BIO_free(text);
     X509_free(certificate);
     ERR_clear_error();
+}
+
+const char *stream_tls_problem(const struct stream *stream)
+{
+    return stream->fd >= 0 && (stream->flags & STREAM_TLS) != 0
+               ? stream_tls_of(stream)->problem
+               : NULL;
 }
 
 bool stream_tls_facts(const struct stream *stream, struct peal_tls_facts *facts)

@@ -13,9 +13,13 @@
 
 #include "net/stream.h"
 
-/* 0 or PEAL_ENOMEM. `stream` is open and gets the flags and events. */
-int stream_tls_open(struct stream *stream, struct peal_tls *tls,
-                    const char *protocol);
+/*
+ * The side that accepts, and the one that connects. 0 or PEAL_ENOMEM. `stream`
+ * is open and gets the flags and events.
+ */
+int stream_tls_accept(struct stream *stream, struct peal_tls *tls,
+                      const char *protocol);
+int stream_tls_connect(struct stream *stream, const struct tls_wish *wish);
 
 /* Says goodbye if that makes sense, and frees it. The socket is still open. */
 void stream_tls_close(struct stream *stream);
@@ -27,6 +31,9 @@ enum stream_tls_status {
     STREAM_TLS_END,     /* the peer's close_notify */
     STREAM_TLS_BROKEN   /* errno tells how */
 };
+
+/* Goes on with the handshake; also what the side that connects begins with. */
+enum stream_tls_status stream_tls_shake_hands(struct stream *stream);
 
 /* Receives once, into the buffer of the loop. */
 enum stream_tls_status stream_tls_receive(struct stream *stream);

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "net/tls_client.h"
 #include "net/tls_context.h"
 
 #include <pthread.h>
@@ -9,7 +10,10 @@
 #include <string.h>
 
 struct peal_tls {
-    struct peal_tls_options options; /* [I] all texts are our own */
+    bool is_client; /* [I] */
+    /* [I] of one of them; all texts are our own */
+    struct peal_tls_options options;
+    struct peal_tls_client_options client;
     pthread_mutex_t lock;
     SSL_CTX *context; /* [lock] of the last load that went well */
     _Atomic unsigned references;
@@ -59,9 +63,32 @@ static bool tls_copy_names(const char *const **names)
 }
 
 /*
- * Makes what the options point to the struct's own. False without memory; then
- * what was not copied is NULL.
+ * Both make what the options point to the struct's own. False without memory;
+ * then what was not copied is NULL.
  */
+static bool tls_copy_client_options(struct peal_tls_client_options *options)
+{
+    const char **texts[] = {&options->ca_file,          &options->ca_dir,
+                            &options->certificate_file, &options->key_file,
+                            &options->ciphers,          &options->ciphersuites};
+    bool is_whole = true;
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        is_whole = tls_copy_text(texts[i]) && is_whole;
+    }
+    return is_whole;
+}
+
+static void tls_free_client_options(struct peal_tls_client_options *options)
+{
+    mem_free((char *)options->ca_file);
+    mem_free((char *)options->ca_dir);
+    mem_free((char *)options->certificate_file);
+    mem_free((char *)options->key_file);
+    mem_free((char *)options->ciphers);
+    mem_free((char *)options->ciphersuites);
+}
+
 static bool tls_copy_options(struct peal_tls_options *options)
 {
     const struct peal_tls_identity *given = options->identities;
@@ -141,29 +168,52 @@ static int tls_check(const struct peal_tls_options *options,
     return PEAL_EINVAL;
 }
 
-int peal_tls_new(struct peal_tls **out, const struct peal_tls_options *options,
-                 char *text, size_t text_size)
+static int tls_check_client(const struct peal_tls_client_options *options,
+                            const struct tls_error *error)
 {
-    const struct tls_error error = {text, text_size};
-    int rc = tls_check(options, &error);
-
-    if (rc < 0) {
-        return rc;
+    if (options->size != sizeof(*options)) {
+        tls_context_explain(error, "size is not that of the options");
+    } else if (options->version_min > PEAL_TLS_1_3) {
+        tls_context_explain(error, "version_min is out of range");
+    } else if (options->key_file != NULL && options->certificate_file == NULL) {
+        tls_context_explain(error, "key_file without a certificate_file");
+    } else if (options->insecure_trust_anybody &&
+               (options->ca_file != NULL || options->ca_dir != NULL)) {
+        tls_context_explain(error, "insecure_trust_anybody with a ca_file or "
+                                   "ca_dir, which would be ignored");
+    } else {
+        return PEAL_OK;
     }
+    return PEAL_EINVAL;
+}
 
-    struct peal_tls *tls = mem_zalloc(sizeof(*tls));
+/* With all files of the options. */
+static int tls_load(SSL_CTX **out, const struct peal_tls *tls,
+                    const struct tls_error *error)
+{
+    return tls->is_client ? tls_client_context_new(out, &tls->client, error)
+                          : tls_context_new(out, &tls->options, error);
+}
+
+/* Takes over options whose texts are still the caller's. */
+static int tls_new(struct peal_tls **out, const struct peal_tls *given,
+                   const struct tls_error *error)
+{
+    struct peal_tls *tls = mem_alloc(sizeof(*tls));
+    int rc;
 
     if (tls == NULL) {
-        tls_context_explain(&error, "out of memory");
+        tls_context_explain(error, "out of memory");
         return PEAL_ENOMEM;
     }
+    *tls = *given;
     pthread_mutex_init(&tls->lock, NULL);
     atomic_init(&tls->references, 1);
-    tls->options = *options;
-    if (tls_copy_options(&tls->options)) {
-        rc = tls_context_new(&tls->context, &tls->options, &error);
+    if (tls->is_client ? tls_copy_client_options(&tls->client)
+                       : tls_copy_options(&tls->options)) {
+        rc = tls_load(&tls->context, tls, error);
     } else {
-        tls_context_explain(&error, "out of memory");
+        tls_context_explain(error, "out of memory");
         rc = PEAL_ENOMEM;
     }
     if (rc < 0) {
@@ -174,12 +224,39 @@ int peal_tls_new(struct peal_tls **out, const struct peal_tls_options *options,
     return PEAL_OK;
 }
 
+int peal_tls_new(struct peal_tls **tls, const struct peal_tls_options *options,
+                 char *text, size_t text_size)
+{
+    const struct tls_error error = {text, text_size};
+    int rc = tls_check(options, &error);
+
+    return rc < 0
+               ? rc
+               : tls_new(tls, &(struct peal_tls){.options = *options}, &error);
+}
+
+int peal_tls_client_new(struct peal_tls **tls,
+                        const struct peal_tls_client_options *options,
+                        char *text, size_t text_size)
+{
+    const struct tls_error error = {text, text_size};
+    int rc = tls_check_client(options, &error);
+
+    return rc < 0 ? rc
+                  : tls_new(tls,
+                            &(struct peal_tls){
+                                .is_client = true,
+                                .client = *options,
+                            },
+                            &error);
+}
+
 int peal_tls_reload(struct peal_tls *tls, char *text, size_t text_size)
 {
     const struct tls_error error = {text, text_size};
     SSL_CTX *context;
     SSL_CTX *old;
-    int rc = tls_context_new(&context, &tls->options, &error);
+    int rc = tls_load(&context, tls, &error);
 
     if (rc < 0) {
         return rc;
@@ -190,6 +267,16 @@ int peal_tls_reload(struct peal_tls *tls, char *text, size_t text_size)
     pthread_mutex_unlock(&tls->lock);
     SSL_CTX_free(old); /* connections made from it hold it */
     return PEAL_OK;
+}
+
+bool tls_is_client(const struct peal_tls *tls)
+{
+    return tls->is_client;
+}
+
+bool tls_trusts_anybody(const struct peal_tls *tls)
+{
+    return tls->client.insecure_trust_anybody;
 }
 
 struct peal_tls *tls_ref(struct peal_tls *tls)
@@ -205,20 +292,41 @@ void peal_tls_free(struct peal_tls *tls)
     }
     SSL_CTX_free(tls->context);
     tls_free_options(&tls->options);
+    tls_free_client_options(&tls->client);
     pthread_mutex_destroy(&tls->lock);
     mem_free(tls);
 }
 
-SSL *tls_accept(struct peal_tls *tls, const char *protocol)
+/* --- Connections ---------------------------------------------------------- */
+
+static SSL *tls_begin(struct peal_tls *tls)
 {
     SSL *ssl;
 
     pthread_mutex_lock(&tls->lock);
     ssl = SSL_new(tls->context);
     pthread_mutex_unlock(&tls->lock);
+    return ssl;
+}
+
+SSL *tls_accept(struct peal_tls *tls, const char *protocol)
+{
+    SSL *ssl = tls_begin(tls);
+
     if (ssl != NULL) {
         tls_context_set_protocol(ssl, protocol);
         SSL_set_accept_state(ssl);
+    }
+    return ssl;
+}
+
+SSL *tls_connect(const struct tls_wish *wish, struct tls_session **kept)
+{
+    SSL *ssl = tls_begin(wish->tls);
+
+    if (ssl != NULL && !tls_client_prepare(ssl, wish, kept)) {
+        SSL_free(ssl);
+        ssl = NULL;
     }
     return ssl;
 }

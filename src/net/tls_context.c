@@ -212,17 +212,15 @@ static void tls_context_set_sessions(SSL_CTX *context,
                         lifetime_s == 0 ? TLS_CONTEXT_LIFETIME_S : lifetime_s);
 }
 
-static int tls_context_set_policy(SSL_CTX *context,
-                                  const struct peal_tls_options *options,
-                                  const struct tls_error *error)
+int tls_context_set_policy(SSL_CTX *context, const struct tls_policy *policy,
+                           const struct tls_error *error)
 {
     const char *ciphers =
-        options->ciphers != NULL ? options->ciphers : TLS_CONTEXT_CIPHERS;
+        policy->ciphers != NULL ? policy->ciphers : TLS_CONTEXT_CIPHERS;
 
-    SSL_CTX_set_min_proto_version(context,
-                                  options->version_min == PEAL_TLS_1_3
-                                      ? TLS1_3_VERSION
-                                      : TLS1_2_VERSION);
+    SSL_CTX_set_min_proto_version(context, policy->version_min == PEAL_TLS_1_3
+                                               ? TLS1_3_VERSION
+                                               : TLS1_2_VERSION);
     SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION |
                                      SSL_OP_NO_RENEGOTIATION |
                                      SSL_OP_CIPHER_SERVER_PREFERENCE |
@@ -231,16 +229,14 @@ static int tls_context_set_policy(SSL_CTX *context,
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_default_passwd_cb(context, tls_context_no_passphrase);
-    SSL_CTX_set_alpn_select_cb(context, tls_context_agree, NULL);
-    tls_context_set_sessions(context, options);
     if (SSL_CTX_set_cipher_list(context, ciphers) != 1) {
         tls_context_explain(error, "ciphers \"%s\"", ciphers);
         return PEAL_ETLS;
     }
-    if (options->ciphersuites != NULL &&
-        SSL_CTX_set_ciphersuites(context, options->ciphersuites) != 1) {
+    if (policy->ciphersuites != NULL &&
+        SSL_CTX_set_ciphersuites(context, policy->ciphersuites) != 1) {
         tls_context_explain(error, "ciphersuites \"%s\"",
-                            options->ciphersuites);
+                            policy->ciphersuites);
         return PEAL_ETLS;
     }
     return PEAL_OK;
@@ -248,9 +244,7 @@ static int tls_context_set_policy(SSL_CTX *context,
 
 /* --- Files ---------------------------------------------------------------- */
 
-/* So that a wrong path is told from a wrong content. */
-static int tls_context_check_file(const char *path,
-                                  const struct tls_error *error)
+int tls_context_check_file(const char *path, const struct tls_error *error)
 {
     if (access(path, R_OK) == 0) {
         return PEAL_OK;
@@ -263,9 +257,8 @@ static int tls_context_check_file(const char *path,
     return rc;
 }
 
-static int tls_context_load_identity(SSL_CTX *context, const char *certificate,
-                                     const char *key,
-                                     const struct tls_error *error)
+int tls_context_load_identity(SSL_CTX *context, const char *certificate,
+                              const char *key, const struct tls_error *error)
 {
     int rc = tls_context_check_file(certificate, error);
 
@@ -329,13 +322,20 @@ static int tls_context_make(SSL_CTX **out,
                             const struct tls_error *error)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_method());
+    const struct tls_policy policy = {
+        .version_min = options->version_min,
+        .ciphers = options->ciphers,
+        .ciphersuites = options->ciphersuites,
+    };
     int rc = PEAL_OK;
 
     if (context == NULL) {
         tls_context_explain(error, "out of memory");
         return PEAL_ENOMEM;
     }
-    rc = tls_context_set_policy(context, options, error);
+    SSL_CTX_set_alpn_select_cb(context, tls_context_agree, NULL);
+    tls_context_set_sessions(context, options);
+    rc = tls_context_set_policy(context, &policy, error);
     if (rc == PEAL_OK) {
         rc = tls_context_load_identity(context, certificate, key, error);
     }

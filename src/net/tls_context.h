@@ -22,6 +22,23 @@ struct tls_error {
 int tls_context_new(SSL_CTX **out, const struct peal_tls_options *options,
                     const struct tls_error *error);
 
+struct tls_policy {
+    enum peal_tls_version version_min;
+    const char *ciphers;      /* NULL: peal's choice */
+    const char *ciphersuites; /* NULL: OpenSSL's */
+};
+
+/* What both sides speak. Errors as peal_tls_new. */
+int tls_context_set_policy(SSL_CTX *context, const struct tls_policy *policy,
+                           const struct tls_error *error);
+
+/* 0; PEAL_ENOTFOUND or PEAL_EACCESS: a wrong path, told from wrong content. */
+int tls_context_check_file(const char *path, const struct tls_error *error);
+
+/* Loads a certificate and its key; NULL: it is in the same file. */
+int tls_context_load_identity(SSL_CTX *context, const char *certificate,
+                              const char *key, const struct tls_error *error);
+
 /* Sets the ALPN name that a connection agrees to; static storage. */
 void tls_context_set_protocol(SSL *ssl, const char *protocol);
 

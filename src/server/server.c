@@ -145,6 +145,7 @@ int peal_server_listen(struct peal_server *server,
     }
     if (given->size != sizeof *given || given->address == NULL ||
         (given->is_internal && given->transport != PEAL_WS) ||
+        (given->tls != NULL && tls_is_client(given->tls)) ||
         options_dialect(given->dialect, server->dialect) == NULL) {
         return PEAL_EINVAL;
     }

@@ -8,6 +8,7 @@
  */
 #include "support/suite.h"
 
+#include "support/certificates.h"
 #include "support/host.h"
 #include "support/peer.h"
 #include "support/tcp.h"
@@ -15,7 +16,6 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,79 +27,29 @@
 /* --- Certificates ----------------------------------------------------------
  */
 
-static char folder[] = "/tmp/peal-tls-XXXXXX";
-
-/* The path of a file there; the same text for as long as the test runs. */
 static const char *in_folder(const char *name)
 {
-    static char paths[64][128];
-    size_t at = strlen(folder) + 1;
-
-    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-        if (paths[i][0] == '\0') {
-            snprintf(paths[i], sizeof paths[i], "%s/%s", folder, name);
-        }
-        if (strcmp(paths[i] + at, name) == 0) {
-            return paths[i];
-        }
-    }
-    CHECK(!"more files than expected");
-    return NULL;
-}
-
-static void write_pem(const char *name, const char *suffix, X509 *certificate,
-                      EVP_PKEY *key)
-{
-    char file_name[64];
-    FILE *file;
-
-    snprintf(file_name, sizeof file_name, "%s.%s", name, suffix);
-    file = fopen(in_folder(file_name), "w");
-    CHECK(file != NULL);
-    CHECK(certificate != NULL
-              ? PEM_write_X509(file, certificate) == 1
-              : PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) ==
-                    1);
-    fclose(file);
+    return certificates_path(name);
 }
 
 /* NAME.crt and NAME.key: signed by itself, for these names, for these days. */
 static void make(const char *name, const char *common_name, const char *names,
                  long from_day, long to_day)
 {
-    static long serial = 1;
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *certificate = X509_new();
-    X509_NAME *subject = X509_get_subject_name(certificate);
-    X509_EXTENSION *extension;
-
-    CHECK(key != NULL && certificate != NULL);
-    X509_set_version(certificate, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial++);
-    X509_gmtime_adj(X509_getm_notBefore(certificate), from_day * 86400);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), to_day * 86400);
-    X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_ASC,
-                               (const unsigned char *)"peal, test", -1, -1, 0);
-    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
-                               (const unsigned char *)common_name, -1, -1, 0);
-    X509_set_issuer_name(certificate, subject);
-    X509_set_pubkey(certificate, key);
-    extension = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, names);
-    CHECK(extension != NULL);
-    X509_add_ext(certificate, extension, -1);
-    X509_EXTENSION_free(extension);
-    CHECK(X509_sign(certificate, key, EVP_sha256()) > 0);
-    write_pem(name, "crt", certificate, NULL);
-    write_pem(name, "key", NULL, key);
-    X509_free(certificate);
-    EVP_PKEY_free(key);
+    certificates_make(&(struct certificate){
+        .name = name,
+        .common_name = common_name,
+        .names = names,
+        .from_day = from_day,
+        .to_day = to_day,
+    });
 }
 
 static int make_all(void **state)
 {
     (void)state;
     signal(SIGPIPE, SIG_IGN); /* of OpenSSL's own writes */
-    CHECK(mkdtemp(folder) != NULL);
+    certificates_open();
     make("main", "main", "DNS:localhost", -1, 30);
     make("exact", "exact", "DNS:a.example.com", -1, 30);
     make("wild", "wild", "DNS:*.example.com", -1, 30);
@@ -111,11 +61,9 @@ static int make_all(void **state)
 
 static int remove_all(void **state)
 {
-    char command[128];
-
     (void)state;
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
+    certificates_close();
+    return 0;
 }
 
 /* --- The server ------------------------------------------------------------
