@@ -32,6 +32,7 @@
 #define PEAL_CLIENT_H
 
 #include <peal/peal.h>
+#include <peal/tls.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -162,8 +163,9 @@ struct peal_link_options {
 
     /*
      * Where to: "ws://host:port/path?query", "tcp://host:port" (frames),
-     * "unix:/path" (frames), "ws+unix:/path:/path?query". The port of ws:// may
-     * be left out: 80. "wss://" and "tls://" are not supported yet.
+     * "unix:/path" (frames), "ws+unix:/path:/path?query"; with TLS
+     * "wss://host:port/path?query" and "tls://host:port" (frames). The port of
+     * ws:// and wss:// may be left out: 80 and 443.
      */
     const char *url;
     enum peal_dialect dialect; /* default peal */
@@ -171,7 +173,8 @@ struct peal_link_options {
     /*
      * For WebSocket: further header lines, each with its "\r\n"; an Origin; the
      * subprotocols to offer, separated by commas (default: the dialect's); an
-     * HTTP proxy for CONNECT, "host:port", also for tcp://.
+     * HTTP proxy for CONNECT, "host:port", also for tcp:// and for TLS, which
+     * the proxy then cannot look into.
      */
     const char *headers;
     const char *origin;
@@ -260,12 +263,24 @@ struct peal_link_options {
                      void *user);
 
     void *user; /* handed to the callbacks above */
+
+    /*
+     * For wss:// and tls://, made by peal_tls_client_new and held by the link;
+     * any number of links can share it. NULL: the system's authorities, and no
+     * certificate of its own. What is wrong with the server's certificate is
+     * told as PEAL_ETLS, and no byte of the session is sent before it is known
+     * to be right.
+     */
+    struct peal_tls *tls;
+    /* The name to ask for and to verify; default: the host of the URL. */
+    const char *tls_server_name;
 };
 
 /*
  * Makes a link on `loop`, which does not connect yet. 0; PEAL_EINVAL for an
  * option that makes no sense (the log says which); PEAL_EADDRESS for a URL that
- * cannot be read; PEAL_ENOTSUP for wss:// and tls://; PEAL_ENOMEM.
+ * cannot be read; PEAL_ETLS when the system's authorities cannot be read;
+ * PEAL_ENOMEM.
  */
 PEAL_API int peal_link_new(struct peal_link **link, struct peal_loop *loop,
                            const struct peal_link_options *options);
@@ -306,6 +321,13 @@ PEAL_API enum peal_link_state peal_link_state(const struct peal_link *link);
  * callbacks only; lives until the connection ends.
  */
 PEAL_API const char *peal_link_id(const struct peal_link *link);
+
+/*
+ * What is known of the TLS of this connection; the peer is the server. Inside
+ * of callbacks only. PEAL_ENOTFOUND without TLS, or before its handshake.
+ */
+PEAL_API int peal_link_tls(const struct peal_link *link,
+                           struct peal_tls_facts *facts);
 
 /* --- Listening ------------------------------------------------------------ */
 

@@ -5,6 +5,7 @@
 
 #define HOST_MAX 255
 #define WS_PORT 80
+#define WSS_PORT 443
 
 void address_fini(struct address *address)
 {
@@ -151,13 +152,14 @@ int address_parse(struct address *address, const char *url)
         bool is_ws;
         bool is_local;
         bool is_tls;
+        uint16_t port; /* 0: none by default */
     } schemes[] = {
-        {{"ws://", 5}, true, false, false},
-        {{"tcp://", 6}, false, false, false},
-        {{"unix:", 5}, false, true, false},
-        {{"ws+unix:", 8}, true, true, false},
-        {{"wss://", 6}, true, false, true},
-        {{"tls://", 6}, false, false, true},
+        {{"ws://", 5}, true, false, false, WS_PORT},
+        {{"tcp://", 6}, false, false, false, 0},
+        {{"unix:", 5}, false, true, false, 0},
+        {{"ws+unix:", 8}, true, true, false, 0},
+        {{"wss://", 6}, true, false, true, WSS_PORT},
+        {{"tls://", 6}, false, false, true, 0},
     };
     struct peal_slice text = peal_slice(url);
 
@@ -168,14 +170,12 @@ int address_parse(struct address *address, const char *url)
         if (!slice_has_prefix(text, prefix)) {
             continue;
         }
-        if (schemes[i].is_tls) {
-            return PEAL_ENOTSUP;
-        }
         text = slice_make(text.data + prefix.size, text.size - prefix.size);
         address->is_ws = schemes[i].is_ws;
+        address->is_tls = schemes[i].is_tls;
         return schemes[i].is_local
                    ? parse_local(address, text)
-                   : parse_network(address, text, address->is_ws ? WS_PORT : 0);
+                   : parse_network(address, text, schemes[i].port);
     }
     return PEAL_EADDRESS;
 }

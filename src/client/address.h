@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 struct address {
-    bool is_ws;    /* else frames */
+    bool is_ws; /* else frames */
+    bool is_tls;
     bool is_local; /* `host` is the path of a unix socket */
     uint16_t port;
     char *host;      /* without the brackets of IPv6 */
@@ -15,9 +16,9 @@ struct address {
 };
 
 /*
- * Reads a URL: ws://, tcp://, unix: and ws+unix:. 0; PEAL_EADDRESS when it
- * cannot be read; PEAL_ENOTSUP for wss:// and tls://; PEAL_ENOMEM. On failure
- * nothing is left to free.
+ * Reads a URL: ws://, wss://, tcp://, tls://, unix: and ws+unix:. 0;
+ * PEAL_EADDRESS when it cannot be read; PEAL_ENOMEM. On failure nothing is left
+ * to free.
  */
 int address_parse(struct address *address, const char *url);
 

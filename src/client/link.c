@@ -92,12 +92,11 @@ void link_open(struct peal_link *link)
 {
     struct peal_link_change change = {.attempt = 1};
 
-    link->is_wanted = true;
     if (link->phase == LINK_CLOSING) {
         /* The former connection has said goodbye; it need not be waited for. */
         link_lose(link, &(struct link_loss){.code = link->goodbye_code});
-        return;
     }
+    link->is_wanted = true;
     if (link->phase != LINK_IDLE) {
         return;
     }
@@ -162,6 +161,17 @@ void link_close(struct peal_link *link, int code, struct peal_slice reason)
 
 /* --- Losing --------------------------------------------------------------- */
 
+/* For the next connection, unless the server may not have liked it. */
+static void keep_session(struct peal_link *link)
+{
+    struct tls_session *session = stream_tls_take_session(&link->stream);
+
+    if (session != NULL || link->phase == LINK_SECURING) {
+        tls_session_free(link->session);
+        link->session = session;
+    }
+}
+
 /* Drops all that belongs to the connection; no callbacks. */
 static struct file_job *tear_down(struct peal_link *link)
 {
@@ -169,6 +179,7 @@ static struct file_job *tear_down(struct peal_link *link)
 
     link->generation++;
     stop_timers(link);
+    keep_session(link);
     stream_close(&link->stream);
     link_dial_end(link);
     ws_parser_fini(&link->parser);
@@ -326,6 +337,7 @@ void link_free(struct peal_link *link)
         mem_free(room);
     }
     map_fini(&link->requests_by_id);
+    tls_session_free(link->session);
     link_settings_free(link->settings);
     link_settings_free(link->next_settings);
 }
@@ -459,6 +471,24 @@ static void beat(struct peal_link *link)
     link_start_timer(link, (uint32_t)(due_ms - now_ms));
 }
 
+static const char *what_took_too_long(enum link_phase phase)
+{
+    switch (phase) {
+    case LINK_RESOLVING:
+        return "looking up the host's name took too long";
+    case LINK_CONNECTING:
+        return "connecting took too long";
+    case LINK_PROXYING:
+        return "the proxy took too long";
+    case LINK_SECURING:
+        return "the TLS handshake took too long";
+    case LINK_UPGRADING:
+        return "the WebSocket handshake took too long";
+    default:
+        return "the welcome took too long";
+    }
+}
+
 static void fire(struct timer *timer, uint64_t now_ms)
 {
     struct peal_link *link = CONTAINER_OF(timer, struct peal_link, timer);
@@ -479,7 +509,7 @@ static void fire(struct timer *timer, uint64_t now_ms)
     default:
         link_lose(link, &(struct link_loss){
                             .error = PEAL_ETIMEOUT,
-                            .reason = "the attempt took too long",
+                            .reason = what_took_too_long(link->phase),
                         });
         break;
     }

@@ -25,6 +25,7 @@
 #include "client/outbox.h"
 #include "client/runner.h"
 #include "net/stream.h"
+#include "net/tls.h"
 #include "proto/dialect.h"
 #include "proto/ws_frame.h"
 #include "proto/ws_handshake.h"
@@ -38,6 +39,7 @@ enum link_phase {
     LINK_RESOLVING,  /* the host's name */
     LINK_CONNECTING, /* the socket */
     LINK_PROXYING,   /* CONNECT has been said */
+    LINK_SECURING,   /* the TLS handshake has been begun */
     LINK_UPGRADING,  /* the WebSocket handshake has been begun */
     LINK_GREETING,   /* until the welcome */
     LINK_OPEN,
@@ -54,12 +56,14 @@ struct link_settings {
     char *headers;
     char *origin;
     char *protocols;
+    struct peal_tls *tls; /* NULL for an address without */
+    char *server_name;    /* NULL: the target's host */
 };
 
 /* 0, or errors as peal_link_new. */
 int link_settings_new(struct link_settings **out,
                       const struct peal_link_options *options,
-                      const struct log *log);
+                      struct peal_loop *runner);
 void link_settings_free(struct link_settings *settings);
 
 /*
@@ -200,6 +204,7 @@ struct peal_link {
     uint64_t events_marked;     /* of them, before the last ping */
     uint64_t events_proven;     /* of them, read by the server */
     size_t drained;
+    struct tls_session *session; /* to begin the next connection with */
     struct ws_parser parser;
     struct buffer input; /* an incomplete head or frame */
     struct link_dial *dial;
@@ -284,6 +289,9 @@ void link_dial_connected(struct peal_link *link);
 
 /* The socket failed while connecting: the next address, or the end. */
 void link_dial_failed(struct peal_link *link, int error);
+
+/* The TLS handshake is done. */
+void link_dial_secured(struct peal_link *link);
 
 /* Tries the next address. */
 void link_dial_retry(struct peal_link *link);

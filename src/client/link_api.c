@@ -290,7 +290,7 @@ int peal_link_new(struct peal_link **out, struct peal_loop *runner,
 {
     struct link_settings *settings;
     struct peal_link *link;
-    int rc = link_settings_new(&settings, options, &runner->log);
+    int rc = link_settings_new(&settings, options, runner);
 
     if (rc < 0) {
         return rc;
@@ -376,7 +376,7 @@ int peal_link_update(struct peal_link *link,
                      const struct peal_link_options *options)
 {
     struct command command = {.link = link, .operation = OPERATION_UPDATE};
-    int rc = link_settings_new(&command.settings, options, &link->runner->log);
+    int rc = link_settings_new(&command.settings, options, link->runner);
 
     if (rc < 0) {
         return rc;
@@ -404,6 +404,11 @@ enum peal_link_state peal_link_state(const struct peal_link *link)
 const char *peal_link_id(const struct peal_link *link)
 {
     return link->id != NULL && link->id[0] != '\0' ? link->id : NULL;
+}
+
+int peal_link_tls(const struct peal_link *link, struct peal_tls_facts *facts)
+{
+    return stream_tls_facts(&link->stream, facts) ? PEAL_OK : PEAL_ENOTFOUND;
 }
 
 /* --- Handlers ------------------------------------------------------------- */

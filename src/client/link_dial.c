@@ -212,13 +212,51 @@ static void upgrade(struct peal_link *link)
     mem_free(head);
 }
 
-/* The way to the server is there: what comes next is between it and us. */
-static void begin_session(struct peal_link *link)
+/* What comes next is between the server and us, and nobody else hears it. */
+static void open_session(struct peal_link *link)
 {
     if (link_transport(link) == TRANSPORT_WS) {
         upgrade(link);
     } else {
         link->phase = LINK_GREETING;
+    }
+}
+
+static void begin_tls(struct peal_link *link)
+{
+    const struct link_settings *settings = link->settings;
+    const struct tls_wish wish = {
+        .tls = settings->tls,
+        .server_name = settings->server_name != NULL ? settings->server_name
+                                                     : settings->target.host,
+        .protocol = settings->target.is_ws ? "http/1.1" : "",
+        .session = link->session,
+    };
+    int rc;
+
+    if (stream_queued(&link->stream) > 0) {
+        fail(link, PEAL_EPROTOCOL, "the proxy answered before it was asked");
+        return;
+    }
+    link->phase = LINK_SECURING;
+    rc = stream_start_tls(&link->stream, &wish);
+    if (rc < 0) {
+        fail(link, rc, "the TLS handshake could not be begun");
+    }
+}
+
+void link_dial_secured(struct peal_link *link)
+{
+    open_session(link);
+}
+
+/* The way to the server is there. */
+static void begin_session(struct peal_link *link)
+{
+    if (link->settings->target.is_tls) {
+        begin_tls(link);
+    } else {
+        open_session(link);
     }
 }
 

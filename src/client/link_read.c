@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "base/slice.h"
 
+#include <stdio.h>
+
 /* Whether the session that a loop reads is still there. */
 static bool is_same(const struct peal_link *link, uint32_t generation)
 {
@@ -237,6 +239,15 @@ static long read_frames(struct peal_link *link, char *data, size_t size)
 
 /* --- The bytes of all phases ---------------------------------------------- */
 
+/* TLS begins with our words; who has spoken before them does not speak it. */
+static void lose_unsecured(struct peal_link *link)
+{
+    link_lose(link, &(struct link_loss){
+                        .error = PEAL_ETLS,
+                        .reason = "the peer does not speak TLS",
+                    });
+}
+
 /* Consumes what it can; -1 when the connection is gone. */
 static long read_bytes(struct peal_link *link, char *data, size_t size)
 {
@@ -252,6 +263,10 @@ static long read_bytes(struct peal_link *link, char *data, size_t size)
             link_become_open(link);
         }
         return is_same(link, generation) ? used : -1;
+    }
+    if (link->phase == LINK_SECURING) {
+        lose_unsecured(link);
+        return -1;
     }
     if (link_transport(link) == TRANSPORT_TCP) {
         return read_frames(link, data, size);
@@ -270,6 +285,11 @@ static void on_data(struct stream *stream, char *data, size_t size)
     link_add(&link->counters.bytes_in, size);
     if (link->phase == LINK_CONNECTING) {
         /* A server that speaks first is read before the socket is written. */
+        if (link->settings->target.is_tls &&
+            link->settings->proxy.host == NULL) {
+            lose_unsecured(link);
+            return;
+        }
         link_dial_connected(link);
         if (link->stream.fd < 0) {
             return;
@@ -324,6 +344,24 @@ static void lose_ended(struct peal_link *link, const char *reason)
     link_lose(link, &loss);
 }
 
+static void lose_insecure(struct peal_link *link, const char *problem)
+{
+    char reason[LINK_REASON_SIZE];
+
+    snprintf(reason, sizeof reason, "TLS: %s", problem);
+    link_lose(link,
+              &(struct link_loss){
+                  .error = PEAL_ETLS,
+                  .code = link->phase == LINK_OPEN ? WS_CLOSE_ABNORMAL : 0,
+                  .reason = reason,
+              });
+}
+
+static void on_secured(struct stream *stream)
+{
+    link_dial_secured(CONTAINER_OF(stream, struct peal_link, stream));
+}
+
 static void on_end(struct stream *stream)
 {
     struct peal_link *link = CONTAINER_OF(stream, struct peal_link, stream);
@@ -337,6 +375,9 @@ static void on_error(struct stream *stream, int error)
 
     if (link->phase == LINK_CONNECTING) {
         link_dial_failed(link, error);
+    } else if (stream_tls_problem(stream) != NULL &&
+               link->phase != LINK_CLOSING) {
+        lose_insecure(link, stream_tls_problem(stream));
     } else {
         lose_ended(link, "the connection broke");
     }
@@ -358,4 +399,5 @@ const struct stream_events link_stream_events = {
     .on_end = on_end,
     .on_error = on_error,
     .on_drained = on_drained,
+    .on_secured = on_secured,
 };

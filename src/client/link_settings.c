@@ -4,6 +4,7 @@
 #include "base/slice.h"
 
 #define MESSAGE_BYTES_MAX ((size_t)1 << 30)
+#define SERVER_NAME_MAX 255
 
 static void set_default_32(uint32_t *value, uint32_t standard)
 {
@@ -58,6 +59,14 @@ static int check(const struct peal_link_options *options, const struct log *log)
     if (options->reconnect_min_ms > options->reconnect_max_ms) {
         return complain(log, "reconnect_min_ms");
     }
+    if (options->tls != NULL && !tls_is_client(options->tls)) {
+        return complain(log, "tls");
+    }
+    if (options->tls_server_name != NULL &&
+        (options->tls_server_name[0] == '\0' ||
+         strlen(options->tls_server_name) > SERVER_NAME_MAX)) {
+        return complain(log, "tls_server_name");
+    }
     if (options->protocols != NULL && strlen(options->protocols) > 255) {
         return complain(log, "protocols");
     }
@@ -72,9 +81,7 @@ static int parse_addresses(struct link_settings *settings,
     int rc = address_parse(&settings->target, options->url);
 
     if (rc < 0) {
-        log_error(log, "client",
-                  rc == PEAL_ENOTSUP ? "tls is not supported yet" : "bad url",
-                  "url=%s",
+        log_error(log, "client", "bad url", "url=%s",
                   log_quote(quoted, sizeof quoted, peal_slice(options->url)));
         return rc;
     }
@@ -98,6 +105,28 @@ static bool copy_text(const char **text, char **owned)
     *owned = mem_copy(*text, strlen(*text));
     *text = *owned;
     return *owned != NULL;
+}
+
+/* Takes hold of what TLS needs. */
+static int set_tls(struct link_settings *settings, struct peal_loop *runner)
+{
+    struct peal_tls *tls = settings->options.tls;
+    int rc = PEAL_OK;
+
+    if (!settings->target.is_tls) {
+        return PEAL_OK;
+    }
+    if (tls == NULL) {
+        rc = runner_tls(runner, &tls);
+    }
+    if (rc == PEAL_OK) {
+        settings->tls = tls_ref(tls);
+        if (tls_trusts_anybody(tls)) {
+            log_warn(&runner->log, "client", "tls trusts anybody", "host=%s",
+                     settings->target.host);
+        }
+    }
+    return rc;
 }
 
 /* What a handshake would refuse is known now already. */
@@ -126,8 +155,9 @@ static int check_handshake(const struct link_settings *settings,
 
 int link_settings_new(struct link_settings **out,
                       const struct peal_link_options *options,
-                      const struct log *log)
+                      struct peal_loop *runner)
 {
+    const struct log *log = &runner->log;
     struct link_settings *settings;
     int rc;
 
@@ -149,18 +179,26 @@ int link_settings_new(struct link_settings **out,
     if (rc == PEAL_OK &&
         (!copy_text(&settings->options.headers, &settings->headers) ||
          !copy_text(&settings->options.origin, &settings->origin) ||
-         !copy_text(&settings->options.protocols, &settings->protocols))) {
+         !copy_text(&settings->options.protocols, &settings->protocols) ||
+         !copy_text(&settings->options.tls_server_name,
+                    &settings->server_name))) {
         rc = PEAL_ENOMEM;
     }
     if (rc == PEAL_OK && settings->target.is_ws) {
         rc = check_handshake(settings, log);
     }
+    if (rc == PEAL_OK) {
+        rc = set_tls(settings, runner);
+    }
     if (rc < 0) {
         link_settings_free(settings);
         return rc;
     }
-    settings->options.url = NULL; /* `target` and `proxy` have what they say */
+    /* What they say is in fields of its own. */
+    settings->options.url = NULL;
     settings->options.proxy = NULL;
+    settings->options.tls = NULL;
+    settings->options.tls_server_name = NULL;
     settings->dialect = settings->options.dialect == PEAL_DIALECT_STELAR
                             ? &dialect_client_stelar
                             : &dialect_client_peal;
@@ -183,6 +221,8 @@ void link_settings_free(struct link_settings *settings)
     mem_free(settings->headers);
     mem_free(settings->origin);
     mem_free(settings->protocols);
+    mem_free(settings->server_name);
+    peal_tls_free(settings->tls);
     mem_free(settings);
 }
 
@@ -192,6 +232,8 @@ void link_settings_settle(struct peal_link *link)
         link_settings_free(link->settings);
         link->settings = link->next_settings;
         link->next_settings = NULL;
+        tls_session_free(link->session); /* of another server, perhaps */
+        link->session = NULL;
     }
 }
 

@@ -24,6 +24,26 @@ int runner_post(struct peal_loop *runner, struct runner_mail *mail, size_t size)
     return PEAL_OK;
 }
 
+int runner_tls(struct peal_loop *runner, struct peal_tls **tls)
+{
+    const struct peal_tls_client_options options = {.size = sizeof options};
+    char why[PEAL_TLS_ERROR_SIZE] = "";
+    char quoted[PEAL_TLS_ERROR_SIZE];
+    int rc = PEAL_OK;
+
+    pthread_mutex_lock(&runner->mutex);
+    if (runner->tls == NULL) {
+        rc = peal_tls_client_new(&runner->tls, &options, why, sizeof why);
+    }
+    *tls = runner->tls;
+    pthread_mutex_unlock(&runner->mutex);
+    if (rc < 0) {
+        log_error(&runner->log, "client", "no tls", "reason=%s",
+                  log_quote(quoted, sizeof quoted, peal_slice(why)));
+    }
+    return rc;
+}
+
 static void on_mail(struct loop *loop, struct loop_mail *mail, void *user)
 {
     struct runner_mail *own = CONTAINER_OF(mail, struct runner_mail, mail);
@@ -106,6 +126,7 @@ void peal_loop_free(struct peal_loop *runner)
     resolver_free(runner->resolver, link_drop_lookup);
     loop_free(runner->loop);
     tape_fini(&runner->tape);
+    peal_tls_free(runner->tls);
     pthread_cond_destroy(&runner->freed);
     pthread_mutex_destroy(&runner->mutex);
     mem_free(runner);

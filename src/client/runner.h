@@ -23,6 +23,7 @@ struct peal_loop {
     struct log log;            /* [I] */
     struct tape tape;          /* [L] */
     struct resolver *resolver; /* [I] */
+    struct peal_tls *tls;      /* [mutex] for links that bring none, or NULL */
     struct list dead;          /* [L] links to free at the end of the turn */
     size_t mailbox_bytes_max;  /* [I] */
     _Atomic size_t link_count;
@@ -36,6 +37,12 @@ struct peal_loop {
 
 /* Whether the caller is inside of a callback of this loop. */
 bool runner_is_current(const struct peal_loop *runner);
+
+/*
+ * TLS with nothing but the system's authorities, made when first needed; the
+ * loop's own. 0, or errors as peal_tls_client_new. Any thread.
+ */
+int runner_tls(struct peal_loop *runner, struct peal_tls **tls);
 
 /* Posts; `size` is what it pins. PEAL_EFULL: the mail is still the caller's. */
 int runner_post(struct peal_loop *runner, struct runner_mail *mail,

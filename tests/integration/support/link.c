@@ -61,8 +61,8 @@ static void on_error(struct peal_link *link, int error, const char *what,
     struct link_notes *notes = user;
 
     (void)link;
-    (void)what;
     notes->errors++;
+    snprintf(notes->what, sizeof notes->what, "%s", what);
     notes->error = error;
 }
 

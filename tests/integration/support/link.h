@@ -41,6 +41,7 @@ struct link_notes {
     size_t drained_count;
     int errors;
     int error;
+    char what[128];
 };
 
 /* Options for a URL "SCHEME://ADDRESS", with hooks that fill the notes. */
