@@ -213,7 +213,9 @@ struct peal_link_options {
     /*
      * Reconnecting: attempt n waits a random time between the lower bound and
      * first * 2^(n-1), but at most the upper bound. Attempts count anew after a
-     * connection that has lasted `reconnect_stable_ms`.
+     * connection that has lasted `reconnect_stable_ms`. A server that says when
+     * to come back (in its goodbye, or by Retry-After) is left alone for so
+     * long, but for an hour at most.
      */
     uint32_t reconnect_attempts;  /* in a row; default no end; PEAL_OFF: none */
     uint32_t reconnect_min_ms;    /* default 50 */

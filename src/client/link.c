@@ -10,6 +10,9 @@
 /* A new connection begins in a later turn: what it reuses is quiet by then. */
 #define NEXT_TURN_MS 1
 
+/* However long a server wants to be left alone. */
+#define RETRY_AFTER_MAX_MS 3600000
+
 static void fire(struct timer *timer, uint64_t now_ms);
 static void fire_pump(struct timer *timer, uint64_t now_ms);
 
@@ -199,6 +202,26 @@ static struct file_job *tear_down(struct peal_link *link)
     return file;
 }
 
+/*
+ * When the server wants us back. What it has told everybody alike comes before
+ * our own random time, so that not all are back at once; what it has told us
+ * alone is random enough.
+ */
+static void add_hints(const struct peal_link *link,
+                      const struct link_loss *loss, uint32_t *delay_ms)
+{
+    uint32_t own_ms = link->retry_after_ms < RETRY_AFTER_MAX_MS
+                          ? link->retry_after_ms
+                          : RETRY_AFTER_MAX_MS;
+
+    if (*delay_ms < own_ms) {
+        *delay_ms = own_ms;
+    }
+    if (*delay_ms < UINT32_MAX - loss->retry_after_ms) {
+        *delay_ms += loss->retry_after_ms;
+    }
+}
+
 /* Whether there will be another attempt; then its delay, too. */
 static bool plan_attempt(struct peal_link *link, bool was_open,
                          const struct link_loss *loss, uint32_t *delay_ms)
@@ -223,9 +246,7 @@ static bool plan_attempt(struct peal_link *link, bool was_open,
     }
     link->attempt++;
     *delay_ms = backoff_delay_ms(&bounds, link->attempt);
-    if (loss->retry_after_ms > *delay_ms) {
-        *delay_ms = loss->retry_after_ms;
-    }
+    add_hints(link, loss, delay_ms);
     if (options->reconnect_delay != NULL && !link->is_freed) {
         *delay_ms = options->reconnect_delay(link, link->attempt, *delay_ms,
                                              options->user);
@@ -291,6 +312,13 @@ void link_part(struct peal_link *link, int code, struct peal_slice reason)
     link->goodbye_code = code;
     snprintf(link->goodbye_reason, sizeof link->goodbye_reason, "%.*s",
              (int)reason.size, reason.data != NULL ? reason.data : "");
+}
+
+void link_forget_parting(struct peal_link *link)
+{
+    link->goodbye_code = 0;
+    link->goodbye_reason[0] = '\0';
+    link->retry_after_ms = 0;
 }
 
 void link_end(struct peal_link *link)
@@ -399,8 +427,7 @@ void link_become_open(struct peal_link *link)
     link->events_written = 0;
     link->events_marked = 0;
     link->events_proven = 0;
-    link->goodbye_code = 0;
-    link->goodbye_reason[0] = '\0';
+    link_forget_parting(link);
     link_add(&counters->connects, 1);
     atomic_store_explicit(&counters->connect_ms, now_ms - link->dialled_at_ms,
                           memory_order_relaxed);

@@ -223,6 +223,7 @@ struct peal_link {
     uint64_t next_id;
     int goodbye_code;
     char goodbye_reason[LINK_REASON_SIZE];
+    uint32_t retry_after_ms; /* the goodbye's; 0: unsaid */
     struct runner_mail release; /* the last mail that it gets */
     struct list dead;           /* in runner->dead */
     _Atomic bool *is_gone; /* tells the thread that waits in peal_link_free */
@@ -237,7 +238,7 @@ struct link_loss {
     int code;
     int http_status;
     const char *reason;
-    uint32_t retry_after_ms; /* what the server asks for */
+    uint32_t retry_after_ms; /* what the server asks everybody for */
 };
 
 /* Of zeroed memory. */
@@ -268,6 +269,9 @@ void link_start_timer(struct peal_link *link, uint32_t delay_ms);
 
 /* Something was read that ends the session from the server's side. */
 void link_part(struct peal_link *link, int code, struct peal_slice reason);
+
+/* What has been said by link_part does not count any more. */
+void link_forget_parting(struct peal_link *link);
 
 /* The server has shown that it lives; a pong also, how far it has read. */
 void link_hear_pong(struct peal_link *link);

@@ -117,8 +117,7 @@ void link_dial_start(struct peal_link *link)
     link->ping_interval_ms = 0;
     link->ping_timeout_ms = 0;
     link->message_bytes_max = 0;
-    link->goodbye_code = 0;
-    link->goodbye_reason[0] = '\0';
+    link_forget_parting(link);
     link_add(&link->counters.attempts, 1);
     link->dial = mem_zalloc(sizeof *link->dial);
     if (link->dial == NULL) {

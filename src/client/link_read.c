@@ -110,6 +110,7 @@ static void read_wire(struct peal_link *link, const struct wire *wire)
         break;
     case WIRE_GOODBYE:
         link_part(link, wire->failure.code, wire->failure.message);
+        link->retry_after_ms = wire->failure.retry_after_ms;
         break;
     case WIRE_IGNORED:
         break;

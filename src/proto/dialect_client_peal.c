@@ -92,6 +92,8 @@ static void read_system(struct wire *wire, const struct json_value *data)
     } else if (slice_equal(name, SLICE("peal:welcome")) &&
                data->type == JSON_TYPE_OBJECT) {
         read_welcome(wire, data->raw.data, data->raw.size);
+    } else if (slice_equal(name, SLICE("peal:goodbye"))) {
+        dialect_peal_read_goodbye(wire, data->raw.data, data->raw.size);
     } else {
         wire->kind = WIRE_IGNORED;
     }

@@ -26,4 +26,8 @@ bool dialect_peal_read_envelope(struct wire *wire, const char *text,
 void dialect_peal_read_failure(struct wire *wire, const char *text, size_t size,
                                bool has_id);
 
+/* Reads what a goodbye says: code, reason and when to come back. */
+void dialect_peal_read_goodbye(struct wire *wire, const char *text,
+                               size_t size);
+
 #endif

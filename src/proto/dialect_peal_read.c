@@ -208,8 +208,7 @@ static void read_binary_envelope(struct wire *wire, char *data, size_t size)
         refuse(wire);
         return;
     }
-    if (!dialect_peal_read_envelope(wire, header.data, header.size,
-                                    &ignored) ||
+    if (!dialect_peal_read_envelope(wire, header.data, header.size, &ignored) ||
         !slice_has_prefix(wire->name, system_prefix)) {
         return;
     }
@@ -315,29 +314,38 @@ static void read_membership_frame(struct wire *wire,
     read_room(wire, &values[MEMBER_ROOM]);
 }
 
-static void read_goodbye(struct wire *wire, const struct tcp_frame *frame)
+void dialect_peal_read_goodbye(struct wire *wire, const char *text, size_t size)
 {
-    static const struct peal_slice names[] = {{"code", 4}, {"reason", 6}};
-    struct json_value values[ARRAY_SIZE(names)];
+    enum { CODE, REASON, RETRY_AFTER, COUNT };
+    static const struct peal_slice names[COUNT] = {
+        {"code", 4}, {"reason", 6}, {"retry_after_ms", 14}};
+    struct json_value values[COUNT];
     struct peal_slice reason;
+    int64_t retry_after_ms = 0;
     int64_t code;
 
-    if (!utf8_is_valid(frame->payload, frame->payload_size) ||
-        json_scan(frame->payload, frame->payload_size, names, ARRAY_SIZE(names),
-                  values) < 0 ||
-        values[0].type != JSON_TYPE_NUMBER || !read_text(&values[1], &reason)) {
+    if (json_scan(text, size, names, COUNT, values) < 0 ||
+        values[CODE].type != JSON_TYPE_NUMBER ||
+        !read_text(&values[REASON], &reason)) {
         refuse(wire);
         return;
     }
-    code = json_whole(values[0].raw);
+    code = json_whole(values[CODE].raw);
     if (code < 0 || code > INT_MAX) {
         refuse(wire);
         return;
+    }
+    if (values[RETRY_AFTER].type == JSON_TYPE_NUMBER) {
+        retry_after_ms = json_whole(values[RETRY_AFTER].raw);
     }
     wire->kind = WIRE_GOODBYE;
     wire->failure = (struct wire_failure){
         .code = (int)code,
         .message = reason,
+        /* What makes no sense counts as unsaid. */
+        .retry_after_ms = retry_after_ms > 0 && retry_after_ms <= UINT32_MAX
+                              ? (uint32_t)retry_after_ms
+                              : 0,
     };
 }
 
@@ -371,7 +379,12 @@ void dialect_peal_read_tcp(struct wire *wire, struct tcp_frame *frame)
         read_answer(wire, frame);
         break;
     case TCP_DISCONNECT:
-        read_goodbye(wire, frame);
+        if (utf8_is_valid(frame->payload, frame->payload_size)) {
+            dialect_peal_read_goodbye(wire, frame->payload,
+                                      frame->payload_size);
+        } else {
+            refuse(wire);
+        }
         break;
     case TCP_JOIN:
     case TCP_LEAVE:
@@ -379,8 +392,8 @@ void dialect_peal_read_tcp(struct wire *wire, struct tcp_frame *frame)
         break;
     case TCP_ERROR:
         if (utf8_is_valid(frame->payload, frame->payload_size)) {
-            dialect_peal_read_failure(wire, frame->payload,
-                                      frame->payload_size, true);
+            dialect_peal_read_failure(wire, frame->payload, frame->payload_size,
+                                      true);
         } else {
             refuse(wire);
         }

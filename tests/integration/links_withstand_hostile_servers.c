@@ -288,12 +288,73 @@ static void test_a_late_pong_proves_nothing_later(void **state)
     pthread_join(thread, NULL);
 }
 
+/* How long a link waits after what a server has said. */
+static uint32_t wait_after(const struct attack *attack)
+{
+    struct peal_link_options options;
+    struct link_notes notes;
+    struct peal_loop *loop;
+    struct peal_link *link;
+    pthread_t thread;
+    uint32_t wait_ms;
+    char url[160];
+
+    CHECK(pthread_create(&thread, NULL, serve, (void *)attack) == 0);
+    options = link_test_options(link_url(url, address, attack->is_tcp), &notes);
+    options.accept_any_key = true;
+    CHECK_EQUAL(peal_loop_new(&loop, NULL), 0);
+    CHECK_EQUAL(peal_link_new(&link, loop, &options), 0);
+    CHECK_EQUAL(peal_link_open(link), 0);
+    LINK_STEP_UNTIL(loop, notes.state == PEAL_LINK_RECONNECTING);
+    wait_ms = notes.last.retry_in_ms;
+    CHECK(attack->code == 0 || notes.last.code == attack->code);
+    peal_link_free(link);
+    peal_loop_free(loop);
+    pthread_join(thread, NULL);
+    return wait_ms;
+}
+
+#define GOODBYE(time)                                                          \
+    "{\"event\":\"peal:goodbye\",\"data\":{\"code\":1001,"                   \
+    "\"retry_after_ms\":" time "}}"
+
+static void test_links_come_back_when_they_are_told(void **state)
+{
+    static const struct attack goodbye = {
+        "a goodbye and a close frame",
+        BYTES(ANY "\x81\x62" WELCOME "\x81\x43" GOODBYE("1733")
+                  "\x88\x02\x03\xe9"),
+        .code = 1001};
+    static const struct attack distant = {
+        "a goodbye for too long",
+        BYTES(ANY "\x81\x62" WELCOME "\x81\x48" GOODBYE("900000000")),
+        .is_closing = true, .code = 1001};
+    static const struct attack frame = {
+        "a DISCONNECT",
+        BYTES("\0\0\0\x11\6\0\0{\"id\":\"x\"}"
+              "\0\0\0\x2a\7\0\0{\"code\":1001,\"retry_after_ms\":1733}"),
+        .is_tcp = true, .is_closing = true, .code = 1001};
+    static const struct attack busy = {
+        "Retry-After",
+        BYTES("HTTP/1.1 503 Busy\r\nRetry-After: 7\r\n\r\n"),
+        .code = 0};
+    uint32_t wait_ms;
+
+    (void)state;
+    CHECK_EQUAL(wait_after(&goodbye), 1733);
+    CHECK_EQUAL(wait_after(&distant), 3600000);
+    CHECK_EQUAL(wait_after(&frame), 1733);
+    wait_ms = wait_after(&busy); /* and up to 10 of its own */
+    CHECK(wait_ms >= 7000 && wait_ms <= 7010);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_attack_ends_with_a_reason),
         cmocka_unit_test(test_a_wrong_accept_value_is_tolerated_on_request),
         cmocka_unit_test(test_a_late_pong_proves_nothing_later),
+        cmocka_unit_test(test_links_come_back_when_they_are_told),
     };
 
     open_listener();

@@ -1,6 +1,8 @@
 /* The client's side of the peal dialect, against the server's. */
 #include "client_dialects.h"
 
+#include <stdio.h>
+
 static const enum transport transports[] = {TRANSPORT_WS, TRANSPORT_TCP};
 
 static void check_same(const struct wire *sent, const struct wire *got)
@@ -226,6 +228,56 @@ static void test_beats_and_goodbyes_are_frames(void **state)
     }
 }
 
+/* Servers may say when to come back, over WebSocket by an event for it. */
+static void test_goodbyes_say_when_to_come_back(void **state)
+{
+    static const struct {
+        const char *text;
+        enum wire_kind kind;
+        uint32_t retry_after_ms;
+    } odd[] = {
+        {"{\"code\":1,\"retry_after_ms\":-1}", WIRE_GOODBYE, 0},
+        {"{\"code\":1,\"retry_after_ms\":1.5}", WIRE_GOODBYE, 0},
+        {"{\"code\":1,\"retry_after_ms\":99999999999}", WIRE_GOODBYE, 0},
+        {"{\"code\":1,\"retry_after_ms\":\"1\"}", WIRE_GOODBYE, 0},
+        {"{\"code\":1,\"retry_after_ms\":4294967295}", WIRE_GOODBYE,
+         UINT32_MAX},
+        {"{\"retry_after_ms\":1}", WIRE_INVALID, 0},
+        {"{\"code\":1,\"reason\":2}", WIRE_INVALID, 0},
+        {"7", WIRE_INVALID, 0},
+    };
+    const struct wire wire = {
+        .kind = WIRE_GOODBYE,
+        .failure = {.code = 1001,
+                    .message = SLICE("be\"back"),
+                    .retry_after_ms = 1733},
+    };
+    char text[128];
+    char copy[256];
+    struct wire got;
+
+    (void)state;
+    for (size_t j = 0; j < 2; j++) {
+        char *out = pass(&dialect_peal, &dialect_client_peal, &wire,
+                         transports[j], &got);
+
+        assert_int_equal(got.kind, WIRE_GOODBYE);
+        assert_int_equal(got.failure.code, 1001);
+        assert_slice(got.failure.message, "be\"back");
+        assert_int_equal(got.failure.retry_after_ms, 1733);
+        free(out);
+    }
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        snprintf(text, sizeof text, "{\"event\":\"peal:goodbye\",\"data\":%s}",
+                 odd[i].text);
+        read_text(&dialect_client_peal, text, copy, &got);
+        assert_int_equal(got.kind, odd[i].kind);
+        assert_int_equal(got.failure.retry_after_ms, odd[i].retry_after_ms);
+    }
+    read_text(&dialect_client_peal, "{\"event\":\"peal:goodbye\"}", copy, &got);
+    assert_int_equal(got.kind, WIRE_INVALID);
+}
+
 static void test_names_of_the_protocol_are_not_written(void **state)
 {
     const struct wire wires[] = {
@@ -271,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_odd_welcomes_are_tolerated),
         cmocka_unit_test(test_what_is_for_later_is_ignored),
         cmocka_unit_test(test_beats_and_goodbyes_are_frames),
+        cmocka_unit_test(test_goodbyes_say_when_to_come_back),
         cmocka_unit_test(test_names_of_the_protocol_are_not_written),
         cmocka_unit_test(test_texts_are_those_of_the_protocol),
     };
