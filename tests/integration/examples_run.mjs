@@ -9,8 +9,8 @@ import WebSocket from "ws";
 import { example, portOf, run, start } from "./support/process.mjs";
 
 // A client that keeps what it receives, until somebody asks for it.
-async function open(address, path = "/") {
-  const socket = new WebSocket(`ws://${address}${path}`);
+async function open(address, path = "/", options = {}) {
+  const socket = new WebSocket(`ws://${address}${path}`, options);
   const messages = [];
   const waiting = [];
 
@@ -214,7 +214,71 @@ test("own_loop: the program's input, its timer and peal's clients", async () => 
   assert.equal(code, 0);
 });
 
-for (const name of ["echo", "fanout", "chat", "webhook", "own_loop"]) {
+test("auth_chat: a token opens the door until its user signs out", async () => {
+  const server = await start("auth_chat", "--port", "0", "--loops", "2");
+  const post = async (path, options) => {
+    const answer = await fetch(`http://${server.ws}${path}`,
+      { method: "POST", ...options });
+    return { status: answer.status, ...(await answer.json()) };
+  };
+  const login = (user, password) =>
+    post("/login", { body: JSON.stringify({ user, password }) });
+  const refused = async (path) => {
+    const client = new WebSocket(`ws://${server.ws}${path}`);
+    const [code, reason] = await once(client, "close");
+    return [code, reason.toString()];
+  };
+  const heard = async (client) => JSON.parse(await client.receive());
+
+  assert.equal((await login("ada", "wrong")).status, 401);
+  assert.equal((await login("nobody", "lovelace")).status, 401);
+  assert.equal((await post("/login", { body: "no json" })).status, 401);
+  assert.equal((await post("/logout", {})).status, 401);
+
+  const bare = new WebSocket(`ws://${server.ws}/`);
+  const [, response] = await once(bare, "unexpected-response");
+  assert.equal(response.statusCode, 401);
+  bare.on("error", () => {});
+  bare.terminate();
+
+  const { token } = await login("ada", "lovelace");
+  const forged = token.replace("ada", "grace");
+  const late = token.replace(/\d{13}/, (ms) => Number(ms) + 1);
+  for (const bad of [forged, late, token.slice(0, -1), `${token}0`, "x"]) {
+    assert.deepEqual(await refused(`/?token=${bad}`), [4401, "bad token"]);
+  }
+
+  const ada = await open(server.ws, `/?token=${token}`);
+  const other = await login("grace", "hopper");
+  const grace = await open(server.ws, "/",
+    { headers: { Authorization: `Bearer ${other.token}` } });
+  for (const client of [ada, grace]) {
+    assert.equal((await heard(client)).event, "peal:welcome");
+  }
+  ada.send('{"event":"say","id":1,"data":"hi \\"all\\""}');
+  assert.deepEqual(await heard(grace), { event: "said", room: "lobby",
+    data: { from: "ada", text: 'hi "all"' } });
+  assert.equal((await heard(ada)).event, "peal:ok");
+  grace.send('{"event":"whisper","id":1,"data":{"to":"ada","text":"hi"}}');
+  const { event, data } = await heard(ada);
+  assert.deepEqual({ event, data },
+    { event: "whispered", data: { from: "grace", text: "hi" } });
+  assert.equal((await heard(grace)).id, 1);
+  grace.send('{"event":"whisper","id":2,"data":{"to":"eve","text":"hi"}}');
+  assert.equal((await heard(grace)).data.name, "notfound");
+
+  const closed = once(ada, "close");
+  assert.deepEqual(
+    await post("/logout", { headers: { Authorization: `Bearer ${token}` } }),
+    { status: 200, closed: 1 });
+  assert.equal((await closed)[0], 4401);
+  assert.deepEqual(await refused(`/?token=${token}`), [4401, "signed out"]);
+  await stopsCleanly(server, grace);
+});
+
+for (const name of [
+  "auth_chat", "echo", "fanout", "chat", "webhook", "own_loop",
+]) {
   test(`${name}: flags that make no sense, and a taken port`, async () => {
     for (const args of [
       ["--port", "x"],
