@@ -27,7 +27,8 @@ struct message_mail {
     struct mpsc_node node;
     size_t size; /* of the message, for the bound on a mailbox */
     struct message *message;
-    uint8_t kind; /* enum message_kind */
+    uint8_t kind;  /* enum message_kind */
+    uint8_t space; /* the server's: of the namespace that it belongs to */
 };
 
 struct message {

@@ -25,27 +25,28 @@ static void on_exhausted(struct loop_listener *loop_listener, int error)
 {
     struct door *door = loop_listener->user;
 
-    worker_count(door->worker, COUNT_ACCEPT_EXHAUSTED);
-    log_warn(&door->worker->server->log, "server", "cannot accept",
-             "loop=%d error=\"%s\"", door->worker->hub->index,
+    seat_count(door->worker->seats[door->listener->server->number],
+               COUNT_ACCEPT_EXHAUSTED);
+    log_warn(&door->worker->engine->log, "server", "cannot accept",
+             "loop=%d error=\"%s\"", door->worker->index,
              strerror(error));
 }
 
 int accept_open(struct worker *worker)
 {
-    struct peal_server *server = worker->server;
+    const struct engine *engine = worker->engine;
 
-    if (server->listener_count == 0) {
+    if (engine->listener_count == 0) {
         return 0;
     }
-    worker->doors = mem_zalloc(server->listener_count * sizeof(struct door));
+    worker->doors = mem_zalloc(engine->listener_count * sizeof(struct door));
     if (worker->doors == NULL) {
         return PEAL_ENOMEM;
     }
-    for (size_t i = 0; i < server->listener_count; i++) {
-        struct listener *listener = server->listeners[i];
+    for (size_t i = 0; i < engine->listener_count; i++) {
+        struct listener *listener = engine->listeners[i];
         struct door *door = &worker->doors[i];
-        int *fd = &listener->fds[worker->hub->index];
+        int *fd = &listener->fds[worker->index];
         int rc;
 
         door->worker = worker;
@@ -69,7 +70,7 @@ void accept_close(struct worker *worker)
     if (worker->doors == NULL) {
         return;
     }
-    for (size_t i = 0; i < worker->server->listener_count; i++) {
+    for (size_t i = 0; i < worker->engine->listener_count; i++) {
         if (worker->doors[i].is_open) {
             loop_listener_close(&worker->doors[i].loop_listener);
         }

@@ -7,7 +7,7 @@
 void account_open(struct conn *conn, const char *remote)
 {
     struct worker *worker = conn_worker(conn);
-    const struct log *log = &worker->server->log;
+    const struct log *log = &worker->engine->log;
     struct conn_extra *extra;
     size_t size = strlen(remote) + 1;
 
@@ -34,7 +34,7 @@ void account_open(struct conn *conn, const char *remote)
 void account_close(struct conn *conn, const struct peal_disconnect *why)
 {
     struct worker *worker = conn_worker(conn);
-    const struct log *log = &worker->server->log;
+    const struct log *log = &worker->engine->log;
     unsigned long long ref = peal_client_ref(conn->client).value;
     const char *by = why->by_peer ? "true" : "false";
     char reason[256];

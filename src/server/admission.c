@@ -54,7 +54,7 @@ int peal_server_use(struct peal_server *server,
 {
     struct middleware **link = &server->middleware;
 
-    if (atomic_load(&server->state) != SERVER_NEW) {
+    if (atomic_load(&server->engine->state) != SERVER_NEW) {
         return PEAL_ESTATE;
     }
     if (function == NULL) {
@@ -167,8 +167,8 @@ static struct admission *begin(struct conn *conn)
     timer_init(&admission->timer, decision_is_late);
     admission->conn = conn;
     admission->number =
-        (uint64_t)worker->hub->index << LOOP_SHIFT | ++worker->last_admission;
-    admission->next = worker->server->middleware;
+        (uint64_t)worker->index << LOOP_SHIFT | ++worker->last_admission;
+    admission->next = conn_seat(conn)->server->middleware;
     if (map_add(&worker->admissions, admission) < 0) {
         mem_free(admission);
         return NULL;
@@ -186,7 +186,7 @@ static int renumber(struct admission *admission)
         map_remove(&worker->admissions, admission_key(admission));
     }
     admission->number =
-        (uint64_t)worker->hub->index << LOOP_SHIFT | ++worker->last_admission;
+        (uint64_t)worker->index << LOOP_SHIFT | ++worker->last_admission;
     if (map_add(&worker->admissions, admission) < 0) {
         admission->number = 0;
         return PEAL_ENOMEM;
@@ -201,7 +201,7 @@ static int put_off(struct admission *admission,
     struct conn *conn = admission->conn;
     struct loop *loop = conn->stream.loop;
     uint32_t timeout_ms =
-        conn_worker(conn)->config->options.decision_timeout_ms;
+        conn_seat(conn)->config->options.decision_timeout_ms;
 
     if (admission->head == NULL && request->head.size > 0) {
         admission->head = mem_copy(request->head.data, request->head.size);
@@ -224,7 +224,7 @@ enum peal_verdict admission_ask(struct conn *conn,
                                 const struct admission_request *request,
                                 struct peal_denial *denial)
 {
-    struct peal_server *server = conn_worker(conn)->server;
+    struct peal_server *server = conn_seat(conn)->server;
     struct admission *admission;
 
     *denial = (struct peal_denial){.status = 503, .reason = ""};
@@ -268,14 +268,15 @@ enum peal_verdict admission_ask(struct conn *conn,
 static int keep(struct worker *worker, uint64_t number, struct peal_slice key,
                 struct peal_slice value)
 {
-    size_t most = worker->config->options.metadata_bytes_max;
     struct admission *admission = find(worker, number);
     struct kept *kept;
     struct kept **link;
+    size_t most;
 
     if (admission == NULL) {
         return PEAL_EGONE;
     }
+    most = conn_seat(admission->conn)->config->options.metadata_bytes_max;
     if (key.size > most || value.size > most - key.size ||
         admission->kept_bytes > most - key.size - value.size) {
         return PEAL_ELIMIT;
@@ -369,7 +370,7 @@ static int loop_of(struct peal_admission admission)
     int loop = (int)(admission.value >> LOOP_SHIFT);
 
     return admission.server != NULL && admission.value != 0 &&
-                   loop < admission.server->worker_count
+                   loop < admission.server->engine->worker_count
                ? loop
                : -1;
 }
@@ -377,9 +378,9 @@ static int loop_of(struct peal_admission admission)
 /* The worker, when it is this thread's. */
 static struct worker *here(struct peal_admission admission)
 {
-    struct worker *worker = worker_current(admission.server);
+    struct worker *worker = worker_current(admission.server->engine);
 
-    return worker != NULL && worker->hub->index == loop_of(admission) ? worker
+    return worker != NULL && worker->index == loop_of(admission) ? worker
                                                                       : NULL;
 }
 

@@ -21,9 +21,9 @@ static const struct dialect *const dialects[DIALECT_COUNT] = {
 void adopt_init(struct peal_server *server)
 {
     for (size_t i = 0; i < DIALECT_COUNT; i++) {
-        server->adopted[i].server = server;
-        server->adopted[i].transport = TRANSPORT_WS;
-        server->adopted[i].dialect = dialects[i];
+        server->engine->adopted[i].server = server;
+        server->engine->adopted[i].transport = TRANSPORT_WS;
+        server->engine->adopted[i].dialect = dialects[i];
     }
 }
 
@@ -33,10 +33,10 @@ static const struct listener *listener_of(const struct peal_server *server,
     const struct dialect *dialect = options_dialect(name, server->dialect);
     size_t i = 0;
 
-    while (server->adopted[i].dialect != dialect) {
+    while (server->engine->adopted[i].dialect != dialect) {
         i++;
     }
-    return &server->adopted[i];
+    return &server->engine->adopted[i];
 }
 
 /* --- The program's side --------------------------------------------------- */
@@ -76,8 +76,8 @@ int peal_server_adopt(struct peal_server *server,
     struct mail *mail;
     int rc;
 
-    if (atomic_load(&server->state) != SERVER_RUNNING ||
-        atomic_load(&server->is_stop_asked)) {
+    if (atomic_load(&server->engine->state) != SERVER_RUNNING ||
+        atomic_load(&server->engine->is_stop_asked)) {
         return PEAL_ESTATE;
     }
     rc = check(server, adopt);
@@ -95,10 +95,10 @@ int peal_server_adopt(struct peal_server *server,
     if (adopt->early_size > 0) {
         memcpy(mail->text + adopt->head_size, adopt->early, adopt->early_size);
     }
-    turn = atomic_fetch_add_explicit(&server->adopted_count, 1,
+    turn = atomic_fetch_add_explicit(&server->engine->adopted_count, 1,
                                      memory_order_relaxed);
-    return mail_post(server, (int)(turn % (unsigned)server->worker_count),
-                     mail);
+    turn %= (unsigned)server->engine->worker_count;
+    return mail_post(server, (int)turn, mail);
 }
 
 /* --- Its loop ------------------------------------------------------------- */
@@ -112,15 +112,17 @@ static struct conn *newest(struct worker *worker, int fd)
                                                                   : conn;
 }
 
-void adopt_carry_out(struct worker *worker, struct mail *mail)
+void adopt_carry_out(struct seat *seat, struct mail *mail)
 {
-    struct peal_server *server = worker->server;
+    struct peal_server *server = seat->server;
+    struct worker *worker = seat->worker;
     struct socket_address peer = {.size = sizeof peer.of};
     size_t size = mail->base.size - sizeof *mail;
     int fd = mail->code;
     struct conn *conn;
 
-    if (worker->is_stopping || atomic_load(&server->state) != SERVER_RUNNING ||
+    if (worker->is_stopping ||
+        atomic_load(&worker->engine->state) != SERVER_RUNNING ||
         socket_take_over(fd) < 0 ||
         getpeername(fd, &peer.of.any, &peer.size) < 0) {
         close(fd);

@@ -8,6 +8,6 @@
 void adopt_init(struct peal_server *server);
 
 /* [L] A connection arrives on its loop. */
-void adopt_carry_out(struct worker *worker, struct mail *mail);
+void adopt_carry_out(struct seat *seat, struct mail *mail);
 
 #endif

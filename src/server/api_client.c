@@ -14,7 +14,7 @@
  * elsewhere is a race, and better found at once. */
 static struct conn *on_loop(const struct peal_client *client)
 {
-    ASSERT(loop_current() == worker_of(client)->loop);
+    ASSERT(loop_current() == seat_of(client)->worker->loop);
     return conn_of(client);
 }
 
@@ -42,7 +42,7 @@ const char *peal_client_id(struct peal_client *client)
 
 struct peal_server *peal_client_server(const struct peal_client *client)
 {
-    return worker_of(client)->server;
+    return seat_of(client)->server;
 }
 
 enum peal_transport peal_client_transport(const struct peal_client *client)
@@ -97,7 +97,7 @@ int peal_client_set(struct peal_client *client, const char *key,
     (void)on_loop(client);
     rc = client_set(client, key, value);
     if (rc == PEAL_ELIMIT) {
-        worker_count(worker_of(client), COUNT_REFUSED_METADATA);
+        seat_count(seat_of(client), COUNT_REFUSED_METADATA);
     }
     return rc;
 }
@@ -117,7 +117,7 @@ static bool needs_name(const struct conn *conn)
 int peal_client_emit(struct peal_client *client, const struct peal_event *event)
 {
     struct conn *conn = on_loop(client);
-    const struct peal_server *server = conn_worker(conn)->server;
+    const struct peal_server *server = conn_seat(conn)->server;
     const struct peal_hooks *hooks = &server->hooks;
     void *user = server->options.user;
     struct wire wire;
@@ -152,7 +152,7 @@ int peal_client_request(struct peal_client *client,
         rc = request_ask(conn, event, timeout_ms, on_answer, user);
     }
     if (rc == PEAL_ELIMIT) {
-        worker_count(conn_worker(conn), COUNT_REFUSED_REQUESTS);
+        seat_count(conn_seat(conn), COUNT_REFUSED_REQUESTS);
     }
     return rc;
 }
@@ -216,16 +216,16 @@ size_t peal_client_queued_bytes(const struct peal_client *client)
 static int publish_from(struct peal_client *from, const char *room,
                         const struct peal_event *event)
 {
-    struct worker *worker = conn_worker(on_loop(from));
+    struct conn *conn = on_loop(from);
     struct peal_client_ref self = client_ref(from);
     struct peal_event to_room = *event;
-    int rc = dispatch_check(worker, event, false);
+    int rc = dispatch_check(conn_worker(conn), event, false);
 
     if (rc < 0) {
         return rc;
     }
     to_room.room = peal_slice(room);
-    return hooks_publish(worker->server, from, &to_room, &self, 1);
+    return hooks_publish(conn_seat(conn)->server, from, &to_room, &self, 1);
 }
 
 int peal_room_emit(struct peal_client *from, const char *room,

@@ -118,7 +118,7 @@ static int post(struct peal_http_reply reply, int status,
 int peal_http_respond(struct peal_http_reply reply,
                       const struct peal_http_response *response)
 {
-    struct worker *worker = worker_current(reply.server);
+    struct worker *worker = worker_current(reply.server->engine);
     int status = response->status != 0 ? response->status : 200;
     char lines[REPLY_LINES_MAX + 1];
     long size;
@@ -131,7 +131,7 @@ int peal_http_respond(struct peal_http_reply reply,
     if (size < 0) {
         return (int)size;
     }
-    if (worker != NULL && worker->hub->index == reply_loop(reply.value)) {
+    if (worker != NULL && worker->index == reply_loop(reply.value)) {
         return reply_send(worker, reply.value, status, lines, response->body);
     }
     return post(reply, status, slice_make(lines, (size_t)size),

@@ -18,15 +18,15 @@
 static int locate(struct peal_server *server, struct peal_client_ref ref,
                   int *loop, struct peal_client **client)
 {
-    struct worker *worker = worker_current(server);
+    struct seat *seat = seat_current(server);
 
     *loop = client_ref_loop(&server->cluster, ref);
     *client = NULL;
     if (*loop < 0) {
         return PEAL_EGONE;
     }
-    if (worker != NULL && worker->hub->index == *loop) {
-        *client = client_find(worker->hub, ref);
+    if (seat != NULL && seat->hub->index == *loop) {
+        *client = client_find(seat->hub, ref);
         return *client == NULL ? PEAL_EGONE : 0;
     }
     return 0;
@@ -46,7 +46,7 @@ int peal_server_emit(struct peal_server *server, struct peal_client_ref ref,
     if (client != NULL) {
         return peal_client_emit(client, event);
     }
-    rc = dispatch_check(worker_current(server), event, false);
+    rc = dispatch_check(worker_current(server->engine), event, false);
     if (rc < 0) {
         return rc;
     }
@@ -134,7 +134,7 @@ int peal_server_request(struct peal_server *server, struct peal_client_ref ref,
     }
     rc = on_answer == NULL
              ? PEAL_EINVAL
-             : dispatch_check(worker_current(server), event, true);
+             : dispatch_check(worker_current(server->engine), event, true);
     if (rc < 0) {
         return rc;
     }
@@ -162,14 +162,15 @@ int peal_request_answer_event(struct peal_request request,
     unnamed.name = slice_make(NULL, 0);
     unnamed.room = slice_make(NULL, 0);
     if (rc == 0) {
-        rc = dispatch_check(worker_current(request.server), &unnamed, false);
+        rc = dispatch_check(worker_current(request.server->engine), &unnamed,
+                            false);
     }
     if (rc < 0) {
         return rc;
     }
     if (client != NULL) {
-        return request_close(worker_of(client), request.client, request.value,
-                             &unnamed, NULL);
+        return request_close(seat_of(client)->worker, request.client,
+                             request.value, &unnamed, NULL);
     }
     mail = mail_new(MAIL_ANSWER, request.client, &unnamed, 0);
     if (mail == NULL) {
@@ -215,8 +216,8 @@ int peal_request_fail(struct peal_request request,
         return rc;
     }
     if (client != NULL) {
-        return request_close(worker_of(client), request.client, request.value,
-                             NULL, &failure);
+        return request_close(seat_of(client)->worker, request.client,
+                             request.value, NULL, &failure);
     }
     mail = mail_new(MAIL_FAIL, request.client, NULL,
                     failure.name.size + failure.message.size);
@@ -243,7 +244,7 @@ static int publish(struct peal_server *server, const char *room,
                    const struct peal_event *event,
                    const struct peal_client_ref *except, size_t except_count)
 {
-    struct worker *worker = worker_current(server);
+    struct worker *worker = worker_current(server->engine);
     struct peal_event to_room = *event;
     int rc = dispatch_check(worker, event, false);
 

@@ -376,7 +376,7 @@ static void put_in_force(struct peal_server *server, struct config *config)
 
     head->newest = config;
     atomic_store(&head->mailbox_bytes_max, config->options.mailbox_bytes_max);
-    atomic_store(&server->log.level, config->options.log_level);
+    atomic_store(&server->engine->log.level, config->options.log_level);
     atomic_store(&head->version, config->version);
     if (former != NULL) {
         struct hub_limits limits = config_hub_limits(config);
@@ -426,16 +426,25 @@ static bool is_timed_anew(const struct config *a, const struct config *b)
            a->tcp_frame_bytes_max != b->tcp_frame_bytes_max;
 }
 
-void config_adopt(struct worker *worker)
+void config_adopt(struct seat *seat)
 {
-    struct config *former = worker->config;
+    struct list *conns = &seat->worker->conns;
+    struct config *former = seat->config;
 
-    worker->config = config_ref(worker->server);
-    guard_start(worker);
-    if (is_timed_anew(former, worker->config)) {
-        for (struct list *link = worker->conns.next; link != &worker->conns;
+    if (atomic_load_explicit(&seat->server->config.version,
+                             memory_order_relaxed) == former->version) {
+        return;
+    }
+    seat->config = config_ref(seat->server);
+    guard_start(seat);
+    if (is_timed_anew(former, seat->config)) {
+        for (struct list *link = conns->next; link != conns;
              link = link->next) {
-            conn_refit(CONTAINER_OF(link, struct conn, link));
+            struct conn *conn = CONTAINER_OF(link, struct conn, link);
+
+            if (conn_seat(conn) == seat) {
+                conn_refit(conn);
+            }
         }
     }
     config_unref(former);
@@ -480,6 +489,7 @@ int peal_server_update(struct peal_server *server,
                        const struct peal_server_options *given,
                        const char **problem)
 {
+    struct engine *engine = server->engine;
     struct config *config = NULL;
     const char *name = NULL;
     int rc;
@@ -492,14 +502,16 @@ int peal_server_update(struct peal_server *server,
     pthread_mutex_unlock(&server->config.lock);
     if (rc < 0) {
         atomic_fetch_add(&server->config.updates_refused, 1);
-        log_warn(&server->log, "server", "update refused", "option=%s error=%s",
+        log_warn(&engine->log, "server", "update refused",
+                 "option=%s error=%s",
                  name != NULL ? name : "-", peal_error_name(rc));
     } else {
         atomic_fetch_add(&server->config.updates, 1);
-        for (int i = 0; i < server->worker_count; i++) {
-            loop_wake(server->workers[i].loop);
+        atomic_fetch_add(&engine->updates, 1);
+        for (int i = 0; i < engine->worker_count; i++) {
+            loop_wake(engine->workers[i].loop);
         }
-        log_info(&server->log, "server", "options updated", "version=%llu",
+        log_info(&engine->log, "server", "options updated", "version=%llu",
                  (unsigned long long)atomic_load(&server->config.version));
     }
     if (problem != NULL) {

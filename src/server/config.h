@@ -1,6 +1,6 @@
 /*
- * The options in force: immutable once made, counted, one for all workers. An
- * update makes a new one; each worker takes it over at the beginning of a turn,
+ * The options in force: immutable once made, counted, one for all loops. An
+ * update makes a new one; each seat takes it over at the beginning of a turn,
  * so that reading an option on a loop takes no lock.
  */
 #ifndef SERVER_CONFIG_H
@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 
 struct peal_server;
-struct worker;
+struct seat;
 
 struct config {
     _Atomic int refs;
@@ -51,8 +51,8 @@ void config_close(struct peal_server *server);
 struct config *config_ref(struct peal_server *server);
 void config_unref(struct config *config);
 
-/* [L] Takes the newest over. */
-void config_adopt(struct worker *worker);
+/* [L] Takes the newest over, if it has not. */
+void config_adopt(struct seat *seat);
 
 /* The limits of hubs that a config has. */
 struct hub_limits config_hub_limits(const struct config *config);

@@ -64,7 +64,8 @@ static void timer_in(struct conn *conn, uint32_t delay_ms)
 static void leave(struct conn *conn, int code, struct peal_slice reason,
                   bool by_peer)
 {
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
+    size_t kind;
 
     if (conn->client == NULL || conn->is_leaving) {
         return;
@@ -72,13 +73,13 @@ static void leave(struct conn *conn, int code, struct peal_slice reason,
     conn->is_leaving = true;
     conn->is_closed_by_peer = by_peer;
     conn->close_code = (uint16_t)code;
-    loop_count(&worker->measures.closes[measure_close_kind(code, reason,
-                                                           by_peer)]);
+    kind = measure_close_kind(code, reason, by_peer);
+    loop_count(&seat->measures.closes[kind]);
     deflate_leave(conn);
     conn->of.reason =
         reason.size > 0 ? mem_copy(reason.data, reason.size) : NULL;
     list_remove(&conn->link);
-    list_append(&worker->leaving, &conn->link);
+    list_append(&seat->worker->leaving, &conn->link);
     loop_keep_awake(conn->stream.loop);
 }
 
@@ -128,7 +129,7 @@ void conn_finish(struct conn *conn)
     if ((conn->stream.flags & STREAM_PAUSED) != 0) {
         stream_resume(&conn->stream); /* to see the end */
     }
-    timer_in(conn, conn_worker(conn)->config->options.close_timeout_ms);
+    timer_in(conn, conn_seat(conn)->config->options.close_timeout_ms);
 }
 
 static void send_close_frame(struct conn *conn, int code,
@@ -174,7 +175,7 @@ void conn_close(struct conn *conn, int code, const char *reason)
         if ((conn->stream.flags & STREAM_PAUSED) != 0) {
             stream_resume(&conn->stream); /* for the peer's close frame */
         }
-        timer_in(conn, conn_worker(conn)->config->options.close_timeout_ms);
+        timer_in(conn, conn_seat(conn)->config->options.close_timeout_ms);
     } else if (conn->state == CONN_TCP_OPEN) {
         conn_fail(conn, code, reason);
     }
@@ -230,7 +231,7 @@ static void send_ping(struct conn *conn)
 
 static const struct peal_heartbeat *heartbeat_of(const struct conn *conn)
 {
-    return &conn_worker(conn)
+    return &conn_seat(conn)
                 ->config->heartbeats[options_dialect_name(conn_dialect(conn))];
 }
 
@@ -261,7 +262,7 @@ static void check_heartbeat(struct conn *conn, uint64_t now_ms)
                    now_ms >= ping_due_ms + heartbeat->ping_timeout_ms;
 
     if (is_dead) {
-        worker_count(conn_worker(conn), COUNT_CLOSED_PING_TIMEOUT);
+        seat_count(conn_seat(conn), COUNT_CLOSED_PING_TIMEOUT);
         conn_fail(conn, WS_CLOSE_POLICY, "ping timeout");
     } else if (now_ms < ping_due_ms) {
         conn->is_pinged = false;
@@ -292,7 +293,7 @@ static void deadline(struct timer *timer, uint64_t now_ms)
     switch ((enum conn_state)conn->state) {
     case CONN_TLS:
     case CONN_HEAD:
-        worker_count(conn_worker(conn), COUNT_CLOSED_HANDSHAKE_TIMEOUT);
+        seat_count(conn_seat(conn), COUNT_CLOSED_HANDSHAKE_TIMEOUT);
         conn_cut(conn);
         break;
     case CONN_HTTP_BODY:
@@ -318,7 +319,7 @@ static void deadline(struct timer *timer, uint64_t now_ms)
 static void refuse_tcp(struct conn *conn, const char *address, int error,
                        int code, const char *reason)
 {
-    log_debug(&conn_worker(conn)->server->log, "server", "client refused",
+    log_debug(&conn_worker(conn)->engine->log, "server", "client refused",
               "remote=%s error=%s", address, peal_error_name(error));
     send_goodbye(conn, code, peal_slice(reason));
     conn_finish(conn);
@@ -351,13 +352,13 @@ static void accept_tcp(struct conn *conn, const struct listener *listener,
     }
     if (verdict == PEAL_LATER) {
         if (!timer_is_running(&conn->timer)) {
-            timer_in(conn, conn_worker(conn)
+            timer_in(conn, conn_seat(conn)
                                ->config->options.handshake_timeout_ms);
         }
         return;
     }
     if (verdict == PEAL_REFUSE) {
-        worker_count(conn_worker(conn), COUNT_REFUSED_APPLICATION);
+        seat_count(conn_seat(conn), COUNT_REFUSED_APPLICATION);
         refuse_tcp(conn, address, PEAL_EREFUSED,
                    denial.code != 0 ? denial.code
                    : denial.status == 503 || denial.status == 429
@@ -386,49 +387,51 @@ void conn_admit_later(struct conn *conn, struct peal_slice head,
 void conn_accept(struct worker *worker, const struct listener *listener,
                  int fd, const struct socket_address *peer)
 {
-    const struct peal_server_options *options = &worker->config->options;
-    uint64_t open = stats_sum(worker->server, GAUGE_CONNECTIONS);
+    struct seat *seat = worker->seats[listener->server->number];
+    uint64_t open = stats_sum_all(worker->engine, GAUGE_CONNECTIONS);
     struct conn *conn;
 
-    if (open >= (uint64_t)options->clients_max + HANDSHAKES_MAX) {
-        worker_count(worker, COUNT_REFUSED_CLIENTS);
+    if (open >= (uint64_t)worker_options(worker)->clients_max +
+                    HANDSHAKES_MAX) {
+        seat_count(seat, COUNT_REFUSED_CLIENTS);
         socket_reset_on_close(fd);
         close(fd);
         return;
     }
     if (conn_tls_is_full(worker, listener)) {
-        worker_count(worker, COUNT_REFUSED_TLS_HANDSHAKES);
+        seat_count(seat, COUNT_REFUSED_TLS_HANDSHAKES);
         socket_reset_on_close(fd);
         close(fd);
         return;
     }
     conn = mem_zalloc(sizeof *conn);
     if (conn == NULL) {
-        worker_count(worker, COUNT_ACCEPT_EXHAUSTED);
+        seat_count(seat, COUNT_ACCEPT_EXHAUSTED);
         close(fd);
         return;
     }
     if (conn_tls_open(conn, worker, listener, fd) < 0) {
-        worker_count(worker, COUNT_ACCEPT_EXHAUSTED);
+        seat_count(seat, COUNT_ACCEPT_EXHAUSTED);
         close(fd);
         mem_free(conn);
         return;
     }
     timer_init(&conn->timer, deadline);
     conn->state = CONN_HEAD;
+    conn->space = listener->server->number;
     conn->of.listener = listener;
     conn->active_ms = worker->loop->now_ms;
     list_append(&worker->conns, &conn->link);
-    worker_count(worker, GAUGE_CONNECTIONS);
+    seat_count(seat, GAUGE_CONNECTIONS);
     if (listener->tls != NULL) {
         conn_tls_begin(conn);
         conn_set_form(conn, listener->dialect, listener->transport);
-        timer_in(conn, options->handshake_timeout_ms);
+        timer_in(conn, seat->config->options.handshake_timeout_ms);
     } else if (listener->transport == TRANSPORT_TCP) {
         accept_tcp(conn, listener, peer, NULL);
     } else {
         conn_set_form(conn, listener->dialect, TRANSPORT_WS);
-        timer_in(conn, options->handshake_timeout_ms);
+        timer_in(conn, seat->config->options.handshake_timeout_ms);
     }
 }
 
@@ -452,7 +455,7 @@ void conn_secured(struct conn *conn)
 static void send_welcome(struct conn *conn)
 {
     const struct peal_server_options *options =
-        &conn_worker(conn)->config->options;
+        &conn_seat(conn)->config->options;
     const struct peal_heartbeat *heartbeat = heartbeat_of(conn);
     struct wire wire = {
         .kind = WIRE_WELCOME,
@@ -479,7 +482,7 @@ static long make_id(struct conn *conn, const struct peal_connect *connect,
                     char *id)
 {
     const struct peal_server_options *options =
-        &conn_worker(conn)->config->options;
+        &conn_seat(conn)->config->options;
 
     return options->make_id != NULL
                ? options->make_id(connect, id, options->user)
@@ -487,19 +490,19 @@ static long make_id(struct conn *conn, const struct peal_connect *connect,
 }
 
 /* The HTTP status that tells why a client is not let in. */
-static int refusal_status(struct worker *worker, int rc, const char *limit,
+static int refusal_status(struct seat *seat, int rc, const char *limit,
                           const struct peal_connect *connect)
 {
     switch (rc) {
     case PEAL_ELIMIT:
-        dispatch_count_limit(worker, limit);
-        hooks_connection_limited(worker, limit, connect);
+        dispatch_count_limit(seat, limit);
+        hooks_connection_limited(seat, limit, connect);
         return strcmp(limit, "clients_max") == 0 ? 503 : 429;
     case PEAL_EEXIST:
-        worker_count(worker, COUNT_REFUSED_APPLICATION);
+        seat_count(seat, COUNT_REFUSED_APPLICATION);
         return 409;
     case PEAL_EREFUSED:
-        worker_count(worker, COUNT_REFUSED_APPLICATION);
+        seat_count(seat, COUNT_REFUSED_APPLICATION);
         return 403;
     default:
         return 503;
@@ -510,8 +513,8 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
                const struct socket_address *peer, struct peal_slice opening,
                int *status)
 {
-    struct worker *worker = conn_worker(conn);
-    const struct peal_server_options *options = &worker->config->options;
+    struct seat *seat = conn_seat(conn);
+    const struct peal_server_options *options = &seat->config->options;
     struct socket_key key = gate_key(peer, options->ipv6_prefix_bits);
     char id[PEAL_ID_MAX];
     long id_size = make_id(conn, connect, id);
@@ -520,21 +523,21 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
 
     rc = id_size < 0
              ? PEAL_EREFUSED
-             : client_admit(&conn->client, worker->hub, conn,
+             : client_admit(&conn->client, seat->hub, conn,
                             slice_make(id, (size_t)id_size),
                             slice_make((const char *)key.bytes, key.size),
                             &limit);
     if (rc < 0) {
-        *status = refusal_status(worker, rc, limit, connect);
+        *status = refusal_status(seat, rc, limit, connect);
         return rc;
     }
     conn->of.reason = NULL;
     conn->state = connect->transport == PEAL_WS ? CONN_WS_OPEN : CONN_TCP_OPEN;
-    worker_count(worker, COUNT_CLIENTS);
-    worker_count(worker, conn->state == CONN_WS_OPEN ? GAUGE_WS_CLIENTS
-                                                     : GAUGE_TCP_CLIENTS);
+    seat_count(seat, COUNT_CLIENTS);
+    seat_count(seat, conn->state == CONN_WS_OPEN ? GAUGE_WS_CLIENTS
+                                                 : GAUGE_TCP_CLIENTS);
     account_open(conn, connect->address);
-    conn->active_ms = worker->loop->now_ms;
+    conn->active_ms = conn->stream.loop->now_ms;
     begin_heartbeat(conn);
     if (opening.size > 0) {
         (void)output_bytes(conn, opening, slice_make(NULL, 0));
@@ -559,7 +562,8 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
 void conn_leave_now(struct conn *conn)
 {
     struct worker *worker = conn_worker(conn);
-    const struct peal_server_options *options = &worker->config->options;
+    struct seat *seat = conn_seat(conn);
+    const struct peal_server_options *options = &seat->config->options;
     struct peal_disconnect disconnect = {
         .code = conn->close_code,
         .reason = conn->of.reason != NULL ? conn->of.reason : "",
@@ -572,9 +576,9 @@ void conn_leave_now(struct conn *conn)
         options->on_disconnect(conn->client, &disconnect, options->user);
     }
     account_close(conn, &disconnect);
-    worker_uncount(worker, conn_transport(conn) == TRANSPORT_WS
-                               ? GAUGE_WS_CLIENTS
-                               : GAUGE_TCP_CLIENTS);
+    seat_uncount(seat, conn_transport(conn) == TRANSPORT_WS
+                           ? GAUGE_WS_CLIENTS
+                           : GAUGE_TCP_CLIENTS);
     client_remove(conn->client);
     conn->client = NULL;
     mem_free(conn->of.reason);
@@ -587,7 +591,7 @@ void conn_leave_now(struct conn *conn)
 void conn_free(struct conn *conn)
 {
     ASSERT(conn->state == CONN_CLOSED && conn->client == NULL);
-    worker_uncount(conn_worker(conn), GAUGE_CONNECTIONS);
+    seat_uncount(conn_seat(conn), GAUGE_CONNECTIONS);
     list_remove(&conn->link);
     conn_input_free(conn);
     ws_parser_fini(&conn->parser);

@@ -71,11 +71,17 @@ struct conn {
     bool lives_by_pongs : 1; /* nothing else is a sign of life */
     uint8_t window_out : 4;
     uint8_t window_in : 4;
+    uint8_t space; /* whose it is: of worker->seats */
 };
 
 static inline struct worker *conn_worker(const struct conn *conn)
 {
     return conn->stream.loop->options.user;
+}
+
+static inline struct seat *conn_seat(const struct conn *conn)
+{
+    return conn_worker(conn)->seats[conn->space];
 }
 
 static inline struct conn *conn_of(const struct peal_client *client)
@@ -249,7 +255,7 @@ int output_control(struct conn *conn, enum ws_opcode opcode,
 
 /* Fan-out: the event that the deliveries are of, and one delivery. */
 void output_begin(struct worker *worker, const struct peal_event *event);
-void output_deliver(struct worker *worker, struct conn *conn);
+void output_deliver(struct conn *conn);
 
 /* Lets the tapes start over; what is queued stays. Not within a fan-out. */
 void output_rewind(struct worker *worker);
@@ -293,6 +299,6 @@ int dispatch_join(struct conn *conn, struct peal_slice room,
                   const char **limit);
 
 /* Counts what a limit refused: `limit` as the hub names it. */
-void dispatch_count_limit(struct worker *worker, const char *limit);
+void dispatch_count_limit(struct seat *seat, const char *limit);
 
 #endif

@@ -45,7 +45,7 @@ void conn_answer(struct conn *conn, const struct http_answer *answer)
         /* The next request has a handshake's time to come. */
         timer_start(&conn->stream.loop->timers, &conn->timer,
                     conn->stream.loop->now_ms +
-                        conn_worker(conn)->config->options
+                        conn_seat(conn)->config->options
                             .handshake_timeout_ms);
     }
 }
@@ -65,7 +65,7 @@ void conn_refuse(struct conn *conn, int status, const char *headers)
     };
 
     if (status == 431) {
-        worker_count(conn_worker(conn), COUNT_CLOSED_HEADER_BYTES);
+        seat_count(conn_seat(conn), COUNT_CLOSED_HEADER_BYTES);
     }
     conn_answer(conn, &refusal);
 }
@@ -101,7 +101,7 @@ static const char *select_protocol(const struct conn *conn,
                                    const struct http_request *request,
                                    const struct dialect *dialect)
 {
-    const struct config *config = conn_worker(conn)->config;
+    const struct config *config = conn_seat(conn)->config;
     const char *const own[] = {dialect->subprotocol, NULL};
 
     return ws_select(request, config->options.protocols != NULL
@@ -127,7 +127,7 @@ static void refuse_client(struct conn *conn, int status,
 {
     bool is_temporary = status == 429 || status == 503;
 
-    switch (conn_worker(conn)->config->options.refuse_by) {
+    switch (conn_seat(conn)->config->options.refuse_by) {
     case PEAL_REFUSE_BY_STATUS:
         conn_refuse(conn, status, is_temporary ? "Retry-After: 5\r\n" : "");
         break;
@@ -148,7 +148,7 @@ static void deny_client(struct conn *conn, const struct peal_denial *denial,
 {
     bool is_status = denial->status >= 400 && denial->status <= 599;
 
-    worker_count(conn_worker(conn), COUNT_REFUSED_APPLICATION);
+    seat_count(conn_seat(conn), COUNT_REFUSED_APPLICATION);
     if (!is_status && ws_close_code_is_valid(denial->code)) {
         refuse_by_close(conn, denial->code, denial->reason, opening);
     } else {
@@ -162,7 +162,7 @@ static int find_address(struct conn *conn, const struct http_request *request,
                         char text[SOCKET_TEXT_SIZE])
 {
     const struct peal_server_options *options =
-        &conn_worker(conn)->config->options;
+        &conn_seat(conn)->config->options;
     struct conn_extra *extra;
 
     *peer = (struct socket_address){.size = sizeof peer->of};
@@ -187,7 +187,7 @@ static void upgrade(struct conn *conn, const struct http_request *request,
                     struct peal_slice head,
                     const struct peal_denial *late_denial)
 {
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
     enum peal_verdict verdict = PEAL_REFUSE;
     struct peal_connect connect;
     struct peal_denial denial;
@@ -224,8 +224,8 @@ static void upgrade(struct conn *conn, const struct http_request *request,
         conn_refuse(conn, 503, "");
         return;
     }
-    if (!gate_allows_origin(&worker->config->options, offer.origin)) {
-        worker_count(worker, COUNT_REFUSED_ORIGINS);
+    if (!gate_allows_origin(&seat->config->options, offer.origin)) {
+        seat_count(seat, COUNT_REFUSED_ORIGINS);
         refuse_client(conn, 403, slice_make(opening, (size_t)size));
         return;
     }
@@ -265,7 +265,7 @@ static void upgrade(struct conn *conn, const struct http_request *request,
     rc = conn_admit(conn, &connect, &peer, slice_make(opening, (size_t)size),
                     &status);
     if (rc < 0) {
-        log_debug(&worker->server->log, "server", "client refused",
+        log_debug(&conn_worker(conn)->engine->log, "server", "client refused",
                   "remote=%s error=%s status=%d", address,
                   peal_error_name(rc), status);
         refuse_client(conn, status, slice_make(opening, (size_t)size));
@@ -287,7 +287,7 @@ void conn_upgrade_later(struct conn *conn, struct peal_slice head,
 
 size_t conn_read_head(struct conn *conn, char *data, size_t size)
 {
-    size_t most = conn_worker(conn)->config->options.header_bytes_max;
+    size_t most = conn_seat(conn)->config->options.header_bytes_max;
     struct http_request request;
     long used;
 

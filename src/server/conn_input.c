@@ -38,7 +38,7 @@ static size_t (*const readers[CONN_STATE_COUNT])(struct conn *, char *,
 /* What a connection may have to keep: a head, a frame, and one read more. */
 static size_t input_bytes_max(const struct conn *conn)
 {
-    const struct config *config = conn_worker(conn)->config;
+    const struct config *config = conn_seat(conn)->config;
     size_t most = config->options.header_bytes_max;
 
     if (most < config->tcp_frame_bytes_max) {
@@ -100,7 +100,7 @@ static bool should_yield(struct conn *conn)
  */
 static bool should_hold(struct conn *conn)
 {
-    size_t most = conn_worker(conn)->config->options.queue_bytes_max / 2;
+    size_t most = conn_seat(conn)->config->options.queue_bytes_max / 2;
 
     if (stream_queued(&conn->stream) <= most) {
         return false;
@@ -208,7 +208,7 @@ static void on_data(struct stream *stream, char *data, size_t size)
     enum stop stop;
     size_t done;
 
-    worker_add(conn_worker(conn), COUNT_BYTES_IN, size);
+    seat_add(conn_seat(conn), COUNT_BYTES_IN, size);
     account_read(conn, size);
     if (!conn->lives_by_pongs) {
         conn->active_ms = stream->loop->now_ms;
@@ -284,7 +284,7 @@ static void on_error(struct stream *stream, int error)
 
     (void)error; /* what peers do to their sockets is not an error of ours */
     if (conn->state == CONN_TLS) {
-        worker_count(conn_worker(conn), COUNT_TLS_FAILED);
+        seat_count(conn_seat(conn), COUNT_TLS_FAILED);
     }
     conn_cut(conn);
 }

@@ -14,10 +14,10 @@ static void refuse(struct conn *conn, long error, const char *data)
         hooks_too_large(conn->client, (uint64_t)head[0] << 24 |
                                           (uint64_t)head[1] << 16 |
                                           (uint64_t)head[2] << 8 | head[3]);
-        worker_count(conn_worker(conn), COUNT_CLOSED_MESSAGE_BYTES);
+        seat_count(conn_seat(conn), COUNT_CLOSED_MESSAGE_BYTES);
         conn_fail(conn, WS_CLOSE_TOO_BIG, "frame is too big");
     } else {
-        worker_count(conn_worker(conn), COUNT_CLOSED_PROTOCOL);
+        seat_count(conn_seat(conn), COUNT_CLOSED_PROTOCOL);
         conn_fail(conn, WS_CLOSE_PROTOCOL, "malformed frame");
     }
 }
@@ -27,7 +27,7 @@ size_t conn_read_tcp(struct conn *conn, char *data, size_t size)
     struct tcp_frame frame;
     struct wire wire;
     long used = tcp_frame_parse(&frame, data, size,
-                                conn_worker(conn)->config->tcp_frame_bytes_max);
+                                conn_seat(conn)->config->tcp_frame_bytes_max);
 
     if (used < 0) {
         refuse(conn, used, data);

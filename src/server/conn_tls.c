@@ -5,8 +5,8 @@ bool conn_tls_is_full(const struct worker *worker,
                       const struct listener *listener)
 {
     return listener->tls != NULL &&
-           stats_sum(worker->server, GAUGE_TLS_HANDSHAKES) >=
-               worker->config->options.tls_handshakes_max;
+           stats_sum_all(worker->engine, GAUGE_TLS_HANDSHAKES) >=
+               worker_options(worker)->tls_handshakes_max;
 }
 
 int conn_tls_open(struct conn *conn, struct worker *worker,
@@ -24,23 +24,23 @@ int conn_tls_open(struct conn *conn, struct worker *worker,
 void conn_tls_begin(struct conn *conn)
 {
     conn->state = CONN_TLS;
-    worker_count(conn_worker(conn), GAUGE_TLS_HANDSHAKES);
+    seat_count(conn_seat(conn), GAUGE_TLS_HANDSHAKES);
 }
 
 void conn_tls_end(struct conn *conn)
 {
-    worker_uncount(conn_worker(conn), GAUGE_TLS_HANDSHAKES);
+    seat_uncount(conn_seat(conn), GAUGE_TLS_HANDSHAKES);
 }
 
 void conn_tls_done(struct conn *conn)
 {
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
     struct peal_tls_facts facts;
 
     conn_tls_end(conn);
-    worker_count(worker, COUNT_TLS_HANDSHAKES);
+    seat_count(seat, COUNT_TLS_HANDSHAKES);
     if (stream_tls_facts(&conn->stream, &facts) && facts.is_resumed) {
-        worker_count(worker, COUNT_TLS_RESUMED);
+        seat_count(seat, COUNT_TLS_RESUMED);
     }
 }
 

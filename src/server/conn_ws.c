@@ -34,10 +34,10 @@ static void refuse(struct conn *conn, int code, const char *problem,
                    uint64_t size)
 {
     if (code == WS_CLOSE_TOO_BIG) {
-        worker_count(conn_worker(conn), COUNT_CLOSED_MESSAGE_BYTES);
+        seat_count(conn_seat(conn), COUNT_CLOSED_MESSAGE_BYTES);
         hooks_too_large(conn->client, size);
     } else {
-        worker_count(conn_worker(conn), COUNT_CLOSED_PROTOCOL);
+        seat_count(conn_seat(conn), COUNT_CLOSED_PROTOCOL);
     }
     conn_fail(conn, code, problem);
 }
@@ -54,7 +54,7 @@ static void pong(struct conn *conn, const struct ws_item *ping)
 
 static const struct ws_limits *limits_of(const struct conn *conn)
 {
-    return &conn_worker(conn)->config->ws_limits[conn->is_deflated];
+    return &conn_seat(conn)->config->ws_limits[conn->is_deflated];
 }
 
 static void handle(struct conn *conn, const struct ws_item *item)
@@ -96,7 +96,7 @@ static bool handle_compressed(struct conn *conn, struct ws_item *item)
     } else {
         handle(conn, item);
     }
-    deflate_release(conn_worker(conn));
+    deflate_release(conn_seat(conn));
     return rc == 0;
 }
 

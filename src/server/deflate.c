@@ -16,7 +16,7 @@
 
 #define DEFLATERS (WS_DEFLATE_BITS_MAX - WS_DEFLATE_BITS_MIN + 1)
 
-/* What a worker has for all its connections; made at first need. */
+/* What a seat has for all its connections; made at first need. */
 struct deflate_shared {
     struct ws_deflater *deflaters[DEFLATERS]; /* by window bits */
     struct ws_inflater *inflater;             /* of the largest window */
@@ -76,7 +76,7 @@ int deflate_agree(struct conn *conn, const struct http_request *request,
                   enum peal_deflate route, char *line)
 {
     const struct peal_deflate_options *options =
-        &conn_worker(conn)->server->deflate;
+        &conn_seat(conn)->server->deflate;
     struct ws_deflate_wish wish = {
         .bits = options->window_bits,
         .takeover = options->context_takeover,
@@ -109,15 +109,15 @@ int deflate_agree(struct conn *conn, const struct http_request *request,
 
 /* --- Codecs -------------------------------------------------------------- */
 
-static void count_memory(struct worker *worker, size_t before, size_t after)
+static void count_memory(struct seat *seat, size_t before, size_t after)
 {
-    worker_add(worker, GAUGE_DEFLATE_STATE_BYTES,
-               (uint64_t)after - (uint64_t)before);
+    seat_add(seat, GAUGE_DEFLATE_STATE_BYTES,
+             (uint64_t)after - (uint64_t)before);
 }
 
-static struct deflate_shared *shared_of(struct worker *worker)
+static struct deflate_shared *shared_of(struct seat *seat)
 {
-    struct deflate_shared *shared = worker->deflate;
+    struct deflate_shared *shared = seat->deflate;
 
     if (shared == NULL) {
         shared = mem_zalloc(sizeof *shared);
@@ -127,7 +127,7 @@ static struct deflate_shared *shared_of(struct worker *worker)
         buffer_init(&shared->plain, PACKED_BYTES_MAX);
         buffer_init(&shared->packed, PACKED_BYTES_MAX);
         buffer_init(&shared->inflated, PACKED_BYTES_MAX);
-        worker->deflate = shared;
+        seat->deflate = shared;
     }
     return shared;
 }
@@ -151,8 +151,8 @@ static struct deflate_own *own_of(struct conn *conn)
 static struct ws_deflater *deflater_of(struct conn *conn,
                                        struct deflate_shared *shared)
 {
-    struct worker *worker = conn_worker(conn);
-    const struct peal_deflate_options *options = &worker->server->deflate;
+    struct seat *seat = conn_seat(conn);
+    const struct peal_deflate_options *options = &seat->server->deflate;
     struct ws_deflater_options wanted = {
         .bits = conn->window_out,
         .level = options->level,
@@ -173,7 +173,7 @@ static struct ws_deflater *deflater_of(struct conn *conn,
         if (ws_deflater_new(place, &wanted) < 0) {
             return NULL;
         }
-        count_memory(worker, 0, ws_deflater_memory(*place));
+        count_memory(seat, 0, ws_deflater_memory(*place));
     }
     return *place;
 }
@@ -181,7 +181,7 @@ static struct ws_deflater *deflater_of(struct conn *conn,
 static struct ws_inflater *inflater_of(struct conn *conn,
                                        struct deflate_shared *shared)
 {
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
     struct ws_inflater **place = &shared->inflater;
     int bits = WS_DEFLATE_BITS_MAX;
 
@@ -198,20 +198,20 @@ static struct ws_inflater *inflater_of(struct conn *conn,
         if (ws_inflater_new(place, bits) < 0) {
             return NULL;
         }
-        count_memory(worker, 0, ws_inflater_memory(*place));
+        count_memory(seat, 0, ws_inflater_memory(*place));
     }
     return *place;
 }
 
-static void free_codecs(struct worker *worker, struct ws_deflater *deflater,
+static void free_codecs(struct seat *seat, struct ws_deflater *deflater,
                         struct ws_inflater *inflater)
 {
     if (deflater != NULL) {
-        count_memory(worker, ws_deflater_memory(deflater), 0);
+        count_memory(seat, ws_deflater_memory(deflater), 0);
         ws_deflater_free(deflater);
     }
     if (inflater != NULL) {
-        count_memory(worker, ws_inflater_memory(inflater), 0);
+        count_memory(seat, ws_inflater_memory(inflater), 0);
         ws_inflater_free(inflater);
     }
 }
@@ -219,7 +219,7 @@ static void free_codecs(struct worker *worker, struct ws_deflater *deflater,
 void deflate_leave(struct conn *conn)
 {
     if (conn->has_own_deflate) {
-        free_codecs(conn_worker(conn), conn->of.deflate->deflater,
+        free_codecs(conn_seat(conn), conn->of.deflate->deflater,
                     conn->of.deflate->inflater);
         mem_free(conn->of.deflate);
         conn->of.deflate = NULL;
@@ -227,22 +227,22 @@ void deflate_leave(struct conn *conn)
     }
 }
 
-void deflate_close(struct worker *worker)
+void deflate_close(struct seat *seat)
 {
-    struct deflate_shared *shared = worker->deflate;
+    struct deflate_shared *shared = seat->deflate;
 
     if (shared == NULL) {
         return;
     }
     for (size_t i = 0; i < DEFLATERS; i++) {
-        free_codecs(worker, shared->deflaters[i], NULL);
+        free_codecs(seat, shared->deflaters[i], NULL);
     }
-    free_codecs(worker, NULL, shared->inflater);
+    free_codecs(seat, NULL, shared->inflater);
     buffer_fini(&shared->plain);
     buffer_fini(&shared->packed);
     buffer_fini(&shared->inflated);
     mem_free(shared);
-    worker->deflate = NULL;
+    seat->deflate = NULL;
 }
 
 /* --- Messages ------------------------------------------------------------ */
@@ -260,16 +260,16 @@ static void release(struct buffer *buffer)
 bool deflate_pack(struct conn *conn, const struct wire_plan *plan,
                   const struct wire *wire, struct peal_slice *packed)
 {
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
     struct deflate_shared *shared;
     struct ws_deflater *deflater;
     uint64_t began_ns;
     int rc;
 
-    if (plan->size < worker->server->deflate.threshold_bytes) {
+    if (plan->size < seat->server->deflate.threshold_bytes) {
         return false;
     }
-    shared = shared_of(worker);
+    shared = shared_of(seat);
     deflater = shared != NULL ? deflater_of(conn, shared) : NULL;
     if (deflater == NULL) {
         return false;
@@ -284,7 +284,7 @@ bool deflate_pack(struct conn *conn, const struct wire_plan *plan,
     rc = ws_deflater_run(deflater,
                          slice_make(buffer_head(&shared->plain), plan->size),
                          conn->takes_over_out, &shared->packed);
-    worker_add(worker, COUNT_DEFLATE_NS, clock_monotonic_ns() - began_ns);
+    seat_add(seat, COUNT_DEFLATE_NS, clock_monotonic_ns() - began_ns);
     release(&shared->plain);
     /* With takeover the window has taken the message in, so that the peer's
      * must, too, whatever its size. */
@@ -294,9 +294,9 @@ bool deflate_pack(struct conn *conn, const struct wire_plan *plan,
     }
     *packed =
         slice_make(buffer_head(&shared->packed), buffer_size(&shared->packed));
-    worker_count(worker, COUNT_DEFLATED_MESSAGES);
-    worker_add(worker, COUNT_DEFLATED_BYTES, plan->size);
-    worker_add(worker, COUNT_DEFLATED_WIRE_BYTES, packed->size);
+    seat_count(seat, COUNT_DEFLATED_MESSAGES);
+    seat_add(seat, COUNT_DEFLATED_BYTES, plan->size);
+    seat_add(seat, COUNT_DEFLATED_WIRE_BYTES, packed->size);
     return true;
 }
 
@@ -312,12 +312,12 @@ static void set_inflated_max(struct deflate_shared *shared, size_t max)
 int deflate_unpack(struct conn *conn, struct ws_item *item,
                    const char **problem)
 {
-    struct worker *worker = conn_worker(conn);
-    struct deflate_shared *shared = shared_of(worker);
+    struct seat *seat = conn_seat(conn);
+    struct deflate_shared *shared = shared_of(seat);
     struct ws_inflater *inflater =
         shared != NULL ? inflater_of(conn, shared) : NULL;
     struct ws_inflate_limits limits = {
-        .message_bytes_max = worker->config->options.message_bytes_max,
+        .message_bytes_max = seat->config->options.message_bytes_max,
         .is_text = item->kind == WS_TEXT,
         .takeover = conn->takes_over_in,
     };
@@ -334,19 +334,19 @@ int deflate_unpack(struct conn *conn, struct ws_item *item,
     began_ns = clock_monotonic_ns();
     rc = ws_inflater_run(inflater, slice_make(item->data, item->size), &limits,
                          &shared->inflated, problem);
-    worker_add(worker, COUNT_INFLATE_NS, clock_monotonic_ns() - began_ns);
-    count_memory(worker, memory, ws_inflater_memory(inflater));
-    worker_count(worker, COUNT_INFLATED_MESSAGES);
-    worker_add(worker, COUNT_INFLATED_WIRE_BYTES, item->size);
-    worker_add(worker, COUNT_INFLATED_BYTES, buffer_size(&shared->inflated));
+    seat_add(seat, COUNT_INFLATE_NS, clock_monotonic_ns() - began_ns);
+    count_memory(seat, memory, ws_inflater_memory(inflater));
+    seat_count(seat, COUNT_INFLATED_MESSAGES);
+    seat_add(seat, COUNT_INFLATED_WIRE_BYTES, item->size);
+    seat_add(seat, COUNT_INFLATED_BYTES, buffer_size(&shared->inflated));
     item->data = buffer_head(&shared->inflated);
     item->size = buffer_size(&shared->inflated);
     return rc;
 }
 
-void deflate_release(struct worker *worker)
+void deflate_release(struct seat *seat)
 {
-    if (worker->deflate != NULL) {
-        release(&worker->deflate->inflated);
+    if (seat->deflate != NULL) {
+        release(&seat->deflate->inflated);
     }
 }

@@ -38,12 +38,12 @@ bool deflate_pack(struct conn *conn, const struct wire_plan *plan,
  */
 int deflate_unpack(struct conn *conn, struct ws_item *item,
                    const char **problem);
-void deflate_release(struct worker *worker);
+void deflate_release(struct seat *seat);
 
 /* Frees what the connection alone has. Its client leaves. */
 void deflate_leave(struct conn *conn);
 
 /* Frees what a worker has. */
-void deflate_close(struct worker *worker);
+void deflate_close(struct seat *seat);
 
 #endif

@@ -11,7 +11,7 @@
 #include "server/account.h"
 #include "server/request.h"
 
-void dispatch_count_limit(struct worker *worker, const char *limit)
+void dispatch_count_limit(struct seat *seat, const char *limit)
 {
     static const struct {
         const char *name;
@@ -25,7 +25,7 @@ void dispatch_count_limit(struct worker *worker, const char *limit)
 
     for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
         if (strcmp(limit, limits[i].name) == 0) {
-            worker_count(worker, limits[i].counter);
+            seat_count(seat, limits[i].counter);
             return;
         }
     }
@@ -143,17 +143,17 @@ static struct peal_event event_of(const struct wire *wire)
 static void ask_application(struct conn *conn, const struct wire *wire,
                             const struct handler *handler)
 {
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
     struct peal_event event = event_of(wire);
     struct peal_request request = {
-        .server = worker->server,
+        .server = seat->server,
         .client = client_ref(conn->client),
     };
     int rc = request_open(conn, wire, &request.value);
 
     if (rc < 0) {
         if (rc == PEAL_ELIMIT) {
-            worker_count(worker, COUNT_REFUSED_REQUESTS);
+            seat_count(seat, COUNT_REFUSED_REQUESTS);
         }
         refuse_code(conn, wire, rc == PEAL_ELIMIT ? WIRE_BUSY : WIRE_INTERNAL);
         return;
@@ -162,30 +162,30 @@ static void ask_application(struct conn *conn, const struct wire *wire,
 }
 
 /* The handler of this name, or NULL. */
-static const struct handler *find_handler(struct worker *worker,
+static const struct handler *find_handler(struct seat *seat,
                                           struct peal_slice name)
 {
-    const struct handler *last = worker->last_handler;
+    const struct handler *last = seat->last_handler;
     const struct handler *found;
 
     if (last != NULL &&
         slice_equal(name, slice_make(last->name, last->name_size))) {
         return last;
     }
-    found = map_get(&worker->server->handlers, name);
+    found = map_get(&seat->server->handlers, name);
     if (found != NULL) {
-        worker->last_handler = found;
+        seat->last_handler = found;
     }
     return found;
 }
 
 static void on_event(struct conn *conn, const struct wire *wire)
 {
-    struct worker *worker = conn_worker(conn);
-    const struct peal_server *server = worker->server;
+    struct seat *seat = conn_seat(conn);
+    const struct peal_server *server = seat->server;
     bool is_request = wire->ack.size > 0;
     const struct handler *handler =
-        find_handler(worker, is_request ? wire->ack : wire->name);
+        find_handler(seat, is_request ? wire->ack : wire->name);
     struct peal_event event;
 
     if (wire->wants_answer && handler != NULL && handler->on_request != NULL) {
@@ -196,7 +196,7 @@ static void on_event(struct conn *conn, const struct wire *wire)
         if (!wire->is_event_too) {
             return; /* as the dialect has it: nobody answers to this name */
         }
-        handler = find_handler(worker, wire->name);
+        handler = find_handler(seat, wire->name);
     }
     event = event_of(wire);
     if (handler != NULL && handler->on_event != NULL) {
@@ -218,7 +218,7 @@ static void on_event(struct conn *conn, const struct wire *wire)
 static int may_join(struct conn *conn, struct peal_slice room)
 {
     const struct peal_server_options *options =
-        &conn_worker(conn)->config->options;
+        &conn_seat(conn)->config->options;
 
     if (options->on_join != NULL) {
         return options->on_join(conn->client, room, options->user);
@@ -229,7 +229,7 @@ static int may_join(struct conn *conn, struct peal_slice room)
 static int may_publish(struct conn *conn, const struct peal_event *event)
 {
     const struct peal_server_options *options =
-        &conn_worker(conn)->config->options;
+        &conn_seat(conn)->config->options;
 
     if (options->on_publish != NULL) {
         return options->on_publish(conn->client, event, options->user);
@@ -256,9 +256,9 @@ int dispatch_join(struct conn *conn, struct peal_slice room,
     int rc = room_join(conn->client, room, limit);
 
     if (rc == PEAL_EINVAL) {
-        worker_count(conn_worker(conn), COUNT_REFUSED_ROOM_NAMES);
+        seat_count(conn_seat(conn), COUNT_REFUSED_ROOM_NAMES);
     } else if (rc < 0 && *limit != NULL) {
-        dispatch_count_limit(conn_worker(conn), *limit);
+        dispatch_count_limit(conn_seat(conn), *limit);
         hooks_room_limited(conn->client, *limit, room);
     }
     return rc < 0 ? rc : 0;
@@ -284,7 +284,7 @@ static void on_join(struct conn *conn, const struct wire *wire)
 
 static void on_leave(struct conn *conn, const struct wire *wire)
 {
-    const struct peal_server *server = conn_worker(conn)->server;
+    const struct peal_server *server = conn_seat(conn)->server;
     int rc = server->hooks.on_leave == NULL
                  ? 0
                  : server->hooks.on_leave(conn->client, wire->room,
@@ -308,7 +308,7 @@ static void on_publish(struct conn *conn, const struct wire *wire)
     int rc = may_publish(conn, &event);
 
     if (rc == 0) {
-        rc = hooks_publish(conn_worker(conn)->server, conn->client, &event,
+        rc = hooks_publish(conn_seat(conn)->server, conn->client, &event,
                            &self, 1);
     }
     if (!conn_is_open(conn)) {
@@ -339,9 +339,10 @@ static void on_message(struct conn *conn, const struct wire *wire)
 {
     struct worker *worker = conn_worker(conn);
 
-    worker_count(worker, wire->room.size > 0 ? COUNT_PUBLISHES_IN
-                         : wire->wants_answer ? COUNT_REQUESTS_IN
-                                              : COUNT_EVENTS_IN);
+    seat_count(conn_seat(conn),
+               wire->room.size > 0  ? COUNT_PUBLISHES_IN
+               : wire->wants_answer ? COUNT_REQUESTS_IN
+                                    : COUNT_EVENTS_IN);
     account_message_in(conn);
     if (conn_dialect(conn) == &dialect_peal) {
         /* The others let names through that no application may send. */
@@ -360,28 +361,28 @@ static void on_message(struct conn *conn, const struct wire *wire)
 
 void dispatch(struct conn *conn, struct wire *wire)
 {
-    if (!conn_worker(conn)->is_guarded || guard_admits(conn, wire)) {
+    if (!conn_seat(conn)->is_guarded || guard_admits(conn, wire)) {
         dispatch_admitted(conn, wire);
     }
 }
 
 void dispatch_admitted(struct conn *conn, const struct wire *wire)
 {
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
 
     switch (wire->kind) {
     case WIRE_EVENT:
-        if (worker->server->hooks.before_message == NULL ||
+        if (seat->server->hooks.before_message == NULL ||
             hooks_admit_message(conn, wire)) {
             on_message(conn, wire);
         }
         break;
     case WIRE_ANSWER:
     case WIRE_FAILURE:
-        worker_count(worker, COUNT_ANSWERS_IN);
+        seat_count(seat, COUNT_ANSWERS_IN);
         account_message_in(conn);
         if (!request_answered(conn, wire)) {
-            worker_count(worker, COUNT_MESSAGES_INVALID);
+            seat_count(seat, COUNT_MESSAGES_INVALID);
         }
         break;
     case WIRE_JOIN:
@@ -396,9 +397,9 @@ void dispatch_admitted(struct conn *conn, const struct wire *wire)
         }
         break;
     case WIRE_INVALID:
-        worker_count(worker, COUNT_INVALID_IN);
+        seat_count(seat, COUNT_INVALID_IN);
         account_message_in(conn);
-        worker_count(worker, COUNT_MESSAGES_INVALID);
+        seat_count(seat, COUNT_MESSAGES_INVALID);
         hooks_invalid(conn->client, &wire->failure);
         (void)dispatch_refuse(conn, wire, wire->failure);
         break;

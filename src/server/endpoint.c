@@ -67,7 +67,7 @@ static bool serve_ready(struct exchange *exchange)
 static bool ask_application(struct exchange *exchange)
 {
     const struct peal_server_options *options =
-        &conn_worker(exchange->conn)->config->options;
+        &conn_seat(exchange->conn)->config->options;
     struct peal_health health = {
         .server = exchange->server,
         .path = exchange->request->path,
@@ -148,7 +148,7 @@ static const struct endpoint *find(const struct worker *worker,
         const char *chosen;
 
         memcpy(&chosen,
-               (const char *)&worker->config->options + endpoint->option,
+               (const char *)worker_options(worker) + endpoint->option,
                sizeof(chosen));
         if (chosen != NULL && chosen[0] == '\0') {
             continue; /* it is off */
@@ -188,7 +188,7 @@ static void serve(struct conn *conn, const struct endpoint *endpoint,
 {
     struct exchange exchange = {
         .conn = conn,
-        .server = conn_worker(conn)->server,
+        .server = conn_seat(conn)->server,
         .request = request,
         .status = 200,
         .type = "text/plain; charset=utf-8",

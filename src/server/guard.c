@@ -48,21 +48,21 @@ void guard_fini(struct guard *guard)
     rate_table_fini(&guard->addresses);
 }
 
-void guard_start(struct worker *worker)
+void guard_start(struct seat *seat)
 {
-    const struct peal_server *server = worker->server;
+    const struct peal_server *server = seat->server;
 
-    worker->is_guarded = worker->is_guarded ||
-                         rate_is_on(&worker->config->options.client_rate) ||
-                         rate_is_on(&worker->config->options.address_rate) ||
+    seat->is_guarded = seat->is_guarded ||
+                         rate_is_on(&seat->config->options.client_rate) ||
+                         rate_is_on(&seat->config->options.address_rate) ||
                          server->hooks.limit_message != NULL;
 }
 
-void guard_set_event_rates(struct worker *worker, struct event_rates *rates)
+void guard_set_event_rates(struct seat *seat, struct event_rates *rates)
 {
-    guard_rates_unref(worker->event_rates);
-    worker->event_rates = rates;
-    worker->is_guarded = worker->is_guarded || rates != NULL;
+    guard_rates_unref(seat->event_rates);
+    seat->event_rates = rates;
+    seat->is_guarded = seat->is_guarded || rates != NULL;
 }
 
 int guard_set_rate(struct conn *conn, const struct peal_rate *rate)
@@ -75,7 +75,7 @@ int guard_set_rate(struct conn *conn, const struct peal_rate *rate)
     extra->has_own_rate = rate->capacity != 0;
     extra->own_rate = rate_resolve(*rate);
     extra->own = (struct rate_bucket){0};
-    conn_worker(conn)->is_guarded = true;
+    conn_seat(conn)->is_guarded = true;
     return 0;
 }
 
@@ -85,12 +85,12 @@ int guard_set_rate(struct conn *conn, const struct peal_rate *rate)
 static bool ask_about_refusal(struct conn *conn,
                               const struct peal_rate_limited *limited)
 {
-    const struct peal_server *server = conn_worker(conn)->server;
+    const struct peal_server *server = conn_seat(conn)->server;
 
-    worker_count(conn_worker(conn), COUNT_REFUSED_MESSAGES);
+    seat_count(conn_seat(conn), COUNT_REFUSED_MESSAGES);
     return (server->hooks.on_rate_limited == NULL ||
             server->hooks.on_rate_limited(conn->client, limited,
-                                          conn_worker(conn)
+                                          conn_seat(conn)
                                               ->config->options.user)) &&
            conn_is_open(conn);
 }
@@ -98,13 +98,13 @@ static bool ask_about_refusal(struct conn *conn,
 static void refuse(struct conn *conn, const struct wire *wire,
                    const struct peal_rate_limited *limited)
 {
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
     struct wire complaint = {.kind = WIRE_FAILURE};
 
     if (!ask_about_refusal(conn, limited)) {
         return;
     }
-    switch (worker->config->options.rate_refusal) {
+    switch (seat->config->options.rate_refusal) {
     case PEAL_REFUSE_ERROR:
         /* An answer of the client has an id of ours: that asks for nothing. */
         (void)dispatch_refuse(
@@ -116,7 +116,7 @@ static void refuse(struct conn *conn, const struct wire *wire,
     case PEAL_REFUSE_DROP:
         break;
     case PEAL_REFUSE_CLOSE:
-        worker_count(worker, COUNT_CLOSED_RATE);
+        seat_count(seat, COUNT_CLOSED_RATE);
         conn_fail(conn, WS_CLOSE_POLICY, "rate limit exceeded");
         break;
     }
@@ -172,9 +172,9 @@ static struct rate_bucket *event_bucket_of(struct conn_extra *extra,
 /* The address's bucket, which is shared: looked at and drawn from in one. */
 static bool take_address(struct asked *asked)
 {
-    struct peal_server *server = conn_worker(asked->conn)->server;
+    struct peal_server *server = conn_seat(asked->conn)->server;
     const struct peal_server_options *options =
-        &conn_worker(asked->conn)->config->options;
+        &conn_seat(asked->conn)->config->options;
     const struct address_count *address = asked->conn->client->address;
 
     return !rate_is_on(&options->address_rate) || address == NULL ||
@@ -187,8 +187,8 @@ static bool take_address(struct asked *asked)
 /* Takes what the message costs, from all or from none; false: `*limit`. */
 static bool take_tokens(struct asked *asked, enum peal_rate_limit *limit)
 {
-    struct worker *worker = conn_worker(asked->conn);
-    const struct peal_rate *common = &worker->config->options.client_rate;
+    struct seat *seat = conn_seat(asked->conn);
+    const struct peal_rate *common = &seat->config->options.client_rate;
     struct conn_extra *extra = asked->extra;
     const struct event_rate *event = NULL;
     struct rate_bucket *event_bucket = NULL;
@@ -199,7 +199,7 @@ static bool take_tokens(struct asked *asked, enum peal_rate_limit *limit)
             return false;
         }
     } else {
-        event = guard_rates_find(worker->event_rates, asked->event.name);
+        event = guard_rates_find(seat->event_rates, asked->event.name);
         event_bucket = event != NULL ? event_bucket_of(extra, event) : NULL;
         *limit = PEAL_LIMIT_EVENT;
         if (event != NULL &&
@@ -316,8 +316,8 @@ static int hold(const struct asked *asked, const struct wire *wire,
                 uint64_t ticket)
 {
     struct conn *conn = asked->conn;
-    struct worker *worker = conn_worker(conn);
-    uint32_t timeout_ms = worker->config->options.decision_timeout_ms;
+    struct seat *seat = conn_seat(conn);
+    uint32_t timeout_ms = seat->config->options.decision_timeout_ms;
     struct peal_slice *slices[7];
     struct wire copy;
     struct held *held;
@@ -355,8 +355,8 @@ static int hold(const struct asked *asked, const struct wire *wire,
     }
     timer_init(&held->timer, decision_is_late);
     if (timeout_ms != PEAL_OFF) {
-        timer_start(&worker->loop->timers, &held->timer,
-                    worker->loop->now_ms + timeout_ms);
+        timer_start(&seat->worker->loop->timers, &held->timer,
+                    seat->worker->loop->now_ms + timeout_ms);
     }
     asked->extra->held = held;
     conn->is_waiting = true;
@@ -383,12 +383,12 @@ void guard_forget(struct conn *conn)
 static enum peal_verdict ask_limiter(const struct asked *asked,
                                      const struct wire *wire)
 {
-    struct worker *worker = conn_worker(asked->conn);
-    const struct peal_server *server = worker->server;
+    struct seat *seat = conn_seat(asked->conn);
+    const struct peal_server *server = seat->server;
     struct peal_ticket ticket = {
-        .server = worker->server,
+        .server = seat->server,
         .client = client_ref(asked->conn->client),
-        .value = ++worker->last_ticket,
+        .value = ++seat->worker->last_ticket,
     };
     enum peal_verdict verdict;
 
@@ -398,7 +398,7 @@ static enum peal_verdict ask_limiter(const struct asked *asked,
     verdict =
         server->hooks.limit_message(asked->conn->client, &asked->event,
                                     asked->cost, ticket,
-                                    worker->config->options.user);
+                                    seat->config->options.user);
     if (verdict == PEAL_LATER && conn_is_open(asked->conn) &&
         hold(asked, wire, ticket.value) < 0) {
         return PEAL_REFUSE;
@@ -410,13 +410,13 @@ static enum peal_verdict ask_limiter(const struct asked *asked,
 
 bool guard_admits(struct conn *conn, const struct wire *wire)
 {
-    struct worker *worker = conn_worker(conn);
-    const struct peal_server *server = worker->server;
+    struct seat *seat = conn_seat(conn);
+    const struct peal_server *server = seat->server;
     struct asked asked = {
         .conn = conn,
         .event = event_of(wire),
         .cost = 1,
-        .now_ms = worker->loop->now_ms,
+        .now_ms = seat->worker->loop->now_ms,
     };
     enum peal_rate_limit limit = PEAL_LIMIT_CLIENT;
     enum peal_verdict verdict = PEAL_REFUSE;
@@ -427,7 +427,7 @@ bool guard_admits(struct conn *conn, const struct wire *wire)
     }
     if (server->hooks.message_cost != NULL) {
         asked.cost = server->hooks.message_cost(conn->client, &asked.event,
-                                                worker->config->options.user);
+                                                seat->config->options.user);
         if (!conn_is_open(conn)) {
             return false;
         }
@@ -447,9 +447,9 @@ bool guard_admits(struct conn *conn, const struct wire *wire)
 
 bool guard_admits_control(struct conn *conn)
 {
-    struct worker *worker = conn_worker(conn);
-    const struct peal_rate *rate = &worker->config->options.control_rate;
-    uint64_t now_ms = worker->loop->now_ms;
+    struct seat *seat = conn_seat(conn);
+    const struct peal_rate *rate = &seat->config->options.control_rate;
+    uint64_t now_ms = seat->worker->loop->now_ms;
     struct peal_rate_limited limited = {
         .limit = PEAL_LIMIT_CONTROL,
         .cost = 1,
@@ -467,7 +467,7 @@ bool guard_admits_control(struct conn *conn)
     limited.retry_ms =
         extra != NULL ? rate_wait_ms(&extra->control, rate, 1, now_ms) : 0;
     if (ask_about_refusal(conn, &limited)) {
-        worker_count(worker, COUNT_CLOSED_CONTROL_RATE);
+        seat_count(seat, COUNT_CLOSED_CONTROL_RATE);
         conn_fail(conn, WS_CLOSE_POLICY, "too many pings");
     }
     return false;

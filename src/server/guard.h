@@ -10,10 +10,10 @@
 
 struct conn;
 struct wire;
-struct worker;
+struct seat;
 
 /*
- * The rates that events have: never changed once a loop has it, so each loop
+ * The rates that events have: never changed once a loop has it, so each seat
  * has a reference to the present one and needs no lock.
  */
 struct event_rates;
@@ -43,13 +43,13 @@ void guard_pong(struct conn *conn);
 int guard_set_rate(struct conn *conn, const struct peal_rate *rate);
 
 /* [L] Takes over a reference to the event rates; NULL: there are none. */
-void guard_set_event_rates(struct worker *worker, struct event_rates *rates);
+void guard_set_event_rates(struct seat *seat, struct event_rates *rates);
 
 /* [L] A put-off decision is made. 0 or PEAL_EGONE. */
 int guard_decide(struct conn *conn, uint64_t ticket, enum peal_verdict verdict);
 
-/* [L] Whether messages of this worker have to pass guard_admits at all. */
-void guard_start(struct worker *worker);
+/* [L] Whether messages of this seat have to pass guard_admits at all. */
+void guard_start(struct seat *seat);
 
 /* [L] The client leaves: what waits for a decision is dropped. */
 void guard_forget(struct conn *conn);

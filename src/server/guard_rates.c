@@ -138,10 +138,11 @@ static int next_of(const struct event_rates *from, struct peal_slice name,
 /* Tells all loops, or, when there is no memory for that, none. */
 static int tell_all(struct peal_server *server, struct event_rates *rates)
 {
+    int count = server->engine->worker_count;
     struct peal_client_ref nobody = {0};
     struct mail *mails[HUB_MAX];
 
-    for (int i = 0; i < server->worker_count; i++) {
+    for (int i = 0; i < count; i++) {
         mails[i] = mail_new(MAIL_EVENT_RATES, nobody, NULL, 0);
         if (mails[i] == NULL) {
             while (i-- > 0) {
@@ -150,12 +151,13 @@ static int tell_all(struct peal_server *server, struct event_rates *rates)
             return PEAL_ENOMEM;
         }
     }
-    atomic_fetch_add(&rates->references, (uint32_t)server->worker_count);
-    for (int i = 0; i < server->worker_count; i++) {
+    atomic_fetch_add(&rates->references, (uint32_t)count);
+    for (int i = 0; i < count; i++) {
         mails[i]->user = rates;
+        mails[i]->base.space = server->number;
         /* Past the bound of the mailbox: there are few of these, and half of
          * the loops with another limit would be worse. */
-        loop_post(server->workers[i].loop, (struct loop_mail *)mails[i]);
+        loop_post(server->seats[i].worker->loop, (struct loop_mail *)mails[i]);
     }
     return 0;
 }
@@ -173,7 +175,7 @@ int peal_server_set_event_rate(struct peal_server *server, const char *event,
     if (name.size == 0 || name.size > TCP_EVENT_MAX) {
         return PEAL_EINVAL;
     }
-    if (atomic_load(&server->state) == SERVER_STOPPED) {
+    if (atomic_load(&server->engine->state) == SERVER_STOPPED) {
         return PEAL_ESTATE;
     }
     pthread_mutex_lock(&guard->lock);

@@ -13,13 +13,13 @@ struct check {
 /* A turn ends in milliseconds, unless a callback blocks. */
 static bool loops_turn(const struct worker *worker)
 {
-    uint32_t most_ms = worker->config->options.turn_timeout_ms;
+    uint32_t most_ms = worker_options(worker)->turn_timeout_ms;
     uint64_t now_ms = clock_monotonic_ms();
 
-    for (int i = 0; i < worker->server->worker_count && most_ms != PEAL_OFF;
+    for (int i = 0; i < worker->engine->worker_count && most_ms != PEAL_OFF;
          i++) {
         uint64_t since_ms = atomic_load_explicit(
-            &worker->server->workers[i].busy_since_ms, memory_order_relaxed);
+            &worker->engine->workers[i].busy_since_ms, memory_order_relaxed);
 
         if (since_ms != 0 && now_ms > since_ms + most_ms) {
             return false;
@@ -30,20 +30,20 @@ static bool loops_turn(const struct worker *worker)
 
 static bool is_accepting(const struct worker *worker)
 {
-    return atomic_load(&worker->server->state) == SERVER_RUNNING &&
-           !atomic_load(&worker->server->is_stop_asked);
+    return atomic_load(&worker->engine->state) == SERVER_RUNNING &&
+           !atomic_load(&worker->engine->is_stop_asked);
 }
 
 static bool application_agrees(const struct worker *worker)
 {
-    return !atomic_load(&worker->server->is_unready);
+    return !atomic_load(&worker->engine->is_unready);
 }
 
 static bool has_room_for_clients(const struct worker *worker)
 {
-    return stats_sum(worker->server, GAUGE_WS_CLIENTS) +
-               stats_sum(worker->server, GAUGE_TCP_CLIENTS) <
-           worker->config->options.clients_max;
+    return stats_sum_all(worker->engine, GAUGE_WS_CLIENTS) +
+               stats_sum_all(worker->engine, GAUGE_TCP_CLIENTS) <
+           worker_options(worker)->clients_max;
 }
 
 static bool mailboxes_keep_up(const struct worker *worker)
@@ -112,7 +112,7 @@ bool health_list_ready(const struct worker *worker, struct buffer *body)
 
 void peal_server_set_ready(struct peal_server *server, bool is_ready)
 {
-    atomic_store(&server->is_unready, !is_ready);
+    atomic_store(&server->engine->is_unready, !is_ready);
 }
 
 bool health_state(const struct worker *worker, struct buffer *body)
@@ -121,10 +121,10 @@ bool health_state(const struct worker *worker, struct buffer *body)
     unsigned long long rss = process_resident_bytes();
     const char *status = health_is_ready(worker) ? "ok" : "unready";
 
-    if (atomic_load(&worker->server->is_stop_asked)) {
+    if (atomic_load(&worker->engine->is_stop_asked)) {
         status = "stopping";
     }
-    peal_server_stats(worker->server, &stats);
+    peal_server_stats(worker->engine->spaces[0], &stats);
     return endpoint_print(
         body,
         "{\"status\":\"%s\",\"version\":\"%s\",\"totalConnections\":%llu,"

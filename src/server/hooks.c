@@ -18,11 +18,11 @@ int hooks_set(struct peal_server *server, const struct peal_hooks *given)
     return 0;
 }
 
-void hooks_connection_limited(struct worker *worker, const char *limit,
+void hooks_connection_limited(struct seat *seat, const char *limit,
                               const struct peal_connect *connect)
 {
-    struct peal_server *server = worker->server;
-    const struct peal_server_options *options = &worker->config->options;
+    struct peal_server *server = seat->server;
+    const struct peal_server_options *options = &seat->config->options;
     struct peal_connections_limited limited = {
         .limit = limit,
         .max = strcmp(limit, "clients_max") == 0
@@ -40,29 +40,29 @@ void hooks_connection_limited(struct worker *worker, const char *limit,
 void hooks_room_limited(struct peal_client *client, const char *limit,
                         struct peal_slice room)
 {
-    struct peal_server *server = worker_of(client)->server;
+    struct peal_server *server = seat_of(client)->server;
     const struct peal_hooks *hooks = &server->hooks;
     struct peal_rooms_limited limited = {.room = room};
 
     if (strcmp(limit, "rooms_max") == 0) {
         if (hooks->on_max_rooms != NULL) {
             limited.rooms = room_count(&server->cluster);
-            limited.max = worker_of(client)->config->options.rooms_max;
+            limited.max = seat_of(client)->config->options.rooms_max;
             hooks->on_max_rooms(client, &limited, server->options.user);
         }
     } else if (hooks->on_max_rooms_per_client != NULL) {
         limited.rooms = client->room_count;
-        limited.max = worker_of(client)->config->options.rooms_per_client_max;
+        limited.max = seat_of(client)->config->options.rooms_per_client_max;
         hooks->on_max_rooms_per_client(client, &limited, server->options.user);
     }
 }
 
 void hooks_too_large(struct peal_client *client, uint64_t size)
 {
-    const struct peal_server *server = worker_of(client)->server;
+    const struct peal_server *server = seat_of(client)->server;
     struct peal_too_large message = {
         .size = size,
-        .max = worker_of(client)->config->options.message_bytes_max,
+        .max = seat_of(client)->config->options.message_bytes_max,
     };
 
     if (server->hooks.on_too_large != NULL) {
@@ -72,7 +72,7 @@ void hooks_too_large(struct peal_client *client, uint64_t size)
 
 bool hooks_admit_message(struct conn *conn, const struct wire *wire)
 {
-    const struct worker *worker = conn_worker(conn);
+    const struct seat *seat = conn_seat(conn);
     struct wire_failure refused = wire_failure_of(WIRE_REFUSED);
     struct peal_event event = {
         .name = wire->name,
@@ -86,9 +86,9 @@ bool hooks_admit_message(struct conn *conn, const struct wire *wire)
         .message = refused.message.data,
     };
 
-    if (worker->server->hooks.before_message == NULL ||
-        worker->server->hooks.before_message(
-            conn->client, &event, &failure, worker->config->options.user) ==
+    if (seat->server->hooks.before_message == NULL ||
+        seat->server->hooks.before_message(
+            conn->client, &event, &failure, seat->config->options.user) ==
             PEAL_ALLOW) {
         return conn_is_open(conn);
     }
@@ -105,7 +105,7 @@ bool hooks_admit_message(struct conn *conn, const struct wire *wire)
 void hooks_invalid(struct peal_client *client,
                    const struct wire_failure *failure)
 {
-    const struct peal_server *server = worker_of(client)->server;
+    const struct peal_server *server = seat_of(client)->server;
     /* Failures of ours are literals, so they end with a zero byte. */
     struct peal_failure told = {
         .code = failure->code,
@@ -123,7 +123,7 @@ int hooks_publish(struct peal_server *server, struct peal_client *from,
                   const struct peal_event *event,
                   const struct peal_client_ref *except, size_t except_count)
 {
-    struct worker *worker = worker_current(server);
+    struct seat *seat = seat_current(server);
     int rc = 0;
 
     if (server->hooks.before_broadcast != NULL) {
@@ -133,7 +133,7 @@ int hooks_publish(struct peal_server *server, struct peal_client *from,
     if (rc != 0) {
         return rc;
     }
-    return worker != NULL
-               ? hub_publish(worker->hub, event, except, except_count)
+    return seat != NULL
+               ? hub_publish(seat->hub, event, except, except_count)
                : hub_publish_any(&server->cluster, event, except, except_count);
 }

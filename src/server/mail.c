@@ -44,9 +44,9 @@ static void mail_free(struct mail *mail)
 
 int mail_post(struct peal_server *server, int loop, struct mail *mail)
 {
-    int rc = loop < 0 || loop >= server->worker_count
+    int rc = loop < 0 || loop >= server->engine->worker_count
                  ? PEAL_EGONE
-                 : worker_post(&server->workers[loop], &mail->base);
+                 : seat_post(&server->seats[loop], &mail->base);
 
     if (rc < 0) {
         mail_free(mail);
@@ -86,9 +86,10 @@ static void carry_out_answer(struct worker *worker, struct mail *mail)
     }
 }
 
-void mail_carry_out(struct worker *worker, struct mail *mail)
+void mail_carry_out(struct seat *seat, struct mail *mail)
 {
-    struct peal_client *client = client_find(worker->hub, mail->client);
+    struct peal_client *client = client_find(seat->hub, mail->client);
+    struct worker *worker = seat->worker;
 
     switch ((enum mail_kind)mail->base.kind) {
     case MAIL_REQUEST:
@@ -103,7 +104,7 @@ void mail_carry_out(struct worker *worker, struct mail *mail)
             int rc = peal_client_emit(client, &mail->base.message->event);
 
             if (rc == PEAL_ENOTSUP || rc == PEAL_EINVAL) {
-                worker_count(worker, COUNT_MESSAGES_UNSAYABLE);
+                seat_count(seat, COUNT_MESSAGES_UNSAYABLE);
                 account_dropped(conn_of(client));
             }
         }
@@ -132,10 +133,10 @@ void mail_carry_out(struct worker *worker, struct mail *mail)
         }
         break;
     case MAIL_EVENT_RATES:
-        guard_set_event_rates(worker, mail->user);
+        guard_set_event_rates(seat, mail->user);
         break;
     case MAIL_ADOPT:
-        adopt_carry_out(worker, mail);
+        adopt_carry_out(seat, mail);
         break;
     case MAIL_HTTP:
         (void)reply_send(worker, mail->number, mail->code, mail->text,

@@ -1,5 +1,5 @@
 /*
- * What other threads ask of a worker: a command for one client or request, sent
+ * What other threads ask of a seat: a command for one client or request, sent
  * through its loop's mailbox.
  */
 #ifndef SERVER_MAIL_H
@@ -46,12 +46,12 @@ struct mail *mail_new(enum mail_kind kind, struct peal_client_ref client,
                       const struct peal_event *event, size_t text_size);
 
 /*
- * Any thread. Posts it to the worker of `loop`; frees it when that fails:
+ * Any thread. Posts it to the seat on `loop`; frees it when that fails:
  * PEAL_EFULL, or PEAL_EGONE for a loop that there is none of.
  */
 int mail_post(struct peal_server *server, int loop, struct mail *mail);
 
 /* [L] Carries out what was asked, and frees it. */
-void mail_carry_out(struct worker *worker, struct mail *mail);
+void mail_carry_out(struct seat *seat, struct mail *mail);
 
 #endif

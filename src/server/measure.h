@@ -1,5 +1,5 @@
 /*
- * What a worker measures beside its counters: how long things take, and why
+ * What a seat measures beside its counters: how long things take, and why
  * connections end. [L] written, [a] read.
  */
 #ifndef SERVER_MEASURE_H
@@ -37,7 +37,6 @@ extern const struct measure_close measure_closes[MEASURE_CLOSES];
 size_t measure_close_kind(int code, struct peal_slice reason, bool by_peer);
 
 struct measures {
-    struct histogram turn;
     struct histogram fanout; /* to HUB_LARGE or more */
     struct histogram request;
     uint64_t fanout_began_ns; /* [L] */

@@ -52,7 +52,7 @@ static void gauge(struct text *text, const char *name, const char *unit,
     PRINT(text, "%s %llu\n", name, (unsigned long long)value);
 }
 
-/* --- Counters of the workers --------------------------------------------- */
+/* --- Counters of the seats ----------------------------------------------- */
 
 /* One line: a label of a family, and where its value is. */
 struct line {
@@ -117,8 +117,8 @@ static void write_connections(struct text *text,
         uint64_t sum = 0;
         char labels[96];
 
-        for (int k = 0; k < server->worker_count; k++) {
-            sum += atomic_load_explicit(&server->workers[k].measures.closes[i],
+        for (int k = 0; k < server->engine->worker_count; k++) {
+            sum += atomic_load_explicit(&server->seats[k].measures.closes[i],
                                         memory_order_relaxed);
         }
         snprintf(labels, sizeof labels, "{code=\"%s\",reason=\"%s\"}",
@@ -173,7 +173,7 @@ static void write_updates(struct text *text, const struct peal_server *server)
 
 static void write_gauges(struct text *text, const struct worker *worker)
 {
-    struct peal_server *server = worker->server;
+    struct peal_server *server = worker->engine->spaces[0];
 
     gauge(text, "peal_rooms", NULL, "Rooms with members.",
           room_count(&server->cluster));
@@ -181,59 +181,69 @@ static void write_gauges(struct text *text, const struct worker *worker)
           "Requests, of either side, that wait for their answer.",
           stats_sum(server, GAUGE_REQUESTS));
     gauge(text, "peal_send_queue_bytes", "bytes",
-          "What waits for sockets that are full.", stats_queued_bytes(server));
+          "What waits for sockets that are full.",
+          stats_queued_bytes(server->engine));
     gauge(text, "peal_event_loops", NULL, "Threads that serve clients.",
-          (uint64_t)server->worker_count);
+          (uint64_t)server->engine->worker_count);
     gauge(text, "peal_ready", NULL, "1 when /readyz says ok.",
           health_is_ready(worker) ? 1 : 0);
 }
 
 /* --- Histograms ---------------------------------------------------------- */
 
-static void histogram(struct text *text, const struct peal_server *server,
-                      const char *name, size_t offset, const char *help)
+/* The sum of what was measured in several places. */
+struct sums {
+    uint64_t counts[HISTOGRAM_BOUNDS + 1];
+    uint64_t sum_ns;
+};
+
+static void add(struct sums *sums, const struct histogram *one)
 {
-    uint64_t counts[HISTOGRAM_BOUNDS + 1] = {0};
-    uint64_t sum_ns = 0;
+    for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++) {
+        sums->counts[i] +=
+            atomic_load_explicit(&one->counts[i], memory_order_relaxed);
+    }
+    sums->sum_ns += atomic_load_explicit(&one->sum_ns, memory_order_relaxed);
+}
+
+static void histogram(struct text *text, const char *name,
+                      const struct sums *sums, const char *help)
+{
     uint64_t count = 0;
 
-    for (int k = 0; k < server->worker_count; k++) {
-        const struct histogram *one =
-            (const void *)((const char *)&server->workers[k].measures + offset);
-
-        for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++) {
-            counts[i] +=
-                atomic_load_explicit(&one->counts[i], memory_order_relaxed);
-        }
-        sum_ns += atomic_load_explicit(&one->sum_ns, memory_order_relaxed);
-    }
     family(text, name, METRIC_HISTOGRAM, "seconds", help);
     for (size_t i = 0; i < HISTOGRAM_BOUNDS; i++) {
-        count += counts[i];
+        count += sums->counts[i];
         /* OpenMetrics wants whole bounds with a decimal point, too. */
         PRINT(text, "%s_bucket{le=\"%g%s\"} %llu\n", name,
               (double)measure_bounds_ns[i] / 1e9,
               measure_bounds_ns[i] % UINT64_C(1000000000) == 0 ? ".0" : "",
               (unsigned long long)count);
     }
-    count += counts[HISTOGRAM_BOUNDS];
+    count += sums->counts[HISTOGRAM_BOUNDS];
     PRINT(text, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.9f\n%s_count %llu\n",
-          name, (unsigned long long)count, name, (double)sum_ns / 1e9, name,
-          (unsigned long long)count);
+          name, (unsigned long long)count, name, (double)sums->sum_ns / 1e9,
+          name, (unsigned long long)count);
 }
 
 static void write_histograms(struct text *text,
                              const struct peal_server *server)
 {
-    histogram(text, server, "peal_request_duration_seconds",
-              offsetof(struct measures, request),
+    struct sums requests = {.sum_ns = 0};
+    struct sums fanouts = {.sum_ns = 0};
+    struct sums turns = {.sum_ns = 0};
+
+    for (int k = 0; k < server->engine->worker_count; k++) {
+        add(&requests, &server->seats[k].measures.request);
+        add(&fanouts, &server->seats[k].measures.fanout);
+        add(&turns, &server->engine->workers[k].turns);
+    }
+    histogram(text, "peal_request_duration_seconds", &requests,
               "From reading a client's request to its answer.");
-    histogram(text, server, "peal_fanout_duration_seconds",
-              offsetof(struct measures, fanout),
+    histogram(text, "peal_fanout_duration_seconds", &fanouts,
               "Of queueing an event for the receivers on one loop, 16 or more "
               "of them.");
-    histogram(text, server, "peal_event_loop_lag_seconds",
-              offsetof(struct measures, turn),
+    histogram(text, "peal_event_loop_lag_seconds", &turns,
               "How long a turn of a loop took: the longest that input waited.");
 }
 
@@ -264,7 +274,7 @@ bool metrics_write(const struct worker *worker, bool is_open_metrics,
                    struct buffer *body)
 {
     struct text text = {.body = body, .is_open_metrics = is_open_metrics};
-    const struct peal_server *server = worker->server;
+    const struct peal_server *server = worker->engine->spaces[0];
     const char *info = is_open_metrics ? "peal_build" : "peal_build_info";
 
     PRINT(&text, "# HELP %s The version.\n# TYPE %s %s\n", info, info,

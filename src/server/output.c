@@ -33,12 +33,12 @@ static bool fits(struct conn *conn, size_t size, size_t most)
 /* Makes sure that `size` bytes of a message may be queued. */
 static int admit(struct conn *conn, size_t size)
 {
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
 
-    if (fits(conn, size, worker->config->options.queue_bytes_max)) {
+    if (fits(conn, size, seat->config->options.queue_bytes_max)) {
         return conn->state == CONN_CLOSED ? PEAL_EGONE : 0;
     }
-    worker_count(worker, COUNT_CLOSED_QUEUE_BYTES);
+    seat_count(seat, COUNT_CLOSED_QUEUE_BYTES);
     conn_fail(conn, WS_CLOSE_TRY_AGAIN, "queue is full");
     return PEAL_EFULL;
 }
@@ -53,7 +53,7 @@ static int queue(struct conn *conn, struct tape_slice slice)
         conn_cut(conn);
         return rc;
     }
-    worker_add(conn_worker(conn), COUNT_BYTES_OUT, slice.size);
+    seat_add(conn_seat(conn), COUNT_BYTES_OUT, slice.size);
     account_written(conn, slice.size);
     return 0;
 }
@@ -137,7 +137,7 @@ int output_wire(struct conn *conn, const struct wire *wire)
     }
     worker->unflushed_bytes += size;
     if (is_message(wire->kind)) {
-        worker_count(worker, COUNT_MESSAGES_OUT);
+        seat_count(conn_seat(conn), COUNT_MESSAGES_OUT);
         account_message_out(conn);
     }
     return queue(conn, tape_commit(&worker->direct, size));
@@ -169,7 +169,7 @@ int output_control(struct conn *conn, enum ws_opcode opcode,
     char *out;
 
     if (!fits(conn, size,
-              worker->config->options.queue_bytes_max +
+              conn_seat(conn)->config->options.queue_bytes_max +
                   CONTROL_RESERVE_BYTES)) {
         return PEAL_EFULL;
     }
@@ -277,8 +277,9 @@ static bool encode(struct worker *worker, struct conn *conn,
     return true;
 }
 
-void output_deliver(struct worker *worker, struct conn *conn)
+void output_deliver(struct conn *conn)
 {
+    struct worker *worker = conn_worker(conn);
     struct fanout *fanout = &worker->fanout;
     struct tape_slice frame = fanout->frames[conn->form];
 
@@ -291,12 +292,12 @@ void output_deliver(struct worker *worker, struct conn *conn)
         return;
     }
     if (fanout->is_unsayable[conn->form]) {
-        worker_count(worker, COUNT_MESSAGES_UNSAYABLE);
+        seat_count(conn_seat(conn), COUNT_MESSAGES_UNSAYABLE);
         account_dropped(conn);
         return;
     }
     if (admit(conn, frame.size) == 0 && queue(conn, frame) == 0) {
-        worker_count(worker, COUNT_MESSAGES_OUT);
+        seat_count(conn_seat(conn), COUNT_MESSAGES_OUT);
         account_message_out(conn);
     }
 }

@@ -89,6 +89,7 @@ static struct reply *reply_new(struct conn *conn,
                                const struct reply_to *to)
 {
     struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
     struct reply_table *table = table_of(worker);
     struct reply *reply =
         table != NULL ? mem_zalloc(sizeof *reply) : NULL;
@@ -97,7 +98,7 @@ static struct reply *reply_new(struct conn *conn,
         return NULL;
     }
     reply->number =
-        ++table->last << LOOP_BITS | (uint64_t)worker->hub->index;
+        ++table->last << LOOP_BITS | (uint64_t)worker->index;
     reply->conn = conn;
     reply->listener = conn->of.listener;
     reply->to = *to;
@@ -105,7 +106,7 @@ static struct reply *reply_new(struct conn *conn,
     reply->keep_alive = request->keep_alive;
     http_body_init(&reply->decoder, request->content_length,
                    request->is_chunked);
-    buffer_init(&reply->body, worker->config->options.http_body_bytes_max);
+    buffer_init(&reply->body, seat->config->options.http_body_bytes_max);
     if (map_add(&table->replies, reply) < 0) {
         mem_free(reply);
         return NULL;
@@ -141,7 +142,7 @@ void reply_drop(struct conn *conn)
 static void refuse(struct conn *conn, int status, const char *headers)
 {
     if (status == 413) {
-        worker_count(conn_worker(conn), COUNT_CLOSED_HTTP_BODY);
+        seat_count(conn_seat(conn), COUNT_CLOSED_HTTP_BODY);
     }
     reply_drop(conn);
     conn_refuse(conn, status, headers);
@@ -151,7 +152,7 @@ static void refuse(struct conn *conn, int status, const char *headers)
 static void run(struct reply *reply, const struct http_request *request)
 {
     struct conn *conn = reply->conn;
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
     struct socket_address peer = {.size = sizeof peer.of};
     char address[SOCKET_TEXT_SIZE] = "";
     struct peal_http_request asked = {
@@ -165,15 +166,15 @@ static void run(struct reply *reply, const struct http_request *request)
     };
 
     if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) == 0) {
-        (void)gate_forwarded(&worker->config->options, request, &peer);
+        (void)gate_forwarded(&seat->config->options, request, &peer);
         socket_address_format(&peer, address);
     }
-    worker_count(worker, COUNT_HTTP_REQUESTS);
+    seat_count(seat, COUNT_HTTP_REQUESTS);
     conn->state = CONN_HTTP_ANSWER;
-    timer_in(conn, worker->config->options.http_timeout_ms);
+    timer_in(conn, seat->config->options.http_timeout_ms);
     reply->is_running = true;
     reply->to.handler(&asked,
-                      (struct peal_http_reply){worker->server, reply->number},
+                      (struct peal_http_reply){seat->server, reply->number},
                       reply->to.user);
     reply->is_running = false;
     if (reply->conn == NULL) {
@@ -210,13 +211,13 @@ static bool check_expect(struct conn *conn, const struct http_request *request,
 
 static bool check_length(struct conn *conn, const struct http_request *request)
 {
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
 
     if (request->content_length <=
-        worker->config->options.http_body_bytes_max) {
+        seat->config->options.http_body_bytes_max) {
         return true;
     }
-    worker_count(worker, COUNT_CLOSED_HTTP_BODY);
+    seat_count(seat, COUNT_CLOSED_HTTP_BODY);
     conn_refuse(conn, 413, "");
     return false;
 }
@@ -246,7 +247,7 @@ void reply_begin(struct conn *conn, const struct http_request *request,
         refuse(conn, 503, "");
         return;
     }
-    timer_in(conn, conn_worker(conn)->config->options.handshake_timeout_ms);
+    timer_in(conn, conn_seat(conn)->config->options.handshake_timeout_ms);
     if (is_continue &&
         output_bytes(conn, SLICE("HTTP/1.1 100 Continue\r\n\r\n"),
                      slice_make(NULL, 0)) < 0) {
@@ -322,7 +323,7 @@ int reply_send(struct worker *worker, uint64_t number, int status,
     was_running = reply->is_running;
     answer.is_head = reply->is_head;
     answer.is_last =
-        !reply->keep_alive || atomic_load(&worker->server->is_stop_asked);
+        !reply->keep_alive || atomic_load(&worker->engine->is_stop_asked);
     reply_drop(conn);
     conn_answer(conn, &answer);
     if (!was_running && conn->state == CONN_HEAD) {
@@ -334,10 +335,10 @@ int reply_send(struct worker *worker, uint64_t number, int status,
 void reply_timed_out(struct conn *conn)
 {
     if (conn->state == CONN_HTTP_BODY) {
-        worker_count(conn_worker(conn), COUNT_CLOSED_HANDSHAKE_TIMEOUT);
+        seat_count(conn_seat(conn), COUNT_CLOSED_HANDSHAKE_TIMEOUT);
         refuse(conn, 408, "");
     } else {
-        worker_count(conn_worker(conn), COUNT_HTTP_TIMED_OUT);
+        seat_count(conn_seat(conn), COUNT_HTTP_TIMED_OUT);
         refuse(conn, 503, "Retry-After: 5\r\n");
     }
 }

@@ -149,7 +149,7 @@ static void give_back(struct pending_table *table, struct pending *pending)
     } else {
         requests->asked_count--;
     }
-    worker_uncount(table->worker, GAUGE_REQUESTS);
+    seat_uncount(conn_seat(pending->conn), GAUGE_REQUESTS);
     pending->conn = NULL;
     pending->generation++;
     pending->next_free = table->first_free;
@@ -161,6 +161,7 @@ static int begin(struct conn *conn, bool is_awaited, uint32_t timeout_ms,
                  struct pending **out)
 {
     struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
     struct conn_extra *extra = conn_extra_of(conn);
     struct conn_requests *requests;
     uint32_t *count;
@@ -171,7 +172,7 @@ static int begin(struct conn *conn, bool is_awaited, uint32_t timeout_ms,
     }
     requests = &extra->requests;
     count = is_awaited ? &requests->awaited_count : &requests->asked_count;
-    if (*count >= worker->config->options.requests_per_client_max) {
+    if (*count >= seat->config->options.requests_per_client_max) {
         return PEAL_ELIMIT;
     }
     pending = take(worker->pending);
@@ -188,7 +189,7 @@ static int begin(struct conn *conn, bool is_awaited, uint32_t timeout_ms,
         timer_start(&worker->loop->timers, &pending->timer,
                     worker->loop->now_ms + timeout_ms);
     }
-    worker_count(worker, GAUGE_REQUESTS);
+    seat_count(seat, GAUGE_REQUESTS);
     *out = pending;
     return 0;
 }
@@ -197,10 +198,10 @@ static int begin(struct conn *conn, bool is_awaited, uint32_t timeout_ms,
 
 int request_open(struct conn *conn, const struct wire *asked, uint64_t *number)
 {
-    struct worker *worker = conn_worker(conn);
+    const struct config *config = conn_seat(conn)->config;
     struct pending *pending;
-    int rc = begin(conn, false, worker->config->options.request_timeout_ms,
-                   &pending);
+    int rc =
+        begin(conn, false, config->options.request_timeout_ms, &pending);
 
     if (rc < 0) {
         return rc;
@@ -244,7 +245,7 @@ int request_close(struct worker *worker, struct peal_client_ref client,
     }
     conn = pending->conn;
     asked = asked_of(pending);
-    measure_add(&worker->measures.request,
+    measure_add(&conn_seat(conn)->measures.request,
                 clock_monotonic_ns() - pending->began_ns);
     give_back(worker->pending, pending);
     rc = failure == NULL ? dispatch_answer(conn, &asked, event)
@@ -260,7 +261,7 @@ int request_ask(struct conn *conn, const struct peal_event *event,
                 uint32_t timeout_ms, peal_answer_function *on_answer,
                 void *user)
 {
-    struct worker *worker = conn_worker(conn);
+    const struct config *config = conn_seat(conn)->config;
     struct pending *pending;
     struct wire wire;
     char id[24];
@@ -274,7 +275,7 @@ int request_ask(struct conn *conn, const struct peal_event *event,
     }
     rc = begin(conn, true,
                timeout_ms != 0 ? timeout_ms
-                               : worker->config->options.request_timeout_ms,
+                               : config->options.request_timeout_ms,
                &pending);
     if (rc < 0) {
         return rc;
@@ -288,7 +289,7 @@ int request_ask(struct conn *conn, const struct peal_event *event,
     wire.wants_answer = true;
     rc = output_wire(conn, &wire);
     if (rc < 0) {
-        give_back(worker->pending, pending);
+        give_back(conn_worker(conn)->pending, pending);
     }
     return rc;
 }
@@ -363,7 +364,7 @@ static void timed_out(struct timer *timer, uint64_t now_ms)
         end_awaited(worker, pending, &answer);
         return;
     }
-    worker_count(worker, COUNT_REQUESTS_TIMED_OUT);
+    seat_count(conn_seat(pending->conn), COUNT_REQUESTS_TIMED_OUT);
     (void)request_close(worker, client_ref(pending->conn->client),
                         number_of(pending), NULL, &failure);
 }

@@ -54,9 +54,10 @@ find_method(const struct resource *resource, struct peal_slice name)
 static int add(struct peal_server *server, const char *path,
                struct resource_method *method)
 {
+    struct router *resources = &server->engine->resources;
     struct resource *resource = mem_zalloc(sizeof *resource);
     struct router_entry *entry = NULL;
-    int rc = resource != NULL ? router_add(&server->resources, path, &entry)
+    int rc = resource != NULL ? router_add(resources, path, &entry)
                               : PEAL_ENOMEM;
 
     if (rc == 0) {
@@ -98,7 +99,7 @@ int peal_server_http(struct peal_server *server, const char *name,
 {
     struct resource_method *method;
 
-    if (atomic_load(&server->state) != SERVER_NEW) {
+    if (atomic_load(&server->engine->state) != SERVER_NEW) {
         return PEAL_ESTATE;
     }
     if (!is_method(name) || handler == NULL) {
@@ -120,7 +121,7 @@ int peal_server_page(struct peal_server *server, const char *path,
     size_t type_size;
     char *text;
 
-    if (atomic_load(&server->state) != SERVER_NEW) {
+    if (atomic_load(&server->engine->state) != SERVER_NEW) {
         return PEAL_ESTATE;
     }
     if (type == NULL || strpbrk(type, "\r\n") != NULL || strlen(type) > 128) {
@@ -189,7 +190,7 @@ static void serve_page(struct conn *conn, const struct http_request *request,
 bool resource_serve(struct conn *conn, const struct http_request *request,
                     struct peal_slice head)
 {
-    const struct router *resources = &conn_worker(conn)->server->resources;
+    const struct router *resources = &conn_worker(conn)->engine->resources;
     const struct resource_method *method;
     const struct router_entry *entry;
 

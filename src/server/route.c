@@ -12,7 +12,7 @@ int peal_server_route(struct peal_server *server,
     struct route *route;
     int rc;
 
-    if (atomic_load(&server->state) != SERVER_NEW) {
+    if (atomic_load(&server->engine->state) != SERVER_NEW) {
         return PEAL_ESTATE;
     }
     if (given->size != sizeof *given ||
@@ -26,7 +26,7 @@ int peal_server_route(struct peal_server *server,
     }
     route->dialect = dialect;
     route->deflate = given->deflate;
-    rc = router_add(&server->routes, given->path, &entry);
+    rc = router_add(&server->engine->routes, given->path, &entry);
     if (rc < 0) {
         mem_free(route);
         return rc;
@@ -38,7 +38,7 @@ int peal_server_route(struct peal_server *server,
 bool route_find(const struct conn *conn, struct peal_slice path,
                 struct route_match *match)
 {
-    const struct router *routes = &conn_worker(conn)->server->routes;
+    const struct router *routes = &conn_worker(conn)->engine->routes;
     const struct listener *listener = conn->of.listener;
     const struct router_entry *entry;
     const struct route *route;

@@ -38,7 +38,7 @@ static void free_values(struct map *map)
 
 static bool is_new(const struct peal_server *server)
 {
-    return atomic_load(&server->state) == SERVER_NEW;
+    return atomic_load(&server->engine->state) == SERVER_NEW;
 }
 
 /* The handler of this name, made if there is none. */
@@ -135,6 +135,7 @@ int peal_server_on_any(struct peal_server *server,
 int peal_server_listen(struct peal_server *server,
                        const struct peal_listen *given)
 {
+    struct engine *engine = server->engine;
     struct listener **listeners;
     struct listener *listener;
     char text[SOCKET_TEXT_SIZE];
@@ -149,12 +150,13 @@ int peal_server_listen(struct peal_server *server,
         options_dialect(given->dialect, server->dialect) == NULL) {
         return PEAL_EINVAL;
     }
-    listeners = mem_realloc(server->listeners, (server->listener_count + 1) *
-                                                   sizeof(*listeners));
+    listeners =
+        mem_realloc(engine->listeners,
+                    (engine->listener_count + 1) * sizeof(*listeners));
     if (listeners == NULL) {
         return PEAL_ENOMEM;
     }
-    server->listeners = listeners;
+    engine->listeners = listeners;
     listener = mem_zalloc(sizeof *listener);
     if (listener == NULL) {
         return PEAL_ENOMEM;
@@ -166,11 +168,11 @@ int peal_server_listen(struct peal_server *server,
     listener->is_internal = given->is_internal;
     rc = socket_address_parse(&listener->address, given->address);
     if (rc == 0) {
-        rc = socket_listen(listener->fds, (size_t)server->worker_count,
+        rc = socket_listen(listener->fds, (size_t)engine->worker_count,
                            &listener->address, server->options.backlog);
     }
     if (rc < 0) {
-        log_error(&server->log, "server", "cannot listen",
+        log_error(&engine->log, "server", "cannot listen",
                   "address=%s error=%s",
                   log_quote(text, sizeof text, peal_slice(given->address)),
                   peal_error_name(rc));
@@ -178,8 +180,8 @@ int peal_server_listen(struct peal_server *server,
         return rc;
     }
     listener->tls = given->tls != NULL ? tls_ref(given->tls) : NULL;
-    server->listeners[server->listener_count++] = listener;
-    log_info(&server->log, "server", "listening",
+    engine->listeners[engine->listener_count++] = listener;
+    log_info(&engine->log, "server", "listening",
              "transport=%s address=%s tls=%s",
              listener->is_internal                ? "internal"
              : listener->transport == TRANSPORT_TCP ? "tcp"
@@ -195,19 +197,19 @@ int peal_server_address(const struct peal_server *server, size_t index,
     _Static_assert(PEAL_ADDRESS_MAX >= SOCKET_TEXT_SIZE,
                    "public buffers must hold an address");
 
-    if (index >= server->listener_count) {
+    if (index >= server->engine->listener_count) {
         return PEAL_ENOTFOUND;
     }
-    socket_address_format(&server->listeners[index]->address, out);
+    socket_address_format(&server->engine->listeners[index]->address, out);
     return 0;
 }
 
-static void close_listeners(struct peal_server *server)
+static void close_listeners(struct engine *engine)
 {
-    for (size_t i = 0; i < server->listener_count; i++) {
-        struct listener *listener = server->listeners[i];
+    for (size_t i = 0; i < engine->listener_count; i++) {
+        struct listener *listener = engine->listeners[i];
 
-        for (int k = 0; k < server->worker_count; k++) {
+        for (int k = 0; k < engine->worker_count; k++) {
             if (listener->fds[k] >= 0) {
                 close(listener->fds[k]);
             }
@@ -216,7 +218,7 @@ static void close_listeners(struct peal_server *server)
         peal_tls_free(listener->tls);
         mem_free(listener);
     }
-    mem_free(server->listeners);
+    mem_free(engine->listeners);
 }
 
 static int listen_first(struct peal_server *server)
@@ -252,85 +254,154 @@ static int listen_first(struct peal_server *server)
 
 /* --- New and free -------------------------------------------------------- */
 
-static void set_limits(struct peal_server *server)
+/* As many workers as there are loops. */
+static int make_workers(struct engine *engine, int count)
 {
-    const struct peal_server_options *options = &server->options;
+    int rc = 0;
 
-    server->dialect = options_dialect(options->dialect, &dialect_peal);
-    adopt_init(server);
-    server->log = (struct log){
-        .function = options->log,
-        .user = options->log_user,
-        .level = options->log_level,
-    };
-}
-
-/* Hubs and workers, as many as there are loops. */
-static int make_workers(struct peal_server *server)
-{
-    const struct peal_server_options *options = &server->options;
-    struct hub_limits limits = config_hub_limits(server->first_config);
-    void *users[HUB_MAX];
-    int rc;
-
-    server->workers =
-        mem_zalloc((size_t)options->loops * sizeof(*server->workers));
-    if (server->workers == NULL) {
+    engine->workers = mem_zalloc((size_t)count * sizeof(*engine->workers));
+    if (engine->workers == NULL) {
         return PEAL_ENOMEM;
     }
-    for (int i = 0; i < options->loops; i++) {
-        users[i] = &server->workers[i];
+    engine->worker_count = count;
+    for (int i = 0; i < count && rc == 0; i++) {
+        rc = worker_open(&engine->workers[i], engine, i);
     }
-    rc = hub_cluster_init(&server->cluster, options->loops, &limits,
-                          &worker_hub_ops, users);
+    return rc;
+}
+
+/* A server without anything; `engine` may be one that has others already. */
+static struct peal_server *server_make(struct engine *engine)
+{
+    struct peal_server *server = mem_zalloc(sizeof *server);
+
+    if (server == NULL) {
+        return NULL;
+    }
+    server->engine = engine;
+    server->number = (uint8_t)engine->space_count;
+    map_init(&server->handlers, handler_key);
+    guard_init(&server->guard);
+    engine->spaces[engine->space_count++] = server;
+    return server;
+}
+
+/* Reads its options; PEAL_EINVAL with the name of one in `*problem`. */
+static int read_options(struct peal_server *server,
+                        const struct peal_server_options *given,
+                        const char **problem)
+{
+    int rc = config_open(server, given, problem);
+
     if (rc < 0) {
         return rc;
     }
-    server->worker_count = options->loops;
-    for (int i = 0; i < options->loops && rc == 0; i++) {
-        rc = worker_open(&server->workers[i], server, i);
+    *problem = deflate_resolve(&server->deflate, server->options.deflate);
+    if (*problem != NULL) {
+        return PEAL_EINVAL;
     }
-    return rc;
+    *problem = "hooks";
+    server->dialect = options_dialect(server->options.dialect, &dialect_peal);
+    return hooks_set(server, server->options.hooks);
+}
+
+static void server_unmake(struct peal_server *server)
+{
+    seat_close_all(server);
+    config_close(server);
+    free_values(&server->handlers);
+    mem_free(server->any);
+    guard_fini(&server->guard);
+    admission_free_middleware(server);
+    mem_free(server);
+}
+
+static struct engine *engine_new(void)
+{
+    struct engine *engine = mem_zalloc(sizeof *engine);
+
+    if (engine != NULL) {
+        router_init(&engine->routes);
+        router_init(&engine->resources);
+    }
+    return engine;
+}
+
+static void engine_free(struct engine *engine)
+{
+    atomic_store(&engine->state, SERVER_STOPPED);
+    close_listeners(engine);
+    /* The last callbacks come from here, and may call what goes to any loop. */
+    for (int i = 0; i < engine->worker_count; i++) {
+        if (engine->workers[i].loop != NULL) {
+            loop_drain(engine->workers[i].loop);
+        }
+    }
+    for (int i = 0; i < engine->worker_count; i++) {
+        worker_close(&engine->workers[i]);
+    }
+    for (int i = 0; i < engine->space_count; i++) {
+        server_unmake(engine->spaces[i]);
+    }
+    mem_free(engine->workers);
+    router_fini(&engine->routes, mem_free);
+    router_fini(&engine->resources, resource_free);
+    log_forget(&engine->log);
+    mem_free(engine);
+}
+
+/* Tells about an option that is none, if the log is known so far. */
+static void complain(struct engine *engine,
+                     const struct peal_server_options *given,
+                     const char *problem)
+{
+    if (given->size >= offsetof(struct peal_server_options, log_level) &&
+        given->log != NULL) {
+        engine->log =
+            (struct log){given->log, given->log_user, PEAL_LOG_ERROR};
+        log_error(&engine->log, "server", "bad option", "option=%s", problem);
+    }
 }
 
 int peal_server_new(struct peal_server **out,
                     const struct peal_server_options *given)
 {
+    struct engine *engine = engine_new();
     struct peal_server *server;
     const char *problem;
     int rc;
 
-    server = mem_zalloc(sizeof *server);
-    if (server == NULL) {
+    if (engine == NULL) {
         return PEAL_ENOMEM;
     }
-    map_init(&server->handlers, handler_key);
-    router_init(&server->routes);
-    router_init(&server->resources);
-    guard_init(&server->guard);
-    rc = config_open(server, given, &problem);
-    if (rc == 0) {
-        problem = deflate_resolve(&server->deflate, server->options.deflate);
-        rc = problem == NULL ? 0 : PEAL_EINVAL;
+    server = server_make(engine);
+    if (server == NULL) {
+        engine_free(engine);
+        return PEAL_ENOMEM;
+    }
+    rc = read_options(server, given, &problem);
+    if (rc == PEAL_EINVAL) {
+        complain(engine, given, problem);
     }
     if (rc == 0) {
-        set_limits(server);
-        rc = hooks_set(server, server->options.hooks);
-        problem = "hooks";
+        const struct peal_server_options *options = &server->options;
+
+        adopt_init(server);
+        engine->log = (struct log){
+            .function = options->log,
+            .user = options->log_user,
+            .level = options->log_level,
+        };
+        rc = make_workers(engine, options->loops);
     }
     if (rc == 0) {
-        rc = make_workers(server);
-    } else if (rc == PEAL_EINVAL &&
-               given->size >= offsetof(struct peal_server_options, log_level) &&
-               given->log != NULL) {
-        server->log = (struct log){given->log, given->log_user, PEAL_LOG_ERROR};
-        log_error(&server->log, "server", "bad option", "option=%s", problem);
+        rc = seat_open_all(server);
     }
     if (rc == 0) {
         rc = listen_first(server);
     }
     if (rc < 0) {
-        peal_server_free(server);
+        engine_free(engine);
         return rc;
     }
     *out = server;
@@ -339,34 +410,10 @@ int peal_server_new(struct peal_server **out,
 
 void peal_server_free(struct peal_server *server)
 {
-    if (server == NULL) {
-        return;
+    if (server != NULL) {
+        ASSERT(atomic_load(&server->engine->state) != SERVER_RUNNING);
+        engine_free(server->engine);
     }
-    ASSERT(atomic_load(&server->state) != SERVER_RUNNING);
-    atomic_store(&server->state, SERVER_STOPPED);
-    close_listeners(server);
-    /* The last callbacks come from here, and may call what goes to any loop. */
-    for (int i = 0; i < server->worker_count; i++) {
-        if (server->workers[i].loop != NULL) {
-            loop_drain(server->workers[i].loop);
-        }
-    }
-    for (int i = 0; i < server->worker_count; i++) {
-        worker_close(&server->workers[i]);
-    }
-    if (server->worker_count > 0) {
-        hub_cluster_fini(&server->cluster);
-    }
-    mem_free(server->workers);
-    config_close(server);
-    free_values(&server->handlers);
-    router_fini(&server->routes, mem_free);
-    router_fini(&server->resources, resource_free);
-    mem_free(server->any);
-    guard_fini(&server->guard);
-    admission_free_middleware(server);
-    log_forget(&server->log);
-    mem_free(server);
 }
 
 /* --- Running ------------------------------------------------------------- */
@@ -379,35 +426,37 @@ static void *run_loop(void *argument)
     return NULL;
 }
 
-void server_end(struct peal_server *server)
+void server_end(struct engine *engine)
 {
-    for (int i = 0; i < server->worker_count; i++) {
-        if (server->workers[i].has_thread) {
-            pthread_join(server->workers[i].thread, NULL);
-            server->workers[i].has_thread = false;
+    for (int i = 0; i < engine->worker_count; i++) {
+        if (engine->workers[i].has_thread) {
+            pthread_join(engine->workers[i].thread, NULL);
+            engine->workers[i].has_thread = false;
         }
     }
-    signals_close(server);
-    log_info(&server->log, "server", "stopped", "clients_total=%llu",
-             (unsigned long long)stats_sum(server, COUNT_CLIENTS));
-    log_forget(&server->log);
-    atomic_store(&server->state, SERVER_STOPPED);
+    signals_close(engine->spaces[0]);
+    log_info(&engine->log, "server", "stopped", "clients_total=%llu",
+             (unsigned long long)stats_sum_all(engine, COUNT_CLIENTS));
+    log_forget(&engine->log);
+    atomic_store(&engine->state, SERVER_STOPPED);
 }
 
 /* Starts the loops from `first` on, each on a thread of its own. */
-static int start_threads(struct peal_server *server, int first)
+static int start_threads(struct engine *engine, int first)
 {
-    server->started_ms = clock_monotonic_ms();
-    for (int i = 0; i < server->worker_count; i++) {
-        int rc = accept_open(&server->workers[i]);
+    engine->started_ms = clock_monotonic_ms();
+    for (int i = 0; i < engine->worker_count; i++) {
+        int rc = accept_open(&engine->workers[i]);
 
-        guard_start(&server->workers[i]);
+        for (int k = 0; k < engine->space_count; k++) {
+            guard_start(engine->workers[i].seats[k]);
+        }
         if (rc < 0) {
             return rc;
         }
     }
-    for (int i = first; i < server->worker_count; i++) {
-        struct worker *worker = &server->workers[i];
+    for (int i = first; i < engine->worker_count; i++) {
+        struct worker *worker = &engine->workers[i];
 
         if (pthread_create(&worker->thread, NULL, run_loop, worker) != 0) {
             return PEAL_ESYSTEM;
@@ -422,17 +471,17 @@ int server_start(struct peal_server *server, int first)
     int expected = SERVER_NEW;
     int rc;
 
-    if (!atomic_compare_exchange_strong(&server->state, &expected,
+    if (!atomic_compare_exchange_strong(&server->engine->state, &expected,
                                         SERVER_RUNNING)) {
         return PEAL_ESTATE;
     }
     rc = server->options.handle_signals ? signals_open(server) : 0;
     if (rc == 0) {
-        rc = start_threads(server, first);
+        rc = start_threads(server->engine, first);
     }
     if (rc < 0) {
         peal_server_stop(server);
-        server_end(server);
+        server_end(server->engine);
     }
     return rc;
 }
@@ -449,35 +498,37 @@ int peal_server_run(struct peal_server *server)
     if (rc < 0) {
         return rc;
     }
-    run_loop(&server->workers[0]);
-    server_end(server);
+    run_loop(&server->engine->workers[0]);
+    server_end(server->engine);
     return 0;
 }
 
 int peal_server_wait(struct peal_server *server)
 {
-    if (atomic_load(&server->state) != SERVER_RUNNING ||
-        worker_current(server) != NULL) {
+    if (atomic_load(&server->engine->state) != SERVER_RUNNING ||
+        worker_current(server->engine) != NULL) {
         return PEAL_ESTATE;
     }
-    if (server->is_attached) {
-        attach_finish(server);
+    if (server->engine->is_attached) {
+        attach_finish(server->engine);
     } else {
-        server_end(server);
+        server_end(server->engine);
     }
     return 0;
 }
 
 void peal_server_cut(struct peal_server *server)
 {
-    atomic_store(&server->is_cut_asked, true);
+    atomic_store(&server->engine->is_cut_asked, true);
     peal_server_stop(server);
 }
 
 void peal_server_stop(struct peal_server *server)
 {
-    atomic_store_explicit(&server->is_stop_asked, true, memory_order_release);
-    for (int i = 0; i < server->worker_count; i++) {
-        loop_wake(server->workers[i].loop);
+    struct engine *engine = server->engine;
+
+    atomic_store_explicit(&engine->is_stop_asked, true, memory_order_release);
+    for (int i = 0; i < engine->worker_count; i++) {
+        loop_wake(engine->workers[i].loop);
     }
 }

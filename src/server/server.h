@@ -1,7 +1,11 @@
 /*
- * The server's inside: what its files share. `struct peal_server` is one
- * configuration and N workers; a worker is a loop with its hub, its connections
- * and its tapes, and runs on one thread.
+ * The server's inside: what its files share.
+ *
+ * A `struct peal_server` is a namespace: clients and rooms with options and
+ * handlers of their own. What all namespaces of a server have in common, its
+ * loops, listeners and life, is the `struct engine`. A worker is a loop with
+ * its connections and tapes, and runs on one thread; a seat is what a namespace
+ * has on a worker: its hub, its options in force, its counters.
  *
  * How fields may be touched: [I] set before the start; [L] by the worker's loop
  * only; [a] atomic; [m] under `lock`.
@@ -54,7 +58,10 @@ enum form {
 /* Connections that may be in their handshake beyond clients_max. */
 #define HANDSHAKES_MAX 4096
 
-/* Counters of a worker: [L] written, [a] read. See struct peal_server_stats. */
+/* Namespaces of a server, itself included: a byte in conns and mails. */
+#define SPACES_MAX 256
+
+/* Counters of a seat: [L] written, [a] read. See struct peal_server_stats. */
 enum counter {
     COUNT_CLIENTS,
     COUNT_EVENTS_IN,
@@ -129,7 +136,7 @@ struct route {
 
 /* One address that is listened on, by all workers. */
 struct listener {
-    struct peal_server *server;
+    struct peal_server *server; /* whose those are that come here */
     struct socket_address address;
     enum transport transport;
     const struct dialect *dialect;
@@ -160,11 +167,11 @@ struct fanout {
 };
 
 struct worker {
-    struct peal_server *server; /* [I] */
-    struct config *config;      /* [L] the options in force */
-    struct hub *hub;            /* [I] */
-    struct loop *loop;          /* [I] */
-    pthread_t thread;           /* [I] */
+    struct engine *engine; /* [I] */
+    struct loop *loop;     /* [I] */
+    int index;             /* [I] of the loop, and of its hubs */
+    struct seat *seats[SPACES_MAX]; /* [I] by peal_server.number */
+    pthread_t thread;      /* [I] */
     bool has_thread;
     bool is_stop_seen;      /* [L] and stop_mail is on its way */
     bool is_stopping;       /* [L] */
@@ -188,59 +195,83 @@ struct worker {
     struct tape tapes[FORM_COUNT]; /* [L] frames for many, by form */
     size_t unflushed_bytes;        /* [L] encoded since the last flush */
     struct fanout fanout;          /* [L] */
-    struct deflate_shared *deflate; /* [L] NULL: there was no need yet */
 
     /* [L] The message being handled: its name and data are known as valid. */
     struct peal_slice checked_name;
     struct peal_slice checked_data;
     enum peal_data checked_kind;
 
-    /* [L] The handler of the last event: the next one often has the same. */
-    const struct handler *last_handler;
-
     struct pending_table *pending; /* [L] requests, both ways */
     struct reply_table *replies;   /* [L] owed to HTTP; NULL: none yet */
+
+    uint64_t last_ticket;
+    uint64_t last_admission;
+    struct map admissions; /* [L] of clients whose middleware is asked */
+    uint64_t updates;      /* [L] engine->updates when it last looked */
+    struct histogram turns;         /* [L] written, [a] read */
+    _Atomic uint64_t busy_since_ms; /* [a] when its turn began; 0: it waits */
+};
+
+/* A namespace's place on a worker. */
+struct seat {
+    struct peal_server *server; /* [I] */
+    struct worker *worker;      /* [I] */
+    struct hub *hub;            /* [I] */
+    struct config *config;      /* [L] the options in force */
+
+    /* [L] The handler of the last event: the next one often has the same. */
+    const struct handler *last_handler;
 
     /* [L] Whether messages have to pass guard_admits, and what it needs. */
     bool is_guarded;
     struct event_rates *event_rates; /* NULL: no event has its own */
-    uint64_t last_ticket;
-    uint64_t last_admission;
-    struct map admissions; /* [L] of clients whose middleware is asked */
+
+    struct deflate_shared *deflate; /* [L] NULL: there was no need yet */
     _Atomic uint64_t counters[COUNTER_COUNT];
     struct measures measures;
-    _Atomic uint64_t busy_since_ms; /* [a] when its turn began; 0: it waits */
+
+    char padding[64]; /* keeps the next worker's seat off our cache lines */
 };
 
 enum server_state { SERVER_NEW, SERVER_RUNNING, SERVER_STOPPED };
 
-struct peal_server {
-    /* [I] As at the start: for what cannot change. All else is in the config
-     * of a worker. */
-    struct peal_server_options options;
-    struct config *first_config;        /* [I] */
-    struct config_head config;          /* as marked there */
-    struct log log;                     /* [I] */
-    struct peal_deflate_options deflate; /* [I] no field is 0 */
-    const struct dialect *dialect;      /* [I] */
-    struct map handlers;                /* [I] of struct handler, by name */
-    struct handler *any;                /* [I] NULL: none */
-    struct router routes;               /* [I] of struct route */
-    struct router resources;            /* [I] of struct resource */
-    struct listener **listeners;        /* [I] */
+/* What all namespaces of a server share. */
+struct engine {
+    struct log log;                 /* [I] */
+    struct router routes;           /* [I] of struct route */
+    struct router resources;        /* [I] of struct resource */
+    struct listener **listeners;    /* [I] */
     size_t listener_count;
-    struct hub_cluster cluster;
-    struct worker *workers; /* [I] options.loops of them */
+    struct worker *workers; /* [I] as many as the option `loops` says */
     int worker_count;
+    struct peal_server *spaces[SPACES_MAX]; /* [I] the first has made it */
+    int space_count;                        /* [I] */
     uint64_t started_ms;
     _Atomic int state;             /* [a] enum server_state */
     _Atomic bool is_stop_asked;    /* [a] */
     _Atomic bool is_cut_asked;     /* [a] */
     _Atomic bool is_unready;       /* [a] the application says so */
-    _Atomic uint64_t refused_mail; /* [a] */
+    _Atomic uint64_t updates;      /* [a] of options, of all namespaces */
     struct listener adopted[DIALECT_COUNT]; /* [I] whom conns come by that */
     _Atomic unsigned adopted_count; /* [a] others have accepted: adopt.c */
     bool is_attached; /* [I] the program takes the turns: attach.c */
+};
+
+struct peal_server {
+    struct engine *engine; /* [I] */
+    uint8_t number;        /* [I] in engine->spaces */
+    /* [I] As at the start: for what cannot change. All else is in the config
+     * of a seat. */
+    struct peal_server_options options;
+    struct config *first_config;        /* [I] */
+    struct config_head config;          /* as marked there */
+    struct peal_deflate_options deflate; /* [I] no field is 0 */
+    const struct dialect *dialect;      /* [I] */
+    struct map handlers;                /* [I] of struct handler, by name */
+    struct handler *any;                /* [I] NULL: none */
+    struct hub_cluster cluster;
+    struct seat *seats;            /* [I] one for each worker */
+    _Atomic uint64_t refused_mail; /* [a] */
     struct peal_hooks hooks;       /* [I] all NULL: none given */
     struct guard guard;
     struct middleware *middleware; /* [I] */
@@ -255,7 +286,7 @@ struct peal_server {
 int server_start(struct peal_server *server, int first);
 
 /* From running to stopped: waits for the threads that were started. */
-void server_end(struct peal_server *server);
+void server_end(struct engine *engine);
 
 /* --- options.c ----------------------------------------------------------- */
 
@@ -280,7 +311,7 @@ enum peal_dialect options_dialect_name(const struct dialect *dialect);
 int hooks_set(struct peal_server *server, const struct peal_hooks *given);
 
 /* [L] One of the two limits on connections has refused a client. */
-void hooks_connection_limited(struct worker *worker, const char *limit,
+void hooks_connection_limited(struct seat *seat, const char *limit,
                               const struct peal_connect *connect);
 
 /* [L] One of the two limits on rooms has refused a join. */
@@ -306,28 +337,13 @@ int hooks_publish(struct peal_server *server, struct peal_client *from,
 /* --- worker.c ------------------------------------------------------------ */
 
 /* 0, PEAL_ENOMEM or PEAL_ESYSTEM; nothing is left over on failure. */
-int worker_open(struct worker *worker, struct peal_server *server, int index);
+int worker_open(struct worker *worker, struct engine *engine, int index);
 
 /* The loop has ended, and its thread. */
 void worker_close(struct worker *worker);
 
-/* How hubs reach connections and other loops. Their `user` is the worker. */
-extern const struct hub_ops worker_hub_ops;
-
 /* The worker whose loop runs on this thread, or NULL. */
-struct worker *worker_current(const struct peal_server *server);
-
-/* The worker of a client. */
-static inline struct worker *worker_of(const struct peal_client *client)
-{
-    return client->hub->user;
-}
-
-/*
- * Any thread. Posts to a worker; PEAL_EFULL when its mailbox is full. Loops may
- * go beyond the bound: they are held back by not reading from their clients.
- */
-int worker_post(struct worker *worker, struct message_mail *mail);
+struct worker *worker_current(const struct engine *engine);
 
 /*
  * [L] Whether some mailbox is so full that this worker should not read from its
@@ -335,24 +351,54 @@ int worker_post(struct worker *worker, struct message_mail *mail);
  */
 bool worker_is_held_back(const struct worker *worker);
 
-static inline void worker_add(struct worker *worker, enum counter counter,
-                              uint64_t amount)
+/* [L] The options in force of what namespaces share. */
+static inline const struct peal_server_options *
+worker_options(const struct worker *worker)
 {
-    uint64_t value = atomic_load_explicit(&worker->counters[counter],
+    return &worker->seats[0]->config->options;
+}
+
+/* --- seat.c -------------------------------------------------------------- */
+
+/* One on each worker, with their hubs. 0 or PEAL_ENOMEM; see seat_close_all. */
+int seat_open_all(struct peal_server *server);
+
+/* All clients have gone. Harmless when there are none. */
+void seat_close_all(struct peal_server *server);
+
+/* The seat whose loop runs on this thread, or NULL. */
+struct seat *seat_current(const struct peal_server *server);
+
+/*
+ * Any thread. Posts to a loop; PEAL_EFULL when its mailbox is full. Loops may
+ * go beyond the bound: they are held back by not reading from their clients.
+ */
+int seat_post(struct seat *seat, struct message_mail *mail);
+
+/* The seat of a client. */
+static inline struct seat *seat_of(const struct peal_client *client)
+{
+    return client->hub->user;
+}
+
+static inline void seat_add(struct seat *seat, enum counter counter,
+                            uint64_t amount)
+{
+    uint64_t value = atomic_load_explicit(&seat->counters[counter],
                                           memory_order_relaxed);
 
-    atomic_store_explicit(&worker->counters[counter], value + amount,
+    atomic_store_explicit(&seat->counters[counter], value + amount,
                           memory_order_relaxed);
 }
 
-static inline void worker_count(struct worker *worker, enum counter counter)
+static inline void seat_count(struct seat *seat, enum counter counter)
 {
-    worker_add(worker, counter, 1);
+    seat_add(seat, counter, 1);
 }
 
-static inline void worker_uncount(struct worker *worker, enum counter gauge)
+static inline void seat_uncount(struct seat *seat, enum counter gauge)
 {
-    worker_add(worker, gauge, UINT64_MAX);
+    seat_add(seat, gauge, UINT64_MAX);
 }
 
 /* --- accept.c ------------------------------------------------------------ */
@@ -366,17 +412,20 @@ void accept_close(struct worker *worker);
 /* --- attach.c ------------------------------------------------------------ */
 
 /* Takes all turns of an attached server that are left until it has stopped. */
-void attach_finish(struct peal_server *server);
+void attach_finish(struct engine *engine);
 
 /* --- stats.c ------------------------------------------------------------- */
 
 /* The sum of a counter over all workers. Any thread. */
 uint64_t stats_sum(const struct peal_server *server, enum counter counter);
 
+/* The same over all namespaces. Any thread. */
+uint64_t stats_sum_all(const struct engine *engine, enum counter counter);
+
 /* What connections owe to sockets that are full. Any thread. */
-uint64_t stats_queued_bytes(const struct peal_server *server);
+uint64_t stats_queued_bytes(const struct engine *engine);
 
 /* Since the start, or 0 before it. Any thread. */
-uint64_t stats_uptime_ms(const struct peal_server *server);
+uint64_t stats_uptime_ms(const struct engine *engine);
 
 #endif

@@ -28,7 +28,7 @@ static void on_signal(int number)
         if (server == NULL) {
             continue;
         }
-        if (atomic_load(&server->is_stop_asked)) {
+        if (atomic_load(&server->engine->is_stop_asked)) {
             peal_server_cut(server);
         } else {
             peal_server_stop(server);

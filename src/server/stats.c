@@ -1,4 +1,4 @@
-/* Counters, summed over the workers when somebody asks. */
+/* Counters, summed over the loops when somebody asks. */
 #include "server/conn.h"
 
 #include "base/assert.h"
@@ -10,29 +10,38 @@ uint64_t stats_sum(const struct peal_server *server, enum counter counter)
 {
     uint64_t sum = 0;
 
-    for (int i = 0; i < server->worker_count; i++) {
-        sum += atomic_load_explicit(&server->workers[i].counters[counter],
+    for (int i = 0; i < server->engine->worker_count; i++) {
+        sum += atomic_load_explicit(&server->seats[i].counters[counter],
                                     memory_order_relaxed);
     }
     return sum;
 }
 
-uint64_t stats_queued_bytes(const struct peal_server *server)
+uint64_t stats_sum_all(const struct engine *engine, enum counter counter)
 {
     uint64_t sum = 0;
 
-    for (int i = 0; i < server->worker_count; i++) {
-        sum += atomic_load_explicit(&server->workers[i].loop->blocked_bytes,
+    for (int i = 0; i < engine->space_count; i++) {
+        sum += stats_sum(engine->spaces[i], counter);
+    }
+    return sum;
+}
+
+uint64_t stats_queued_bytes(const struct engine *engine)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < engine->worker_count; i++) {
+        sum += atomic_load_explicit(&engine->workers[i].loop->blocked_bytes,
                                     memory_order_relaxed);
     }
     return sum;
 }
 
-uint64_t stats_uptime_ms(const struct peal_server *server)
+uint64_t stats_uptime_ms(const struct engine *engine)
 {
-    return server->started_ms == 0
-               ? 0
-               : clock_monotonic_ms() - server->started_ms;
+    return engine->started_ms == 0 ? 0
+                                   : clock_monotonic_ms() - engine->started_ms;
 }
 
 /* The counters that have a field of their own in the public struct. */
@@ -93,7 +102,9 @@ static const struct {
 int peal_server_stats(struct peal_server *server,
                       struct peal_server_stats *stats)
 {
-    struct peal_server_stats all = {.uptime_ms = stats_uptime_ms(server)};
+    struct peal_server_stats all = {
+        .uptime_ms = stats_uptime_ms(server->engine),
+    };
     size_t size = stats->size;
 
     if (size < sizeof stats->size) {
@@ -107,7 +118,7 @@ int peal_server_stats(struct peal_server *server,
     for (enum counter i = COUNT_EVENTS_IN; i <= COUNT_INVALID_IN; i++) {
         all.messages_in += stats_sum(server, i);
     }
-    all.queued_bytes = stats_queued_bytes(server);
+    all.queued_bytes = stats_queued_bytes(server->engine);
     all.clients = all.ws_clients + all.tcp_clients;
     all.rooms = room_count(&server->cluster);
     all.refused_mail =

@@ -36,7 +36,7 @@ static void tell(struct conn *conn)
 {
     static const char reason[] = "server is stopping";
     struct worker *worker = conn_worker(conn);
-    uint32_t spread_ms = worker->config->options.return_spread_ms;
+    uint32_t spread_ms = conn_seat(conn)->config->options.return_spread_ms;
 
     if (spread_ms != 0 && spread_ms != PEAL_OFF) {
         worker->retry_after_ms = 1 + random_below(spread_ms);
@@ -58,20 +58,20 @@ static void tell(struct conn *conn)
 /* How many clients may have been told by now. */
 static uint64_t allowance(const struct worker *worker)
 {
-    uint64_t rate = worker->config->options.stop_clients_per_second;
+    uint64_t rate = worker_options(worker)->stop_clients_per_second;
     uint64_t passed_ms = worker->loop->now_ms - worker->stop_began_ms;
 
     if (rate == 0) {
         return UINT64_MAX;
     }
     return 1 +
-           passed_ms * rate / (1000 * (uint64_t)worker->server->worker_count);
+           passed_ms * rate / (1000 * (uint64_t)worker->engine->worker_count);
 }
 
 /* Tells as many as the pace allows; the deadline begins with the last one. */
 static void tell_some(struct worker *worker)
 {
-    const struct peal_server_options *options = &worker->config->options;
+    const struct peal_server_options *options = worker_options(worker);
     struct timer_wheel *timers = &worker->loop->timers;
     uint64_t most = allowance(worker);
     struct list *link = worker->conns.next;
@@ -123,7 +123,7 @@ void stop_init(struct worker *worker)
 
 void stop_begin(struct worker *worker)
 {
-    uint32_t delay_ms = worker->config->options.stop_delay_ms;
+    uint32_t delay_ms = worker_options(worker)->stop_delay_ms;
 
     if (worker->is_stopping) {
         return; /* it was cut short meanwhile */
@@ -138,9 +138,9 @@ void stop_begin(struct worker *worker)
 
 void stop_look(struct worker *worker)
 {
-    struct peal_server *server = worker->server;
+    const struct engine *engine = worker->engine;
 
-    if (!atomic_load_explicit(&server->is_stop_asked, memory_order_acquire)) {
+    if (!atomic_load_explicit(&engine->is_stop_asked, memory_order_acquire)) {
         return;
     }
     if (!worker->is_stop_seen) {
@@ -148,7 +148,7 @@ void stop_look(struct worker *worker)
         worker->is_stop_seen = true;
         loop_post(worker->loop, &worker->stop_mail);
     }
-    if (atomic_load(&server->is_cut_asked) && !worker->is_cut) {
+    if (atomic_load(&engine->is_cut_asked) && !worker->is_cut) {
         worker->is_cut = true;
         worker->is_stopping = true;
         timer_stop(&worker->loop->timers, &worker->pace_timer);
@@ -160,14 +160,14 @@ void stop_look(struct worker *worker)
 
 void stop_finish(struct worker *worker)
 {
-    const struct peal_server *server = worker->server;
+    const struct engine *engine = worker->engine;
     struct timer_wheel *timers = &worker->loop->timers;
 
-    if (!atomic_load_explicit(&server->is_stop_asked, memory_order_acquire)) {
+    if (!atomic_load_explicit(&engine->is_stop_asked, memory_order_acquire)) {
         return;
     }
     if (!worker->is_stop_seen ||
-        (atomic_load(&server->is_cut_asked) && !worker->is_cut)) {
+        (atomic_load(&engine->is_cut_asked) && !worker->is_cut)) {
         /* Asked for during this turn, whose wake-up the turn may have taken. */
         loop_keep_awake(worker->loop);
     }
