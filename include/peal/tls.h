@@ -148,6 +148,13 @@ PEAL_API int peal_tls_client_new(struct peal_tls **tls,
 PEAL_API int peal_tls_reload(struct peal_tls *tls, char *error,
                              size_t error_size);
 
+/*
+ * When the first of its certificates expires that are loaded now, in seconds
+ * since 1970; those of the authorities above them do not count. 0: there is
+ * none.
+ */
+PEAL_API int64_t peal_tls_expiry(struct peal_tls *tls);
+
 /* Ends the caller's hold. NULL is allowed. */
 PEAL_API void peal_tls_free(struct peal_tls *tls);
 

@@ -279,6 +279,16 @@ bool tls_trusts_anybody(const struct peal_tls *tls)
     return tls->client.insecure_trust_anybody;
 }
 
+int64_t peal_tls_expiry(struct peal_tls *tls)
+{
+    int64_t expiry_s;
+
+    pthread_mutex_lock(&tls->lock);
+    expiry_s = tls_context_expiry(tls->context);
+    pthread_mutex_unlock(&tls->lock);
+    return expiry_s;
+}
+
 struct peal_tls *tls_ref(struct peal_tls *tls)
 {
     atomic_fetch_add_explicit(&tls->references, 1, memory_order_relaxed);

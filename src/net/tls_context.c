@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 /* TLS 1.2 with forward secrecy and authenticated encryption, nothing else. */
@@ -463,4 +464,32 @@ int tls_context_new(SSL_CTX **out, const struct peal_tls_options *options,
     SSL_CTX_set_tlsext_servername_callback(context, tls_context_choose);
     *out = context;
     return PEAL_OK;
+}
+
+/* --- Facts ---------------------------------------------------------------- */
+
+static int64_t tls_context_own_expiry(SSL_CTX *context)
+{
+    const X509 *certificate = SSL_CTX_get0_certificate(context);
+    struct tm time = {0};
+
+    return certificate != NULL &&
+                   ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &time) == 1
+               ? (int64_t)timegm(&time)
+               : 0;
+}
+
+int64_t tls_context_expiry(SSL_CTX *context)
+{
+    int64_t first_s = tls_context_own_expiry(context);
+    const struct tls_name *name;
+
+    pthread_once(&tls_context_once, tls_context_make_index);
+    name = SSL_CTX_get_ex_data(context, tls_context_index);
+    for (; name != NULL; name = name->next) {
+        int64_t expiry_s = tls_context_own_expiry(name->context);
+
+        first_s = expiry_s < first_s ? expiry_s : first_s;
+    }
+    return first_s;
 }

@@ -39,6 +39,9 @@ int tls_context_check_file(const char *path, const struct tls_error *error);
 int tls_context_load_identity(SSL_CTX *context, const char *certificate,
                               const char *key, const struct tls_error *error);
 
+/* When the first certificate that the context knows of expires: Unix time. */
+int64_t tls_context_expiry(SSL_CTX *context);
+
 /* Sets the ALPN name that a connection agrees to; static storage. */
 void tls_context_set_protocol(SSL *ssl, const char *protocol);
 

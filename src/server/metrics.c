@@ -77,6 +77,7 @@ static const struct line rejected[] = {
     {"clients_per_address_max", COUNT_REFUSED_CLIENTS_PER_ADDRESS},
     {"header_bytes_max", COUNT_CLOSED_HEADER_BYTES},
     {"handshake_timeout", COUNT_CLOSED_HANDSHAKE_TIMEOUT},
+    {"origins", COUNT_REFUSED_ORIGINS},
     {"application", COUNT_REFUSED_APPLICATION},
     {"exhausted", COUNT_ACCEPT_EXHAUSTED},
     {"tls_handshake", COUNT_TLS_FAILED},
@@ -145,6 +146,8 @@ static void write_messages(struct text *text, const struct peal_server *server)
            "Messages that were refused on their way, by cause.");
     counter(text, "peal_messages_dropped", "{reason=\"mailbox_bytes_max\"}",
             atomic_load_explicit(&server->refused_mail, memory_order_relaxed));
+    counter(text, "peal_messages_dropped", "{reason=\"unsayable\"}",
+            stats_sum(server, COUNT_MESSAGES_UNSAYABLE));
     family(text, "peal_limit_refusals", METRIC_COUNTER, NULL,
            "What clients were refused, by the limit's option.");
     lines(text, server, "peal_limit_refusals", "limit", refused,
@@ -161,6 +164,108 @@ static void write_messages(struct text *text, const struct peal_server *server)
     counter(text, "peal_sent_bytes", "", stats_sum(server, COUNT_BYTES_OUT));
 }
 
+/* Nanoseconds, as seconds. */
+static void seconds(struct text *text, const char *name, uint64_t ns)
+{
+    PRINT(text, "%s_total %.9f\n", name, (double)ns / 1e9);
+}
+
+static void write_deflate(struct text *text, const struct peal_server *server)
+{
+    static const struct line messages[] = {
+        {"out", COUNT_DEFLATED_MESSAGES},
+        {"in", COUNT_INFLATED_MESSAGES},
+    };
+    static const struct line plain[] = {
+        {"out", COUNT_DEFLATED_BYTES},
+        {"in", COUNT_INFLATED_BYTES},
+    };
+    static const struct line packed[] = {
+        {"out", COUNT_DEFLATED_WIRE_BYTES},
+        {"in", COUNT_INFLATED_WIRE_BYTES},
+    };
+
+    family(text, "peal_deflate_messages", METRIC_COUNTER, NULL,
+           "Messages compressed or inflated; one may be for many clients.");
+    lines(text, server, "peal_deflate_messages", "direction", messages,
+          ARRAY_SIZE(messages));
+    family(text, "peal_deflate_plain_bytes", METRIC_COUNTER, "bytes",
+           "Their bytes, not compressed.");
+    lines(text, server, "peal_deflate_plain_bytes", "direction", plain,
+          ARRAY_SIZE(plain));
+    family(text, "peal_deflate_wire_bytes", METRIC_COUNTER, "bytes",
+           "Their bytes, compressed.");
+    lines(text, server, "peal_deflate_wire_bytes", "direction", packed,
+          ARRAY_SIZE(packed));
+    family(text, "peal_deflate_seconds", METRIC_COUNTER, "seconds",
+           "Time spent compressing.");
+    seconds(text, "peal_deflate_seconds", stats_sum(server, COUNT_DEFLATE_NS));
+    family(text, "peal_inflate_seconds", METRIC_COUNTER, "seconds",
+           "Time spent inflating.");
+    seconds(text, "peal_inflate_seconds", stats_sum(server, COUNT_INFLATE_NS));
+    gauge(text, "peal_deflate_state_bytes", "bytes",
+          "Memory that zlib holds.",
+          stats_sum(server, GAUGE_DEFLATE_STATE_BYTES));
+}
+
+static void write_http(struct text *text, const struct peal_server *server)
+{
+    family(text, "peal_http_requests", METRIC_COUNTER, NULL,
+           "Requests for HTTP handlers of the program.");
+    counter(text, "peal_http_requests", "",
+            stats_sum(server, COUNT_HTTP_REQUESTS));
+    family(text, "peal_http_failures", METRIC_COUNTER, NULL,
+           "Of these: not answered in time, or with too large a body.");
+    counter(text, "peal_http_failures", "{reason=\"http_timeout\"}",
+            stats_sum(server, COUNT_HTTP_TIMED_OUT));
+    counter(text, "peal_http_failures", "{reason=\"http_body_bytes_max\"}",
+            stats_sum(server, COUNT_CLOSED_HTTP_BODY));
+}
+
+/* When the first certificate expires; 0: there is none. */
+static int64_t certificate_expiry(const struct peal_server *server)
+{
+    int64_t first_s = 0;
+
+    for (size_t i = 0; i < server->listener_count; i++) {
+        struct peal_tls *tls = server->listeners[i]->tls;
+        int64_t expiry_s = tls != NULL ? peal_tls_expiry(tls) : 0;
+
+        if (expiry_s != 0 && (first_s == 0 || expiry_s < first_s)) {
+            first_s = expiry_s;
+        }
+    }
+    return first_s;
+}
+
+static void write_tls(struct text *text, const struct peal_server *server)
+{
+    static const char expiry[] =
+        "peal_tls_certificate_expiry_timestamp_seconds";
+    int64_t expiry_s = certificate_expiry(server);
+
+    family(text, "peal_tls_handshakes", METRIC_COUNTER, NULL,
+           "TLS handshakes that were done.");
+    counter(text, "peal_tls_handshakes", "",
+            stats_sum(server, COUNT_TLS_HANDSHAKES));
+    family(text, "peal_tls_resumptions", METRIC_COUNTER, NULL,
+           "Of these: sessions taken up again.");
+    counter(text, "peal_tls_resumptions", "",
+            stats_sum(server, COUNT_TLS_RESUMED));
+    family(text, "peal_tls_failures", METRIC_COUNTER, NULL,
+           "TLS handshakes that were not done.");
+    counter(text, "peal_tls_failures", "",
+            stats_sum(server, COUNT_TLS_FAILED));
+    gauge(text, "peal_tls_handshakes_pending", NULL,
+          "TLS handshakes in progress.",
+          stats_sum(server, GAUGE_TLS_HANDSHAKES));
+    if (expiry_s != 0) {
+        family(text, expiry, METRIC_GAUGE, "seconds",
+               "When the first certificate expires, since 1970.");
+        PRINT(text, "%s %lld\n", expiry, (long long)expiry_s);
+    }
+}
+
 static void write_updates(struct text *text, const struct peal_server *server)
 {
     family(text, "peal_config_reloads", METRIC_COUNTER, NULL,
@@ -175,6 +280,9 @@ static void write_gauges(struct text *text, const struct worker *worker)
 {
     struct peal_server *server = worker->engine->spaces[0];
 
+    gauge(text, "peal_sockets", NULL,
+          "Open connections, of clients and of all others.",
+          stats_sum(server, GAUGE_CONNECTIONS));
     gauge(text, "peal_rooms", NULL, "Rooms with members.",
           room_count(&server->cluster));
     gauge(text, "peal_requests_pending", NULL,
@@ -282,6 +390,9 @@ bool metrics_write(const struct worker *worker, bool is_open_metrics,
     PRINT(&text, "peal_build_info{version=\"%s\"} 1\n", peal_version());
     write_connections(&text, server);
     write_messages(&text, server);
+    write_deflate(&text, server);
+    write_http(&text, server);
+    write_tls(&text, server);
     write_updates(&text, server);
     write_gauges(&text, worker);
     write_histograms(&text, server);

@@ -71,6 +71,7 @@ static void start(struct host *host, const struct peal_deflate_options *deflate)
         .dialect = PEAL_DIALECT_RAW,
         .on_connect = on_connect,
         .deflate = deflate,
+        .metrics_path = "/metrics",
     };
 
     host_start(host, &options, setup);
@@ -203,6 +204,18 @@ static void one_compression_serves_all(void **state)
     CHECK_EQUAL(stats.inflated_wire_bytes, 7);
     CHECK_EQUAL(stats.inflated_bytes, 5);
     CHECK(stats.inflate_ns > 0);
+#define METRIC(name) http_metric(host.ws, "peal_" name)
+    CHECK(METRIC("deflate_messages_total{direction=\"out\"}") == 2);
+    CHECK(METRIC("deflate_messages_total{direction=\"in\"}") == 1);
+    CHECK(METRIC("deflate_plain_bytes_total{direction=\"out\"}") == 2 * SIZE);
+    CHECK(METRIC("deflate_plain_bytes_total{direction=\"in\"}") == 5);
+    CHECK(METRIC("deflate_wire_bytes_total{direction=\"out\"}") ==
+          (double)stats.deflated_wire_bytes);
+    CHECK(METRIC("deflate_wire_bytes_total{direction=\"in\"}") == 7);
+    CHECK(METRIC("deflate_seconds_total") > 0);
+    CHECK(METRIC("inflate_seconds_total") > 0);
+    CHECK(METRIC("deflate_state_bytes") == (double)stats.deflate_state_bytes);
+#undef METRIC
 
     for (size_t i = 0; i < ARRAY_SIZE(offers); i++) {
         peer_close(&peers[i]);

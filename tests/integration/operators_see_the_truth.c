@@ -37,26 +37,9 @@ static const char *get(const struct host *host, const char *target)
     return reply.body;
 }
 
-/* The value of a sample: its name with all its labels, at a line's start. */
-static double sample(const char *text, const char *name)
-{
-    size_t size = strlen(name);
-
-    for (const char *line = text; line != NULL && *line != '\0';) {
-        if (strncmp(line, name, size) == 0 && line[size] == ' ') {
-            return atof(line + size + 1);
-        }
-        line = strchr(line, '\n');
-        line = line != NULL ? line + 1 : NULL;
-    }
-    fprintf(stderr, "no sample %s in:\n%s\n", name, text);
-    CHECK(!"the sample is there");
-    return 0;
-}
-
 static double now(const struct host *host, const char *name)
 {
-    return sample(get(host, "/metrics"), name);
+    return http_sample(get(host, "/metrics"), name);
 }
 
 static const struct peal_server_options with_metrics = {
@@ -123,6 +106,16 @@ static void test_zeros_are_there_from_the_start(void **state)
         "peal_messages_received_total{kind=\"event\"}",
         "peal_messages_delivered_total",
         "peal_messages_dropped_total{reason=\"mailbox_bytes_max\"}",
+        "peal_messages_dropped_total{reason=\"unsayable\"}",
+        "peal_connections_rejected_total{reason=\"origins\"}",
+        "peal_deflate_messages_total{direction=\"in\"}",
+        "peal_deflate_state_bytes",
+        "peal_inflate_seconds_total",
+        "peal_http_requests_total",
+        "peal_http_failures_total{reason=\"http_body_bytes_max\"}",
+        "peal_tls_handshakes_total",
+        "peal_tls_failures_total",
+        "peal_tls_handshakes_pending",
         "peal_limit_refusals_total{limit=\"rooms_max\"}",
         "peal_send_queue_bytes",
         "peal_rooms",
@@ -138,17 +131,20 @@ static void test_zeros_are_there_from_the_start(void **state)
     text = get(&host, "/metrics");
     CHECK_EQUAL(reply.status, 200);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        CHECK(sample(text, names[i]) == 0);
+        CHECK(http_sample(text, names[i]) == 0);
     }
-    CHECK(sample(text, "peal_build_info{version=\"0.1.0\"}") == 1);
-    CHECK(sample(text, "peal_event_loops") == 1);
-    CHECK(sample(text, "process_open_fds") > 3);
-    CHECK(sample(text, "process_max_fds") > 3);
-    CHECK(sample(text, "process_resident_memory_bytes") > 100000);
-    CHECK(sample(text, "process_virtual_memory_bytes") > 100000);
-    CHECK(sample(text, "process_cpu_seconds_total") > 0);
-    CHECK(sample(text, "process_start_time_seconds") > 1.7e9);
-    CHECK(sample(text, "process_start_time_seconds") < (double)time(NULL) + 2);
+    CHECK(http_sample(text, "peal_sockets") == 1); /* who asks */
+    CHECK(strstr(text, "certificate_expiry") == NULL);
+    CHECK(http_sample(text, "peal_build_info{version=\"0.1.0\"}") == 1);
+    CHECK(http_sample(text, "peal_event_loops") == 1);
+    CHECK(http_sample(text, "process_open_fds") > 3);
+    CHECK(http_sample(text, "process_max_fds") > 3);
+    CHECK(http_sample(text, "process_resident_memory_bytes") > 100000);
+    CHECK(http_sample(text, "process_virtual_memory_bytes") > 100000);
+    CHECK(http_sample(text, "process_cpu_seconds_total") > 0);
+    CHECK(http_sample(text, "process_start_time_seconds") > 1.7e9);
+    CHECK(http_sample(text, "process_start_time_seconds") <
+          (double)time(NULL) + 2);
     host_stop(&host);
 }
 
@@ -189,31 +185,30 @@ static void test_what_happens_is_counted(void **state)
     member_expect_failure(&members[1], "5", 105);
 
     text = get(&host, "/metrics");
-    CHECK_EQUAL(sample(text, "peal_connections{transport=\"ws\"}"), 15);
-    CHECK_EQUAL(sample(text, "peal_connections{transport=\"tcp\"}"), 5);
-    CHECK_EQUAL(sample(text, "peal_connections_opened_total"), 20);
-    CHECK_EQUAL(sample(text, "peal_rooms"), 2);
+    CHECK_EQUAL(http_sample(text, "peal_connections{transport=\"ws\"}"), 15);
+    CHECK_EQUAL(http_sample(text, "peal_connections{transport=\"tcp\"}"), 5);
+    CHECK_EQUAL(http_sample(text, "peal_connections_opened_total"), 20);
+    CHECK_EQUAL(http_sample(text, "peal_rooms"), 2);
 #define RECEIVED(kind) "peal_messages_received_total{kind=\"" kind "\"}"
-    CHECK_EQUAL(sample(text, RECEIVED("event")), 1);
-    CHECK_EQUAL(sample(text, RECEIVED("request")), 3);
-    CHECK_EQUAL(sample(text, RECEIVED("publish")), 1);
-    CHECK_EQUAL(sample(text, RECEIVED("invalid")), 1);
-    CHECK_EQUAL(sample(text, RECEIVED("answer")), 0);
+    CHECK_EQUAL(http_sample(text, RECEIVED("event")), 1);
+    CHECK_EQUAL(http_sample(text, RECEIVED("request")), 3);
+    CHECK_EQUAL(http_sample(text, RECEIVED("publish")), 1);
+    CHECK_EQUAL(http_sample(text, RECEIVED("invalid")), 1);
+    CHECK_EQUAL(http_sample(text, RECEIVED("answer")), 0);
     CHECK_EQUAL(host_stats(&host).messages_in, 6);
-    CHECK(sample(text, "peal_messages_delivered_total") >= 19);
-    CHECK_EQUAL(sample(text, "peal_requests_timed_out_total"), 1);
-    CHECK_EQUAL(sample(text, "peal_limit_refusals_total{limit=\"requests_per_"
-                             "client_max\"}"),
-                1);
-    CHECK_EQUAL(sample(text, "peal_limit_refusals_total{limit=\"rooms_per_"
-                             "client_max\"}"),
-                1);
-    CHECK_EQUAL(sample(text, "peal_fanout_duration_seconds_count"), 1);
-    CHECK_EQUAL(sample(text, "peal_request_duration_seconds_count"), 2);
+    CHECK(http_sample(text, "peal_messages_delivered_total") >= 19);
+    CHECK_EQUAL(http_sample(text, "peal_requests_timed_out_total"), 1);
+#define REFUSED(limit) "peal_limit_refusals_total{limit=\"" limit "\"}"
+    CHECK_EQUAL(http_sample(text, REFUSED("requests_per_client_max")), 1);
+    CHECK_EQUAL(http_sample(text, REFUSED("rooms_per_client_max")), 1);
+    CHECK_EQUAL(http_sample(text, "peal_fanout_duration_seconds_count"), 1);
+    CHECK_EQUAL(http_sample(text, "peal_request_duration_seconds_count"), 2);
     /* The one that timed out took 50 ms. */
     CHECK_EQUAL(
-        sample(text, "peal_request_duration_seconds_bucket{le=\"0.01\"}"), 1);
-    CHECK(sample(text, "peal_event_loop_lag_seconds_count") > 5);
+        http_sample(text,
+                    "peal_request_duration_seconds_bucket{le=\"0.01\"}"),
+        1);
+    CHECK(http_sample(text, "peal_event_loop_lag_seconds_count") > 5);
 
     member_say(&members[2], "{'event':'kick'}");
     member_expect_close(&members[2], 4001);
@@ -229,10 +224,10 @@ static void test_what_happens_is_counted(void **state)
     text = get(&host, "/metrics");
 #define CLOSED(code, reason)                                                   \
     "peal_connections_closed_total{code=\"" code "\",reason=\"" reason "\"}"
-    CHECK_EQUAL(sample(text, CLOSED("4xxx", "application")), 1);
-    CHECK_EQUAL(sample(text, CLOSED("1000", "peer")), 1);
-    CHECK_EQUAL(sample(text, CLOSED("1006", "peer")), 2);
-    CHECK_EQUAL(sample(text, CLOSED("1002", "protocol")), 1);
+    CHECK_EQUAL(http_sample(text, CLOSED("4xxx", "application")), 1);
+    CHECK_EQUAL(http_sample(text, CLOSED("1000", "peer")), 1);
+    CHECK_EQUAL(http_sample(text, CLOSED("1006", "peer")), 2);
+    CHECK_EQUAL(http_sample(text, CLOSED("1002", "protocol")), 1);
     for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
         if (i != 2 && i != 3 && i != 5 && i != 6) {
             member_close(&members[i]);

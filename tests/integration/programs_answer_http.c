@@ -614,12 +614,19 @@ static void late_answers_are_given_by_the_server(void **state)
 
     (void)state;
     start_with((struct peal_server_options){.http_timeout_ms = 50,
-                                            .handshake_timeout_ms = 100});
+                                            .handshake_timeout_ms = 100,
+                                            .metrics_path = "/metrics"});
     dial_and_send(&peer, GET("/later") "\r\n");
     expect(&peer, 503, NULL);
     peer_expect_end(&peer);
     peer_close(&peer);
     CHECK_EQUAL(host_stats(&host).http_timed_out, 1);
+    CHECK(http_metric(host.ws,
+                      "peal_http_failures_total{reason=\"http_timeout\"}") ==
+          1);
+    CHECK(http_metric(host.ws, "peal_http_requests_total") ==
+          (double)host_stats(&host).http_requests);
+    CHECK(host_stats(&host).http_requests >= 1);
     CHECK_EQUAL(respond(replies[0], 0, "too late"), 0);
 
     dial_and_send(&peer, POST("/hook") "Content-Length: 1\r\n\r\n");

@@ -10,10 +10,12 @@
 
 #include "support/certificates.h"
 #include "support/host.h"
+#include "support/http.h"
 #include "support/peer.h"
 #include "support/tcp.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <signal.h>
@@ -22,6 +24,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 /* --- Certificates ----------------------------------------------------------
@@ -54,6 +57,7 @@ static int make_all(void **state)
     make("exact", "exact", "DNS:a.example.com", -1, 30);
     make("wild", "wild", "DNS:*.example.com", -1, 30);
     make("expired", "expired", "DNS:localhost", -30, -1);
+    make("soon", "soon", "DNS:soon.example.com", -1, 3);
     make("client", "J\303\266rg", "DNS:client", -1, 30);
     make("stranger", "stranger", "DNS:client", -1, 30);
     return 0;
@@ -121,6 +125,7 @@ static void begin_with(const struct peal_tls_options *options,
     }
     memset(&seen, 0, sizeof seen);
     server.tls = tls;
+    server.internal_listen = "127.0.0.1:0";
     server.dialect = PEAL_DIALECT_RAW;
     server.on_connect = on_connect;
     host_start(&host, &server, setup);
@@ -459,6 +464,50 @@ static void sessions_are_taken_up_again(void **state)
     }
 }
 
+static double metric(const char *name)
+{
+    char address[PEAL_ADDRESS_MAX];
+
+    CHECK_EQUAL(peal_server_address(host.server, 2, address), 0);
+    return http_metric(address, name);
+}
+
+/* Handshakes by outcome, and when the first certificate expires: of all names,
+ * as they are loaded now. */
+static void metrics_tell_of_it(void **state)
+{
+    struct peal_tls_options options = plain_options();
+    const struct peal_tls_identity soon = {
+        .certificate_file = in_folder("soon.crt"),
+        .key_file = in_folder("soon.key"),
+    };
+    static const char expiry[] =
+        "peal_tls_certificate_expiry_timestamp_seconds";
+    double now_s = (double)time(NULL);
+    struct peer peer;
+
+    (void)state;
+    begin(&options);
+    CHECK(fabs(metric(expiry) - now_s - 30 * 86400) < 600);
+    CHECK(!resumes(TLS1_3_VERSION, NULL, true));
+    CHECK(resumes(TLS1_3_VERSION, NULL, false));
+    peer_dial(&peer, host.tcp);
+    CHECK_SOON(metric("peal_tls_handshakes_pending") == 1);
+    peer_close(&peer);
+    CHECK_SOON(metric("peal_tls_failures_total") == 1);
+    CHECK(metric("peal_tls_handshakes_total") == 4);
+    CHECK(metric("peal_tls_resumptions_total") == 1);
+    CHECK(metric("peal_tls_handshakes_pending") == 0);
+    end();
+
+    options.identities = &soon;
+    options.identity_count = 1;
+    begin(&options);
+    CHECK(fabs(metric(expiry) - now_s - 3 * 86400) < 600);
+    CHECK(metric(expiry) == (double)peal_tls_expiry(tls));
+    end();
+}
+
 static void copy_file(const char *from, const char *to)
 {
     char command[300];
@@ -718,6 +767,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_versions_on_both_transports),
         cmocka_unit_test(clients_see_bad_certificates),
+        cmocka_unit_test(metrics_tell_of_it),
         cmocka_unit_test(the_name_chooses_the_certificate),
         cmocka_unit_test(clients_may_or_must_show_who_they_are),
         cmocka_unit_test(sessions_are_taken_up_again),

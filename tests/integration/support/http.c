@@ -73,3 +73,28 @@ void http_ask(const char *address, const char *request,
     http_read(&peer, reply, strncmp(request, "HEAD", 4) != 0);
     peer_close(&peer);
 }
+
+double http_sample(const char *text, const char *name)
+{
+    size_t size = strlen(name);
+
+    for (const char *line = text; line != NULL && *line != '\0';) {
+        if (strncmp(line, name, size) == 0 && line[size] == ' ') {
+            return atof(line + size + 1);
+        }
+        line = strchr(line, '\n');
+        line = line != NULL ? line + 1 : NULL;
+    }
+    fprintf(stderr, "no sample %s in:\n%s\n", name, text);
+    CHECK(!"the sample is there");
+    return 0;
+}
+
+double http_metric(const char *address, const char *name)
+{
+    static struct http_reply reply; /* too large for every stack */
+
+    http_ask(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    CHECK_EQUAL(reply.status, 200);
+    return http_sample(reply.body, name);
+}

@@ -25,4 +25,10 @@ void http_ask(const char *address, const char *request,
 bool http_header(const struct http_reply *reply, const char *name, char *out,
                  size_t size);
 
+/* The value of a sample of metrics: its name with all its labels. */
+double http_sample(const char *text, const char *name);
+
+/* The same, asked for at /metrics. */
+double http_metric(const char *address, const char *name);
+
 #endif
