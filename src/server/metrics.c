@@ -227,8 +227,8 @@ static int64_t certificate_expiry(const struct peal_server *server)
 {
     int64_t first_s = 0;
 
-    for (size_t i = 0; i < server->listener_count; i++) {
-        struct peal_tls *tls = server->listeners[i]->tls;
+    for (size_t i = 0; i < server->engine->listener_count; i++) {
+        struct peal_tls *tls = server->engine->listeners[i]->tls;
         int64_t expiry_s = tls != NULL ? peal_tls_expiry(tls) : 0;
 
         if (expiry_s != 0 && (first_s == 0 || expiry_s < first_s)) {
