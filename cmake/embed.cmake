@@ -22,6 +22,32 @@ if(NOT CMAKE_SCRIPT_MODE_FILE)
         cmake_path(GET folder PARENT_PATH parent)
         target_include_directories(${target} PRIVATE ${parent})
     endfunction()
+
+    # peal_embed_bytes(<target> <file> <header>)
+    #
+    # Writes the bytes of a file as a list for C, to be included between the
+    # braces of an array. Done while configuring, so that linters find it.
+    function(peal_embed_bytes target file header)
+        set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+        set(folder ${PROJECT_BINARY_DIR}/embedded)
+        peal_bytes_of(bytes ${file})
+        file(CONFIGURE OUTPUT ${folder}/${header} CONTENT "${bytes}" @ONLY)
+        target_include_directories(${target} PRIVATE ${folder})
+    endfunction()
+endif()
+
+# peal_bytes_of(<variable> <file>)
+#
+# Sixteen bytes to a line.
+function(peal_bytes_of variable file)
+    file(READ ${file} hex HEX)
+    string(REGEX REPLACE "(................................)" "\\1\n" hex
+           "${hex}")
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
+    set(${variable} "${hex}" PARENT_SCOPE)
+endfunction()
+
+if(NOT CMAKE_SCRIPT_MODE_FILE)
     return()
 endif()
 
@@ -44,13 +70,9 @@ foreach(file IN LISTS FILES)
         set(name "")
     endif()
 
-    # Sixteen bytes to a line.
-    file(READ ${file} hex HEX)
-    string(REGEX REPLACE "(................................)" "\\1\n" hex
-           "${hex}")
-    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
+    peal_bytes_of(bytes ${file})
     string(APPEND arrays
-           "static const unsigned char file_${index}[] = {\n${hex}0};\n\n")
+           "static const unsigned char file_${index}[] = {\n${bytes}0};\n\n")
     string(APPEND table
            "    {\"/${name}\", \"${type_${extension}}\", file_${index},\n"
            "     sizeof file_${index} - 1},\n")

@@ -124,7 +124,7 @@ static int report(int error, int port, const char *flag)
 
 static int add_pages(struct peal_server *server)
 {
-    int rc = 0;
+    int rc = peal_server_client_js(server, NULL);
 
     for (size_t i = 0; i < page_file_count && rc == 0; i++) {
         const struct page_file *file = &page_files[i];

@@ -125,6 +125,18 @@ PEAL_API int peal_server_page(struct peal_server *server, const char *path,
                               size_t size);
 
 /*
+ * Serves the JavaScript client at `path`, or at "/peal.js" if that is NULL: the
+ * bundle for browsers, of this library's version, which sets the global `peal`.
+ *
+ *     <script src="/peal.js"></script>
+ *     <script>const rt = peal.connect("/");</script>
+ *
+ * Before the start; errors as peal_server_route.
+ */
+PEAL_API int peal_server_client_js(struct peal_server *server,
+                                   const char *path);
+
+/*
  * Calls `handler` for events of this name. One handler for a name. Before the
  * start; PEAL_ESTATE, PEAL_EEXIST, PEAL_EINVAL, PEAL_ENOMEM.
  */

@@ -2,7 +2,9 @@
 // panes talk, services arrive over TCP, and a lost server is found again.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import {
   after,
   afterEach,
@@ -11,7 +13,7 @@ import {
   describe,
   test,
 } from "node:test";
-import { deflateSync } from "node:zlib";
+import { deflateSync, gzipSync } from "node:zlib";
 import { chromium } from "playwright-core";
 import WebSocket from "ws";
 import { example, portOf, run, start } from "./support/process.mjs";
@@ -134,6 +136,9 @@ describe("the page", () => {
 
   test("both panes connect and see each other", async () => {
     await bothAreIn();
+    for (const pane of [left, right]) {
+      await pane.locator(".members .self").getByText("you").waitFor();
+    }
     assert.deepEqual(troubles, []);
   });
 
@@ -230,7 +235,7 @@ describe("the page", () => {
       mimeType: "image/png",
       buffer: Buffer.alloc(9 * 1024 * 1024),
     });
-    await left.getByRole("alert").getByText(/8388608 bytes/).waitFor();
+    await left.getByRole("alert").getByText(/the server takes 8388608/).waitFor();
     await say(left, "still here");
     await message(right, "still here").waitFor();
   });
@@ -299,13 +304,36 @@ describe("the page", () => {
       await pane.getByText(/again in|connecting/).waitFor();
       await message(pane, "The connection is lost").waitFor();
     }
-    await say(left, "nobody hears this");
+    await left.getByRole("button", { name: "Ask the time" }).click();
     await left.getByRole("alert").getByText("no connection").waitFor();
+    for (const text of ["still here", "and waiting"]) {
+      await say(left, text);
+    }
+    await message(left, "This is sent when").first().waitFor();
 
     server = await start("demo", "--port", ports[0], "--tcp-port", ports[1]);
     await bothAreIn();
     await say(left, "here again");
     await message(right, "here again").waitFor();
+    const said = await right.locator(".said-text").allTextContents();
+    assert.ok(
+      said.join("|").includes("still here|and waiting"), said.join("|"));
+  });
+});
+
+describe("the script that is served", () => {
+  test("is the JavaScript client, below 10 KB compressed", async () => {
+    const server = await start("demo", "--port", "0", "--tcp-port", "0");
+    const response = await fetch(`http://${server.ws}/peal.js`);
+    const script = await response.text();
+
+    assert.equal(response.headers.get("content-type"),
+      "text/javascript; charset=utf-8");
+    assert.equal(script, readFileSync(
+      join(process.env.PEAL_SOURCE, "clients/js/bundle/peal.js"), "utf8"));
+    assert.ok(gzipSync(script, { level: 9 }).length < 10_000);
+    server.kill("SIGTERM");
+    assert.equal((await server.ended).code, 0);
   });
 });
 

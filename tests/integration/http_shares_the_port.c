@@ -50,6 +50,9 @@ static void setup(struct peal_server *server)
                 PEAL_EINVAL);
     CHECK_EQUAL(peal_server_page(server, "/x", "text/plain\r\nX: y", "", 0),
                 PEAL_EINVAL);
+    CHECK_EQUAL(peal_server_client_js(server, "/empty"), PEAL_EEXIST);
+    CHECK_EQUAL(peal_server_client_js(server, NULL), 0);
+    CHECK_EQUAL(peal_server_client_js(server, "/peal.js"), PEAL_EEXIST);
 }
 
 static struct host host;

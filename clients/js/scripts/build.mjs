@@ -1,9 +1,12 @@
 // Builds dist/: the modules as ESM and CommonJS with their types, and the
 // browser's bundles, one to import and one that sets the global `peal`.
+//
+// With --bundle the latter becomes bundle/peal.js, too, which is kept in the
+// repository, because the C library is built with it and without Node.
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync }
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync }
   from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -33,7 +36,9 @@ cpSync(esm, cjs, {
 cpSync(join(root, "../../LICENSE"), join(dist, "LICENSE"));
 writeFileSync(join(cjs, "package.json"), '{ "type": "commonjs" }\n');
 
+const { version } = JSON.parse(readFileSync(join(root, "package.json")));
 const bundle = {
+  banner: { js: `/* peal ${version} */` },
   entryPoints: [join(root, "src", "index.ts")],
   bundle: true, minify: true, platform: "browser", target: "es2022",
   sourcemap: true, legalComments: "none",
@@ -56,3 +61,10 @@ for (const name of ["peal.min.js", "peal.esm.min.js"]) {
 }
 writeFileSync(join(dist, "integrity.json"),
   `${JSON.stringify(integrity, null, 2)}\n`);
+
+if (process.argv.includes("--bundle")) {
+  mkdirSync(join(root, "bundle"), { recursive: true });
+  writeFileSync(join(root, "bundle", "peal.js"),
+    readFileSync(join(dist, "peal.min.js"), "utf8")
+      .replace(/^\/\/# sourceMappingURL=.*\n/m, ""));
+}

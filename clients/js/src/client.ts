@@ -95,10 +95,9 @@ export class Client<
     return this.#connection.state;
   }
 
-  /** The id that the server gave this client, while it is open. */
+  /** The id that the server gave this client: while it prepares or is open. */
   get id(): string | undefined {
-    const { state } = this;
-    return state.name === "open" ? state.id : undefined;
+    return this.#connection.id;
   }
 
   /** Dials, also after it was closed; at once, if it waits to dial again. */

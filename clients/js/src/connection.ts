@@ -76,8 +76,8 @@ export class Connection {
   #transport: Transport | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
-  /** The server has said its welcome. */
-  #isGreeted = false;
+  /** What the server's welcome said; undefined before. */
+  id: string | undefined;
   #dialledAt = 0;
   dialCount = 0;
   #wakeOff: (() => void) | null = null;
@@ -113,7 +113,7 @@ export class Connection {
 
   /** Open, or about to be: the server listens. */
   get canSpeak(): boolean {
-    return this.#isGreeted;
+    return this.id !== undefined;
   }
 
   get bufferedBytes(): number {
@@ -210,7 +210,7 @@ export class Connection {
     this.#dialledAt = Date.now();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      const isMute = this.#transport !== null && !this.#isGreeted;
+      const isMute = this.#transport !== null && !this.canSpeak;
       this.drop(isMute
         ? localError("no_welcome", `No welcome within ${timeoutMs} ms`)
         : localError("dial_failed", `Not open within ${timeoutMs} ms`));
@@ -275,12 +275,13 @@ export class Connection {
   }
 
   #receive(envelope: Envelope): void {
-    if (this.#isGreeted) {
+    if (this.canSpeak) {
       this.#heartbeat.heard();
       this.#owner.message(envelope);
     } else if (envelope.event === "peal:welcome") {
-      this.#isGreeted = true;
-      void this.#prepare(readWelcome(envelope.data));
+      const welcome = readWelcome(envelope.data);
+      this.id = welcome.id;
+      void this.#prepare(welcome);
     }
   }
 
@@ -331,7 +332,7 @@ export class Connection {
     }
     const before = this.#state;
     const wasOpen = this.isOpen;
-    const wasGreeted = this.#isGreeted;
+    const wasGreeted = this.canSpeak;
     const { reconnect } = this.#owner.options;
     this.#release();
     if (wasOpen && Date.now() - this.openedAt! >= STABLE_MS) {
@@ -375,7 +376,7 @@ export class Connection {
   #release(): void {
     this.#session = null;
     this.#transport = null;
-    this.#isGreeted = false;
+    this.id = undefined;
     this.#heartbeat.stop();
     clearTimeout(this.#timer);
   }

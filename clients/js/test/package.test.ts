@@ -31,6 +31,18 @@ it.each(["peal.min.js", "peal.esm.min.js"])(
     expect(text).not.toMatch(/require\(|node:/);
   });
 
+it("is what the C library serves", () => {
+  const built = read("dist/peal.min.js").replace(/^\/\/# source.*\n/m, "");
+  const { version } = JSON.parse(read("package.json"));
+  expect(read("bundle/peal.js") === built, "out of date: npm run bundle")
+    .toBe(true);
+  expect(built.split("\n")[0]).toBe(`/* peal ${version} */`);
+  for (const part of ["MAJOR", "MINOR", "PATCH"].entries()) {
+    expect(read("../../include/peal/peal.h")).toContain(
+      `#define PEAL_VERSION_${part[1]} ${version.split(".")[part[0]]}\n`);
+  }
+});
+
 it("needs nothing else", () => {
   const manifest = JSON.parse(read("package.json"));
   expect(manifest.dependencies).toBeUndefined();

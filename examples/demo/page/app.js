@@ -5,9 +5,6 @@ import { frameCommand, sendCommand } from "./services.js";
 
 const byId = (id) => document.getElementById(id);
 
-const url = new URL("live", location.href);
-url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-
 let about = { program: "demo", tcp_port: 8081 };
 
 // The commands go to the room that is looked at on the left.
@@ -44,13 +41,11 @@ async function copy(button) {
 }
 
 const left = new Pane({
-  url,
   name: "Ada",
   room: "lobby",
   label: "First client",
 });
 const right = new Pane({
-  url,
   name: "Grace",
   room: "lobby",
   label: "Second client",

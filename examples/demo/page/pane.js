@@ -1,6 +1,6 @@
 // One client with all that is seen of it.
 
-import { Client } from "./client.js";
+const { connect } = globalThis.peal; // of the script peal.js
 
 const ENTRIES_MAX = 200;
 
@@ -28,6 +28,7 @@ export class Pane {
   onRoom = () => {};
 
   #client;
+  #socket; // of now, to lose it on purpose
   #parts = {};
   #members = new Map(); // by client id
   #version = 0; // of the list of members
@@ -39,7 +40,7 @@ export class Pane {
   #countdown;
   #follows = true; // whether the end of the log is kept in sight
 
-  constructor({ url, name, room, label }) {
+  constructor({ name, room, label }) {
     const template = document.getElementById("pane");
 
     this.room = room;
@@ -51,17 +52,34 @@ export class Pane {
     }
     this.#parts.place.elements.name.value = name;
     this.#parts.place.elements.room.value = room;
-    this.#client = new Client(url);
+    this.#client = this.#connect();
     this.#listenToServer();
     this.#listenToUser();
+  }
+
+  #connect() {
+    const remember = (socket) => (this.#socket = socket);
+
+    return connect("live", {
+      protocols: ["peal"],
+      reconnect: { min: 400, max: 10_000 },
+      timeout: 60_000,
+      prepare: (first) => this.#begin(first),
+      WebSocket: class extends WebSocket {
+        constructor(...how) {
+          super(...how);
+          remember(this);
+        }
+      },
+    });
   }
 
   #listenToServer() {
     const client = this.#client;
 
-    client.onState((state) => this.#showState(state));
+    client.watch("state", (state) => this.#showState(state));
     client.on("about", (about) => this.onAbout(about));
-    client.on("members", (list, room) => this.#showMembers(list, room));
+    client.on("members", (list, { room }) => this.#showMembers(list, room));
     client.on("said", (said) => this.#showSaid(said));
     client.on("image", (bytes) => this.#showSentImage(bytes));
   }
@@ -71,7 +89,8 @@ export class Pane {
 
     place.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#enter(place.elements.name.value, place.elements.room.value);
+      this.#enter(
+        this.#client, place.elements.name.value, place.elements.room.value);
     });
     say.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -83,7 +102,7 @@ export class Pane {
       file.value = "";
     });
     measure.addEventListener("click", () => this.#measure());
-    drop.addEventListener("click", () => this.#client.drop());
+    drop.addEventListener("click", () => this.#socket.close(4000, "dropped"));
     this.#acceptDrops();
     this.#followLog();
   }
@@ -92,11 +111,11 @@ export class Pane {
 
   // Asks and resolves to { data, took }, the answer and the ms it took. A
   // refusal is shown, and resolves to undefined.
-  async #ask(event, question) {
+  async #ask(send) {
     const { alert } = this.#parts;
     const start = performance.now();
     try {
-      const data = await this.#client.request(event, question);
+      const data = await send();
       const took = performance.now() - start;
       alert.hidden = true;
       return { data, took };
@@ -108,9 +127,10 @@ export class Pane {
     }
   }
 
-  async #enter(name, room) {
+  // `whom` is the client, or what prepares a new connection.
+  async #enter(whom, name, room) {
     this.#entering = room;
-    if (await this.#ask("enter", { name, room })) {
+    if (await this.#ask(() => whom.request("enter", { name, room }))) {
       this.room = room;
       this.#name = name;
       this.onRoom(room);
@@ -123,7 +143,11 @@ export class Pane {
     const text = input.value;
 
     input.value = "";
-    const answer = await this.#ask("say", { text });
+    if (this.#client.state.name !== "open") {
+      this.#note("This is sent when the connection is back");
+    }
+    const answer = await this.#ask(() =>
+      this.#client.request("say", { text }));
     if (answer) {
       this.#times.push(answer.took);
       this.#tieAnswers();
@@ -133,16 +157,17 @@ export class Pane {
   }
 
   async #sendImage(file) {
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    const answer = await this.#ask("image", bytes);
+    const answer = await this.#ask(() => this.#client.sendFile("image", file));
 
     if (answer) {
+      const bytes = new Uint8Array(await file.arrayBuffer());
       this.#showImage(this.#name, bytes, "own").append(ackTime(answer.took));
     }
   }
 
   async #measure() {
-    const answer = await this.#ask("time");
+    const answer = await this.#ask(() =>
+      this.#client.request("time", undefined, { queue: false }));
 
     if (answer) {
       const time = new Date(answer.data.time_ms).toLocaleTimeString();
@@ -151,15 +176,14 @@ export class Pane {
     }
   }
 
-  // Comes back to where it was, also after a break.
-  async #begin() {
+  // Comes back to where it was, also after a break, before what waits is sent.
+  async #begin(first) {
     this.#version = 0;
     this.#listed = undefined;
     this.#members.clear();
     this.#unanswered = [];
     this.#times = [];
-    await this.#enter(this.#name, this.room);
-    await this.#measure();
+    await this.#enter(first, this.#name, this.room);
   }
 
   // --- Showing what it says
@@ -174,12 +198,12 @@ export class Pane {
     clearInterval(this.#countdown);
     this.element.dataset.state = state.name;
     if (state.name === "waiting") {
-      this.#countDown(performance.now() + state.retryMs);
+      this.#countDown(state.retryAt);
     } else {
       this.#parts["state-text"].textContent = texts[state.name];
     }
     if (state.name === "open") {
-      this.#begin();
+      this.#measure();
     } else if (state.name === "waiting" && this.#members.size > 0) {
       this.#members.clear();
       this.#listMembers(0);
@@ -189,7 +213,7 @@ export class Pane {
 
   #countDown(untilMs) {
     const show = () => {
-      const left = Math.max(0, untilMs - performance.now()) / 1000;
+      const left = Math.max(0, untilMs - Date.now()) / 1000;
       this.#parts["state-text"].textContent = `again in ${left.toFixed(1)} s`;
     };
 
@@ -233,7 +257,7 @@ export class Pane {
 
   #listMembers(total) {
     const items = [...this.#members.values()].map((member) => {
-      const isSelf = member.id === this.#client.state.id;
+      const isSelf = member.id === this.#client.id;
       const name = make("span", "member-name", member.name);
 
       return make(
@@ -252,7 +276,7 @@ export class Pane {
   }
 
   #showSaid({ id, name, via, text, time_ms }) {
-    const isOwn = id === this.#client.state.id;
+    const isOwn = id === this.#client.id;
     const time = new Date(time_ms).toLocaleTimeString([], {
       hour: "2-digit",
       minute: "2-digit",
