@@ -22,7 +22,7 @@ help:
 run:
 	@scripts/setup build
 	@scripts/build release $(if $(wildcard build/release/build.ninja),, \
-		-DPEAL_TESTS=OFF) -- examples_demo
+		-DPEAL_TESTS=OFF) -- examples_demo cmd_peal
 	@exec build/release/examples/demo $(ARGS)
 
 test:

@@ -173,7 +173,10 @@ static void describe(char *out, size_t size, const char *program,
 static int set_up(struct peal_server *server, const struct flags *flags,
                   struct chat *chat)
 {
-    struct peal_route route = {.size = sizeof route, .path = "/live"};
+    struct peal_route routes[] = {
+        {.size = sizeof *routes, .path = "/live"},
+        {.size = sizeof *routes, .path = "/"}, /* where `peal` goes */
+    };
     char tcp[32];
     struct peal_listen listen = {
         .size = sizeof listen, .address = tcp, .transport = PEAL_TCP};
@@ -184,7 +187,10 @@ static int set_up(struct peal_server *server, const struct flags *flags,
     if (rc < 0) {
         return report(rc, flags->tcp_port, "--tcp-port");
     }
-    rc = peal_server_route(server, &route);
+    rc = peal_server_route(server, &routes[0]);
+    if (rc == 0) {
+        rc = peal_server_route(server, &routes[1]);
+    }
     if (rc == 0) {
         rc = add_pages(server);
     }
@@ -213,6 +219,8 @@ static int serve(const struct flags *flags, const char *program)
         .log = log_when_running,
         .log_user = &is_running,
         .log_level = PEAL_LOG_WARN,
+        .clients_may_join = true, /* so that `peal sub` and `peal pub` work */
+        .clients_may_publish = true,
         .on_connect = chat_on_connect,
         .on_disconnect = chat_on_disconnect,
         .user = &chat,

@@ -1,0 +1,12 @@
+/* commands.h - what the commands do; each returns the exit code. */
+#ifndef COMMANDS_H
+#define COMMANDS_H
+
+#include "options.h"
+
+int sub_run(const struct options *options);
+int pub_run(const struct options *options);
+int emit_run(const struct options *options);
+int help_run(const struct options *options);
+
+#endif

@@ -1,0 +1,196 @@
+/* tables.c - the commands and their options; all that is said of them. */
+#include "commands.h"
+#include "options.h"
+
+#define ONE(name) (UINT32_C(1) << COMMAND_##name)
+#define ALL ((UINT32_C(1) << COMMAND_COUNT) - 1)
+/* Those that connect. */
+#define LINKS (ONE(SUB) | ONE(PUB) | ONE(EMIT))
+#define SENDERS (ONE(PUB) | ONE(EMIT))
+
+#define FIELD(name) offsetof(struct options, name)
+
+/* What is not said has none: a letter is 0, a text NULL. */
+const struct option_row option_rows[] = {
+    /* The server. */
+    {LINKS, 'u', "url", OPTION_TEXT, FIELD(url), "URL", "ws://127.0.0.1:8080/",
+     "PEAL_URL", NULL, HINT_NONE,
+     "the server: ws://, wss://, tcp://, tls:// or unix:/path"},
+    {LINKS, 't', "token", OPTION_TEXT, FIELD(token), "TOKEN", NULL,
+     "PEAL_TOKEN", NULL, HINT_NONE,
+     "sent as \"Authorization: Bearer TOKEN\" (WebSocket)"},
+    {LINKS, 0, "token-file", OPTION_TEXT, FIELD(token_file), "FILE", NULL,
+     "PEAL_TOKEN_FILE", NULL, HINT_FILE, "the token is the first line of FILE"},
+    {LINKS, 'H', "header", OPTION_LIST, FIELD(headers), "LINE", NULL, NULL,
+     NULL, HINT_NONE,
+     "a header such as \"X-User: ada\", several times (WebSocket)"},
+    {LINKS, 0, "origin", OPTION_TEXT, FIELD(origin), "ORIGIN", NULL, NULL, NULL,
+     HINT_NONE, "the Origin to send (WebSocket)"},
+    {LINKS, 0, "protocol", OPTION_TEXT, FIELD(protocols), "NAMES", NULL, NULL,
+     NULL, HINT_NONE,
+     "subprotocols to offer instead of the dialect's, with commas between"},
+    {LINKS, 0, "proxy", OPTION_TEXT, FIELD(proxy), "HOST:PORT", NULL,
+     "PEAL_PROXY", NULL, HINT_NONE, "an HTTP proxy to go through (CONNECT)"},
+    {LINKS, 0, "cacert", OPTION_TEXT, FIELD(cacert), "FILE", NULL,
+     "PEAL_CACERT", NULL, HINT_FILE,
+     "trust these authorities (PEM) instead of the system's"},
+    {LINKS, 0, "cert", OPTION_TEXT, FIELD(cert), "FILE", NULL, NULL, NULL,
+     HINT_FILE, "a certificate to show to the server (PEM)"},
+    {LINKS, 0, "key", OPTION_TEXT, FIELD(key), "FILE", NULL, NULL, NULL,
+     HINT_FILE, "its key, if it is not in the same file (PEM)"},
+    {LINKS, 0, "server-name", OPTION_TEXT, FIELD(server_name), "NAME", NULL,
+     NULL, NULL, HINT_NONE,
+     "the name in the server's certificate, if not the URL's"},
+    {LINKS, 0, "insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, NULL, NULL,
+     HINT_NONE, "trust whoever answers: anybody on the way can listen in"},
+    {LINKS, 0, "dialect", OPTION_CHOICE, FIELD(dialect), "NAME", "peal", NULL,
+     "peal stelar", HINT_NONE, "what the server speaks: peal or stelar"},
+    {LINKS, 0, "timeout", OPTION_DURATION, FIELD(timeout_ms), "TIME", "10s",
+     NULL, NULL, HINT_NONE, "how long to wait for the server each time"},
+    {LINKS, 0, "retry", OPTION_FLAG, FIELD(retry), NULL, NULL, NULL, NULL,
+     HINT_NONE, "keep trying when the server is not there at first"},
+
+    /* What is sent. */
+    {ONE(PUB), 'e', "event", OPTION_TEXT, FIELD(event), "NAME", "message", NULL,
+     NULL, HINT_NONE, "the name of the event"},
+    {SENDERS, 's', "string", OPTION_FLAG, FIELD(string), NULL, NULL, NULL, NULL,
+     HINT_NONE, "the data is a string, even if it looks like JSON"},
+    {SENDERS, 'b', "bytes", OPTION_FLAG, FIELD(bytes), NULL, NULL, NULL, NULL,
+     HINT_NONE, "the data is sent as bytes"},
+    {SENDERS, 'n', "count", OPTION_COUNT, FIELD(count), "N", "1", NULL, NULL,
+     HINT_NONE, "send it N times"},
+    {SENDERS, 'r', "rate", OPTION_RATE, FIELD(rate), "N", NULL, NULL, NULL,
+     HINT_NONE, "send at most N a second"},
+    {SENDERS, 0, "window", OPTION_COUNT, FIELD(window), "N", "32", NULL, NULL,
+     HINT_NONE, "have at most N on their way without an answer"},
+    {SENDERS, 0, "no-ack", OPTION_FLAG, FIELD(no_ack), NULL, NULL, NULL, NULL,
+     HINT_NONE, "send without asking the server for its ok"},
+
+    /* What is received. */
+    {ONE(SUB), 'n', "count", OPTION_COUNT, FIELD(count), "N", NULL, NULL, NULL,
+     HINT_NONE, "end after N events"},
+    {ONE(SUB), 'W', "wait", OPTION_DURATION, FIELD(wait_ms), "TIME", NULL, NULL,
+     NULL, HINT_NONE, "end after so long: code 5, or 0 without -n"},
+    {ONE(SUB), 'e', "event", OPTION_TEXT, FIELD(event), "NAME", NULL, NULL,
+     NULL, HINT_NONE, "only events of this name"},
+    {ONE(SUB), 'a', "all", OPTION_FLAG, FIELD(all), NULL, NULL, NULL, NULL,
+     HINT_NONE, "also what comes through no room, or through another one"},
+    {ONE(SUB), 0, "raw", OPTION_FLAG, FIELD(raw), NULL, NULL, NULL, NULL,
+     HINT_NONE, "only the data: strings as their text, bytes as they are"},
+    {ONE(SUB), 'F', "format", OPTION_TEXT, FIELD(format), "FORMAT", NULL, NULL,
+     NULL, HINT_NONE, "print this for each event: see FORMAT"},
+    {ONE(SUB), 'N', "no-newline", OPTION_FLAG, FIELD(no_newline), NULL, NULL,
+     NULL, NULL, HINT_NONE, "no line end behind --raw and --format"},
+
+    /* All. */
+    {ALL, 0, "json", OPTION_FLAG, FIELD(json), NULL, NULL, NULL, NULL,
+     HINT_NONE, "print JSON, one object a line, for programs"},
+    {ALL, 'q', "quiet", OPTION_FLAG, FIELD(quiet), NULL, NULL, NULL, NULL,
+     HINT_NONE, "print no notes or warnings"},
+    {ALL, 0, "color", OPTION_CHOICE, FIELD(color), "WHEN", "auto", NULL,
+     "auto always never", HINT_NONE,
+     "auto, always or never; auto: on a terminal without NO_COLOR"},
+    {ALL, 'h', "help", OPTION_FLAG, FIELD(help), NULL, NULL, NULL, NULL,
+     HINT_NONE, "print this"},
+    {ALL, 'V', "version", OPTION_FLAG, FIELD(version), NULL, NULL, NULL, NULL,
+     HINT_NONE, "print the version"},
+};
+
+const size_t option_row_count = sizeof option_rows / sizeof *option_rows;
+
+#define DATA_HELP                                                              \
+    "DATA that is JSON is sent as that, anything else as a string: hello and " \
+    "\"hello\" are the same. @FILE sends what is in a file, @- all of "        \
+    "standard input, and - each line of it as a message of its own. "          \
+    "Without DATA there is none."
+
+const struct command commands[COMMAND_COUNT] = {
+    [COMMAND_SUB] =
+        {
+            .id = COMMAND_SUB,
+            .name = "sub",
+            .usage = "sub ROOM...",
+            .summary = "print what is published to rooms",
+            .description =
+                "Joins the rooms and prints what arrives through them, a "
+                "line for each event: room, event, data. With --all also "
+                "what is for this client alone: its room is a dash. It "
+                "connects again after a loss, joins again, and tells on "
+                "standard error how long it has missed what was published.",
+            .details =
+                "FORMAT:\n"
+                "  %r room   %e event   %d data, as with --raw   %j data as "
+                "JSON\n"
+                "  %x bytes of the data in hex   %l how many they are\n"
+                "  %n number of the event, from 1 on   %i id of this client\n"
+                "  %t time   %T seconds since 1970   %% a percent sign\n"
+                "  \\n \\t \\0 \\\\ as in C\n",
+            .arguments_min = 1,
+            .arguments_max = -1,
+            .run = sub_run,
+            .examples =
+                {
+                    {"peal sub lobby -n 1", "wait for one message"},
+                    {"peal sub lobby kitchen --json -n 2",
+                     "two rooms, as JSON lines"},
+                    {"peal sub lobby --raw -n 1", "the text alone"},
+                    {"peal sub lobby -F '%t %e: %d' -n 1",
+                     "time, event and data"},
+                },
+        },
+    [COMMAND_PUB] =
+        {
+            .id = COMMAND_PUB,
+            .name = "pub",
+            .usage = "pub ROOM [DATA|-|@FILE]",
+            .summary = "publish to a room",
+            .description = DATA_HELP
+            " It succeeds when the server has said ok to every message; "
+            "those of which that is not known are told. As servers let "
+            "only members publish, it joins the room first.",
+            .arguments_min = 1,
+            .arguments_max = 2,
+            .run = pub_run,
+            .examples =
+                {
+                    {"peal pub lobby hello", "a string"},
+                    {"peal pub lobby '{\"text\":\"hi\"}' -e said",
+                     "an object, as the event said"},
+                    {"seq 3 | peal pub lobby -", "a message for each line"},
+                    {"peal pub lobby tick -n 3 -r 50",
+                     "three times, at most 50 a second"},
+                },
+        },
+    [COMMAND_EMIT] =
+        {
+            .id = COMMAND_EMIT,
+            .name = "emit",
+            .usage = "emit EVENT [DATA|-|@FILE]",
+            .summary = "send an event to the server itself",
+            .description = DATA_HELP
+            " It succeeds when the server has said ok to every event.",
+            .arguments_min = 1,
+            .arguments_max = 2,
+            .run = emit_run,
+            .examples =
+                {
+                    {"peal emit note '{\"text\":\"hi\"}'", "an event"},
+                    {"peal emit note \"@$FILE\" --bytes", "a file, as bytes"},
+                },
+        },
+    [COMMAND_HELP] =
+        {
+            .id = COMMAND_HELP,
+            .name = "help",
+            .usage = "help [COMMAND]",
+            .summary = "explain a command",
+            .description = "With --json it prints all commands and options.",
+            .arguments_min = 0,
+            .arguments_max = 1,
+            .run = help_run,
+            .examples =
+                {
+                    {"peal help sub", "the same as peal sub --help"},
+                },
+        },
+};

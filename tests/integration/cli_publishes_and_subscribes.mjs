@@ -1,0 +1,203 @@
+// `peal pub`, `peal emit` and `peal sub` against a server that lets its clients
+// join and publish: what one is given, the other prints, over both transports.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { peal, stop, subscribe, wrote } from "./support/cli.mjs";
+import { start } from "./support/process.mjs";
+
+const folder = mkdtempSync(join(tmpdir(), "peal-cli-"));
+let server;
+
+before(async () => {
+  server = await start("relay", "--port", "0", "--tcp-port", "0");
+});
+after(async () => {
+  await stop(server);
+  rmSync(folder, { recursive: true });
+});
+
+const lines = (text) => text.split("\n").slice(0, -1);
+
+// Runs it to its end, which has to be a good one.
+async function done(args, options) {
+  const { code, out, err } = await peal(server, args, options).ended;
+  assert.deepEqual({ code, err }, { code: 0, err: "" }, args.join(" "));
+  return out;
+}
+
+test("data is JSON when it can be, and a string otherwise", async () => {
+  const sent = [
+    ["hello", '"hello"'],
+    ['"hello"', '"hello"'],
+    ["42", "42"],
+    [" [1, 2,\n 3] ", "[1,2,3]"],
+    ['{"a b": "c  d"}', '{"a b":"c  d"}'],
+    ['1,"x":2', '"1,\\"x\\":2"'],
+    ["1}", '"1}"'],
+    ["", '""'],
+    ["line\nend", '"line\\nend"'],
+    ["\u00e9\u{1f514}", '"\u00e9\u{1f514}"'],
+  ];
+  const sub = await subscribe(server, "json", "-n", String(sent.length + 2));
+
+  for (const [data] of sent) {
+    assert.equal(await done(["pub", "json", "--", data]), "");
+  }
+  await done(["pub", "json", "42", "--string", "-e", "answer"]);
+  await done(["pub", "json"]);
+  const { code, out } = await sub.ended;
+  assert.equal(code, 0);
+  assert.deepEqual(lines(out), [
+    ...sent.map(([, printed]) => `json message ${printed}`),
+    'json answer "42"',
+    "json message",
+  ]);
+});
+
+test("bytes, files and standard input", async () => {
+  const file = join(folder, "bytes");
+  const bytes = Buffer.from([0, 1, 2, 10, 255]);
+
+  writeFileSync(file, bytes);
+  const json = await subscribe(server, "bytes", "--json", "-n", "3");
+  const hex = await subscribe(server, "bytes", "-F", "%n %l %x", "-n", "3");
+  await done(["pub", "bytes", `@${file}`, "--bytes"]);
+  await done(["pub", "bytes", "@-", "--bytes"], { input: "in\nput" });
+  await done(["pub", "bytes", "text", "-b"]);
+  const objects = lines((await json.ended).out).map((line) => JSON.parse(line));
+  assert.deepEqual(
+    objects.map((object) => Buffer.from(object.bytes, "base64")),
+    [bytes, Buffer.from("in\nput"), Buffer.from("text")]);
+  assert.equal((await hex.ended).out,
+    "1 5 0001020aff\n2 6 696e0a707574\n3 4 74657874\n");
+
+  const { code, err } =
+    await peal(server, ["pub", "bytes", `@${file}`]).ended;
+  assert.equal(code, 1);
+  assert.match(err, /not UTF-8: use --bytes/);
+});
+
+test("lines of standard input, the last one without an end", async () => {
+  const sub = await subscribe(server, "lines", "--raw", "-n", "1004");
+  const input = Array.from({ length: 1000 }, (_, i) => `${i}\n`).join("");
+
+  assert.deepEqual(
+    JSON.parse(await done(["pub", "lines", "-", "--json"],
+      { input: `${input}\r\n\n{"a":1}\nend` })),
+    { sent: 1004, ok: 1004, failed: 0, unanswered: 0 });
+  assert.equal((await sub.ended).out, `${input}\n\n{"a":1}\nend\n`);
+});
+
+test("a line is sent as soon as it is there", async () => {
+  const sub = await subscribe(server, "typed", "--raw");
+  const pub = peal(server, ["pub", "typed", "-"], { input: null });
+
+  for (const word of ["one", "two"]) {
+    pub.stdin.write(`${word}\n`);
+    await wrote(sub, "out", new RegExp(`^${word}$`, "m"));
+  }
+  pub.stdin.end();
+  assert.equal((await pub.ended).code, 0);
+  sub.kill("SIGINT");
+  assert.equal((await sub.ended).code, 130);
+});
+
+test("a line that is larger than what is read at once", async () => {
+  const sub = await subscribe(server, "large", "-F", "%l", "-n", "2");
+  const input = `${"x".repeat(300_000)}\n${"y".repeat(900_000)}\n`;
+
+  await done(["pub", "large", "-"], { input });
+  assert.equal((await sub.ended).out, "300002\n900002\n");
+});
+
+test("rates and counts", async () => {
+  const began = performance.now();
+  const sub = await subscribe(server, "rate", "--raw", "-n", "11");
+
+  await done(["pub", "rate", "tick", "-n", "11", "-r", "50"]);
+  assert.equal((await sub.ended).out, "tick\n".repeat(11));
+  assert.ok(performance.now() - began >= 200);
+});
+
+test("without acknowledgements, all the same", async () => {
+  for (const url of [`ws://${server.ws}/`, `tcp://${server.tcp}`]) {
+    const sub = await subscribe(server, "plain", "-F", "%d", "-n", "5000");
+    await done(["pub", "plain", "x", "--no-ack", "-n", "5000", "-u", url]);
+    assert.equal((await sub.ended).code, 0);
+  }
+});
+
+test("formats have their letters", async () => {
+  const sub = await subscribe(server, "format", "-n", "1", "-N", "-F",
+    "%r|%e|%d|%j|%x|%l|%n|%i|%t|%T|%%\\t\\n\\\\\\0");
+
+  await done(["pub", "format", '"a\\tb"', "-e", "tab"]);
+  const { out } = await sub.ended;
+  assert.match(out, new RegExp(
+    "^format\\|tab\\|a\tb\\|\"a\\\\tb\"\\|22615c746222\\|6\\|1\\|" +
+    "[0-9a-f-]{36}\\|" +
+    "\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z\\|" +
+    "\\d+\\.\\d{6}\\|%\t\n\\\\\0$"));
+});
+
+test("what could command a terminal is shown as an escape", async () => {
+  const sub = await subscribe(server, "evil", "-n", "1");
+
+  await done(["pub", "evil", '"\\u001b[31m\u009b\u007f"', "-e", "a\u001bb"]);
+  assert.equal((await sub.ended).out,
+    'evil a\\x1bb "\\u001b[31m\\u009b\\u007f"\n');
+});
+
+test("several rooms, one event, and what comes through no room", async () => {
+  const both = await subscribe(server, "a", "b", "-n", "3");
+  const one = await subscribe(server, "a", "-e", "yes", "-n", "1", "--raw");
+
+  await done(["pub", "a", "1"]);
+  await done(["pub", "c", "2"]);
+  await done(["pub", "b", "3", "-e", "yes"]);
+  await done(["pub", "a", "4", "-e", "yes", "-u", `tcp://${server.tcp}`]);
+  assert.equal((await both.ended).out,
+    "a message 1\nb yes 3\na yes 4\n");
+  assert.equal((await one.ended).out, "4\n");
+});
+
+test("the data of an emit reaches the server's handler", async () => {
+  const sub = await subscribe(server, "notes", "--json", "-n", "1");
+
+  await done(["emit", "note", '{"text":"hi"}']);
+  const { time, ...event } = JSON.parse((await sub.ended).out);
+  assert.ok(Math.abs(Date.parse(time) - Date.now()) < 60_000);
+  assert.deepEqual(event,
+    { room: "notes", event: "note", data: { text: "hi" } });
+});
+
+test("sub ends when nobody reads what it prints", async () => {
+  const sub = await subscribe(server, "pipe");
+
+  sub.stdout.destroy();
+  assert.equal((await sub.ended).signal, "SIGPIPE");
+});
+
+test("a publisher goes on after the server was away", async () => {
+  const own = await start("relay", "--port", "0");
+  const port = own.ws.split(":").pop();
+  const sub = await subscribe(own, "back", "--raw", "-n", "2");
+  const pub = peal(own, ["pub", "back", "-"], { input: null });
+
+  pub.stdin.write("before\n");
+  await wrote(sub, "out", /before/);
+  await stop(own);
+  await Promise.all([wrote(sub, "err", /connection is lost: .*1001/),
+    wrote(pub, "err", /connection is lost: .*1001/)]);
+  const again = await start("relay", "--port", port);
+  await Promise.all([wrote(sub, "err", /again after .* is missing/),
+    wrote(pub, "err", /again after/)]);
+  pub.stdin.end("after\n");
+  assert.equal((await pub.ended).code, 0);
+  assert.equal((await sub.ended).out, "before\nafter\n");
+  await stop(again);
+});
