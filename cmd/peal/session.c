@@ -258,16 +258,14 @@ static int explain_loss(const struct peal_link_change *change, char *out,
     case PEAL_EREFUSED:
         snprintf(out, size, "nobody listens there");
         break;
-    case PEAL_ETLS:
-        snprintf(out, size, "TLS: %s", change->reason);
-        break;
     case PEAL_EADDRESS:
     case PEAL_ENOTFOUND:
         snprintf(out, size, "its name cannot be resolved");
         break;
     default:
-        snprintf(out, size, "%s%s%s", peal_strerror(change->error), dot,
-                 change->reason);
+        snprintf(out, size, "%s",
+                 change->reason[0] != '\0' ? change->reason
+                                           : peal_strerror(change->error));
         break;
     }
     return EXIT_CONNECT;

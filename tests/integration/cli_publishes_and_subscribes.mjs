@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { makeCertificate } from "./support/certificate.mjs";
 import { peal, stop, subscribe, wrote } from "./support/cli.mjs";
 import { start } from "./support/process.mjs";
 
@@ -180,6 +181,45 @@ test("sub ends when nobody reads what it prints", async () => {
 
   sub.stdout.destroy();
   assert.equal((await sub.ended).signal, "SIGPIPE");
+});
+
+test("with the demo, as it comes", async () => {
+  const demo = await start("demo", "--port", "0", "--tcp-port", "0");
+  const sub = await subscribe(demo, "lobby", "-n", "1");
+  const { code } = await peal(demo, ["pub", "lobby", "hello"]).ended;
+
+  assert.equal(code, 0);
+  assert.equal((await sub.ended).out, 'lobby message "hello"\n');
+  await stop(demo);
+});
+
+test("TLS on both transports, only with the right certificate", async () => {
+  const { certificate, key } = makeCertificate(folder, "server");
+  const other = makeCertificate(folder, "other").certificate;
+  const tls = await start("relay", "--port", "0", "--tcp-port", "0",
+    "--tls-cert", certificate, "--tls-key", key);
+  const trusting = ["--cacert", certificate];
+
+  for (const url of [`wss://${tls.ws}/`, `tls://${tls.tcp}`]) {
+    const sub = await subscribe(tls, "t", "-n", "1", "-u", url, ...trusting);
+    await done(["pub", "t", "x", "-u", url, ...trusting]);
+    assert.equal((await sub.ended).out, 't message "x"\n');
+    for (const [args, why] of [
+      [[], /TLS: self-signed certificate/],
+      [["--cacert", other], /TLS: /],
+      [[...trusting, "--server-name", "elsewhere"], /TLS: hostname mismatch/],
+    ]) {
+      const { code, err } =
+        await peal(tls, ["pub", "t", "x", "-u", url, ...args]).ended;
+      assert.equal(code, 3);
+      assert.match(err, why);
+    }
+    const { code, err } =
+      await peal(tls, ["pub", "t", "x", "-u", url, "--insecure"]).ended;
+    assert.equal(code, 0);
+    assert.match(err, /nobody checks who the server is/);
+  }
+  await stop(tls);
 });
 
 test("a publisher goes on after the server was away", async () => {

@@ -39,6 +39,8 @@ test("command lines that make no sense: 2", async () => {
     [["pub", "a", "-H", "no header"], /a header is a line/],
     [["pub", "a", "-u", "http://x/"], /no address of a server/],
     [["pub", "a", "--token-file", "/none"], /cannot read a token from/],
+    [["pub", "a", "--cacert", "/none"], /\/none: No such file/],
+    [["pub", "a", "--key", "/none"], /--key needs --cert/],
     [["sub", "a", "-F", "%q"], /"%q" in the format/],
     [["sub", "a", "-F", "%"], /in the format/],
     [["sub", "x".repeat(257)], /cannot be the name of a room/],

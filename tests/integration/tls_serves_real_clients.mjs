@@ -2,7 +2,6 @@
 // curl, and Node with ws.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,23 +9,13 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { connect } from "node:tls";
 import WebSocket from "ws";
+import { makeCertificate } from "./support/certificate.mjs";
 import { example, portOf, run, start } from "./support/process.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "peal-tls-"));
 const file = (name) => join(folder, name);
 
-function make(name) {
-  execFileSync(
-    "openssl",
-    [
-      ...["req", "-x509", "-newkey", "ec", "-nodes", "-days", "30"],
-      ...["-pkeyopt", "ec_paramgen_curve:P-256", "-subj", `/CN=${name}`],
-      ...["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-      ...["-keyout", file(`${name}.key`), "-out", file(`${name}.crt`)],
-    ],
-    { stdio: "ignore" },
-  );
-}
+const make = (name) => makeCertificate(folder, name);
 
 before(() => ["old", "new"].forEach(make));
 after(() => rmSync(folder, { recursive: true }));
