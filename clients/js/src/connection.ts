@@ -44,6 +44,8 @@ const TIMER_MAX = 2 ** 31 - 1;
 const CLOSE_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
+/* However long a server wants to be left alone. */
+const RETURN_MAX_MS = 3600_000;
 
 const isForGood = (code: number): boolean =>
   code === 1000 || (code >= 3500 && code < 4000) ||
@@ -63,6 +65,12 @@ function readWelcome(data: unknown): Welcome {
   };
 }
 
+function returnTime(data: unknown): number | undefined {
+  const { retry_after_ms: ms } = Object(data) as { retry_after_ms?: unknown };
+  return typeof ms === "number" && ms >= 0
+    ? Math.min(ms, RETURN_MAX_MS) : undefined;
+}
+
 /** One dial, and what comes of it. */
 interface Session {
   /** The transport has ended after our goodbye. */
@@ -76,6 +84,8 @@ export class Connection {
   #transport: Transport | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
+  /** What the server's goodbye said; undefined without one. */
+  #returnMs: number | undefined;
   /** What the server's welcome said; undefined before. */
   id: string | undefined;
   #dialledAt = 0;
@@ -206,6 +216,7 @@ export class Connection {
     const { options } = this.#owner;
     const timeoutMs = options.connectTimeout ?? CONNECT_TIMEOUT_MS;
     this.#session = session;
+    this.#returnMs = undefined;
     this.dialCount++;
     this.#dialledAt = Date.now();
     clearTimeout(this.#timer);
@@ -277,7 +288,11 @@ export class Connection {
   #receive(envelope: Envelope): void {
     if (this.canSpeak) {
       this.#heartbeat.heard();
-      this.#owner.message(envelope);
+      if (envelope.event === "peal:goodbye") {
+        this.#returnMs = returnTime(envelope.data);
+      } else {
+        this.#owner.message(envelope);
+      }
     } else if (envelope.event === "peal:welcome") {
       const welcome = readWelcome(envelope.data);
       this.id = welcome.id;
@@ -363,8 +378,10 @@ export class Connection {
     if (typeof own === "number" && own >= 0) {
       return own;
     }
-    return (info.retryAfterMs ?? 0) +
-      backoffDelay({ ...defaultBackoff, ...wants }, this.#failures);
+    /* A goodbye's time is for us alone, and so random enough. */
+    const jitter = this.#returnMs !== undefined && this.#failures === 1
+      ? 0 : backoffDelay({ ...defaultBackoff, ...wants }, this.#failures);
+    return (info.retryAfterMs ?? 0) + Math.max(this.#returnMs ?? 0, jitter);
   }
 
   #wait(delayMs: number, why: PealError): void {

@@ -120,6 +120,8 @@ export function readTcpFrame(
       return { ...parseObject(payload.toString()), event: "peal:ok" };
     case CONNECT:
       return { event: "peal:welcome", data: readJson(payload) };
+    case DISCONNECT:
+      return { event: "peal:goodbye", data: parseObject(payload.toString()) };
     case ERROR: {
       const { id, ...data } = parseObject(payload.toString()) as
         { id?: Envelope["id"] };

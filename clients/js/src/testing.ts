@@ -242,9 +242,12 @@ export class FakeServer {
     }
   }
 
-  /** Ends all connections. */
-  closeAll(code = 1006, reason = ""): void {
+  /** Ends all connections; `returnMs`: and tells when to come back. */
+  closeAll(code = 1006, reason = "", returnMs?: number): void {
     for (const peer of [...this.peers]) {
+      if (returnMs !== undefined) {
+        peer.emit("peal:goodbye", { code, reason, retry_after_ms: returnMs });
+      }
       peer.close(code, reason);
     }
   }

@@ -98,11 +98,11 @@ class TcpTransport implements Transport {
     }
     let envelope;
     try {
+      envelope = readTcpFrame(frame, this.#options.codec);
       if (frame.type === DISCONNECT) {
-        const { code, reason } = JSON.parse(frame.payload.toString());
+        const { code, reason } = envelope!.data as Partial<CloseInfo>;
         this.#goodbye = { code: Number(code), reason: String(reason ?? "") };
       }
-      envelope = readTcpFrame(frame, this.#options.codec);
     } catch (error) {
       this.#sink.onInvalid(error);
       return;

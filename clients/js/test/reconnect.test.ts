@@ -55,6 +55,23 @@ describe.each(["ws", "tcp"] as const)("over %s", (transport) => {
   });
 });
 
+it.each(["ws", "tcp"] as const)(
+  "comes back over %s when the server's goodbye says", async (transport) => {
+    const server = await startServer({ env: { PEAL_RETURN_MS: "3600000" } });
+    const clients = Array.from({ length: 8 }, () => connect(server[transport]));
+    await Promise.all(clients.map((rt) => rt.ready()));
+    const told = Promise.all(clients.map((rt) => reached(rt, "waiting")));
+    const before = Date.now();
+    await server.end("SIGTERM");
+    const waits = (await told).map(({ retryAt }) => retryAt - before);
+    /* Its own bound is 200 ms: that none is above by chance, never happens. */
+    expect(Math.max(...waits)).toBeGreaterThan(1000);
+    expect(Math.max(...waits)).toBeLessThan(3_700_000);
+    expect(new Set(waits).size).toBe(clients.length);
+    expect(clients[0]!.state).toMatchObject({
+      why: { message: expect.stringMatching(/1001: server is stopping/) } });
+  });
+
 function fake(options = {}, serverOptions = {}) {
   const server = new FakeServer(serverOptions);
   const rt = connectFake("ws://fake/", {
@@ -219,6 +236,32 @@ describe("the way back", () => {
     }
     expect(await reached(rt, "closed")).toMatchObject({ final: false });
   });
+
+  it("begins when a goodbye says, and then as ever", async () => {
+    const { server, rt } = fake({ reconnect: { min: 1e6, max: 1e6 } });
+    await rt.ready();
+    server.isDown = true;
+    server.closeAll(1001, "stopping", 30);
+    const first = await reached(rt, "waiting");
+    expect(first.retryAt - Date.now()).toBeLessThanOrEqual(30);
+    await reached(rt, "connecting");
+    vi.spyOn(Math, "random").mockReturnValue(0.5);
+    const { retryAt } = await reached(rt, "waiting");
+    vi.restoreAllMocks();
+    expect(retryAt - Date.now()).toBeGreaterThan(400_000);
+    await rt.close();
+  });
+
+  it.each([-1, "7", null, {}, 1e12])(
+    "does not trust a goodbye that says %j", async (time) => {
+      const { server, rt } = fake();
+      await rt.ready();
+      server.closeAll(1001, "", time as number);
+      const { retryAt } = await reached(rt, "waiting");
+      expect(retryAt - Date.now()).toBeLessThanOrEqual(
+        time === 1e12 ? 3_600_000 : 5);
+      await rt.close();
+    });
 
   it("takes the application's own delay", async () => {
     const asked: unknown[] = [];

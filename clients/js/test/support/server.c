@@ -1,6 +1,7 @@
 /*
  * The server that the tests of this client talk to. Flags as the examples;
- * PEAL_PING_MS is the interval and the timeout of its heartbeat.
+ * PEAL_PING_MS is the interval and the timeout of its heartbeat, PEAL_RETURN_MS
+ * the spread of the times at which it tells clients to come back.
  *
  *     echo DATA             comes back to the sender
  *     echo? DATA            is answered with DATA
@@ -167,6 +168,7 @@ int main(int argc, char **argv)
 {
     struct peal_server_options options = example_options(argc, argv);
     const char *ping = getenv("PEAL_PING_MS");
+    const char *spread = getenv("PEAL_RETURN_MS");
     struct peal_server *server;
 
     options.clients_may_join = true;
@@ -177,6 +179,9 @@ int main(int argc, char **argv)
     if (ping != NULL) {
         options.ping_interval_ms = (uint32_t)atoi(ping);
         options.ping_timeout_ms = (uint32_t)atoi(ping);
+    }
+    if (spread != NULL) {
+        options.return_spread_ms = (uint32_t)atoi(spread);
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     server = example_new(&options);
