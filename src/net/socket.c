@@ -1,6 +1,7 @@
 #include "net/socket.h"
 
 #include "base/assert.h"
+#include "base/ip.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -474,20 +475,33 @@ int socket_take_over(int fd)
 
 /* --- Connecting ----------------------------------------------------------- */
 
+void socket_address_set_ip(struct socket_address *address, const uint8_t *ip,
+                           size_t size, uint16_t port)
+{
+    memset(address, 0, sizeof(*address));
+    if (size == IP_V4_SIZE) {
+        address->of.v4.sin_family = AF_INET;
+        memcpy(&address->of.v4.sin_addr, ip, IP_V4_SIZE);
+        address->size = sizeof(address->of.v4);
+    } else {
+        ASSERT(size == IP_V6_SIZE);
+        address->of.v6.sin6_family = AF_INET6;
+        memcpy(&address->of.v6.sin6_addr, ip, IP_V6_SIZE);
+        address->size = sizeof(address->of.v6);
+    }
+    socket_set_port(address, htons(port));
+}
+
 int socket_address_set(struct socket_address *address, const char *host,
                        uint16_t port)
 {
-    memset(address, 0, sizeof(*address));
-    if (inet_pton(AF_INET, host, &address->of.v4.sin_addr) == 1) {
-        address->of.v4.sin_family = AF_INET;
-        address->size = sizeof(address->of.v4);
-    } else if (inet_pton(AF_INET6, host, &address->of.v6.sin6_addr) == 1) {
-        address->of.v6.sin6_family = AF_INET6;
-        address->size = sizeof(address->of.v6);
-    } else {
+    uint8_t ip[IP_V6_SIZE];
+    size_t size = ip_parse(ip, peal_slice(host));
+
+    if (size == 0) {
         return PEAL_ENOTFOUND;
     }
-    socket_set_port(address, htons(port));
+    socket_address_set_ip(address, ip, size, port);
     return PEAL_OK;
 }
 

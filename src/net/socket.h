@@ -88,6 +88,10 @@ int socket_connect(int *fd, const struct socket_address *address);
 int socket_address_set(struct socket_address *address, const char *host,
                        uint16_t port);
 
+/* An IP address of 4 or 16 bytes, in network order. */
+void socket_address_set_ip(struct socket_address *address, const uint8_t *ip,
+                           size_t size, uint16_t port);
+
 /* The address of a unix socket. PEAL_EADDRESS when the path is too long. */
 int socket_address_set_local(struct socket_address *address, const char *path);
 

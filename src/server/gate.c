@@ -1,5 +1,6 @@
 #include "server/gate.h"
 
+#include "base/ip.h"
 #include "base/slice.h"
 
 #include <arpa/inet.h>
@@ -26,25 +27,13 @@ static bool is_v4(const struct socket_key *key)
 static bool parse_ip(const char *text, size_t size,
                      struct socket_address *address)
 {
-    char copy[INET6_ADDRSTRLEN];
+    uint8_t ip[IP_V6_SIZE];
+    size_t ip_size = ip_parse(ip, slice_make(text, size));
 
-    if (size == 0 || size >= sizeof copy) {
-        return false;
+    if (ip_size > 0) {
+        socket_address_set_ip(address, ip, ip_size, 0);
     }
-    memcpy(copy, text, size);
-    copy[size] = '\0';
-    memset(address, 0, sizeof *address);
-    if (inet_pton(AF_INET, copy, &address->of.v4.sin_addr) == 1) {
-        address->of.v4.sin_family = AF_INET;
-        address->size = sizeof address->of.v4;
-        return true;
-    }
-    if (inet_pton(AF_INET6, copy, &address->of.v6.sin6_addr) == 1) {
-        address->of.v6.sin6_family = AF_INET6;
-        address->size = sizeof address->of.v6;
-        return true;
-    }
-    return false;
+    return ip_size > 0;
 }
 
 /* A decimal number without sign or blanks, at most `max`. */
