@@ -26,6 +26,12 @@ if(PEAL_PROMTOOL)
     list(APPEND test_environment PEAL_PROMTOOL=${PEAL_PROMTOOL})
 endif()
 
+# For the test that has a real proxy speak the PROXY protocol.
+find_program(PEAL_HAPROXY haproxy HINTS ${root}/build/tools /usr/sbin)
+if(PEAL_HAPROXY)
+    list(APPEND test_environment PEAL_HAPROXY=${PEAL_HAPROXY})
+endif()
+
 file(GLOB programs CONFIGURE_DEPENDS ${here}/integration/*.c)
 foreach(source IN LISTS programs)
     cmake_path(GET source STEM name)

@@ -168,6 +168,26 @@ struct peal_heartbeat {
 /* Room for the dialects to come. */
 #define PEAL_DIALECTS_MAX 8
 
+/*
+ * Whether connections begin with the header of the PROXY protocol, version 1 or
+ * 2 (HAProxy's proxy-protocol.txt), before TLS and everything else. It counts
+ * only from trusted_proxies. The address that it tells is the client's
+ * everywhere, from then on; if that is trusted, too, forwarded_header goes on
+ * from there. A header may have header_bytes_max bytes, and has to be there
+ * within handshake_timeout_ms.
+ */
+enum peal_proxy_protocol {
+    PEAL_PROXY_DEFAULT, /* off; in struct peal_listen: as the options say */
+    PEAL_PROXY_OFF,
+    /*
+     * Trusted proxies may send one; others may not. A trusted peer has to say
+     * something before it is answered, for it might be a header: a framed-TCP
+     * client that waits for its welcome needs PEAL_PROXY_OFF or _REQUIRED.
+     */
+    PEAL_PROXY_OPTIONAL,
+    PEAL_PROXY_REQUIRED /* nobody comes in without one */
+};
+
 struct peal_hooks; /* peal/policy.h */
 
 /*
@@ -399,6 +419,9 @@ struct peal_server_options {
      * enum peal_dialect: `.heartbeats[PEAL_DIALECT_STELAR] = {...}`.
      */
     struct peal_heartbeat heartbeats[PEAL_DIALECTS_MAX];
+
+    /* Of ws_listen and tcp_listen; needs trusted_proxies; default: off. */
+    enum peal_proxy_protocol proxy_protocol;
 };
 
 #ifdef __cplusplus

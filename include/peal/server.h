@@ -71,6 +71,8 @@ struct peal_listen {
     enum peal_dialect dialect; /* default: the server's */
     bool is_internal;          /* as internal_listen: only the endpoints */
     struct peal_tls *tls;      /* NULL: not encrypted */
+    enum peal_proxy_protocol proxy_protocol; /* default: the server's; internal
+                                                listeners: off */
 };
 
 /* Before the start. Errors as peal_server_new, PEAL_ESTATE when running. */

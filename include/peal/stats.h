@@ -87,6 +87,10 @@ struct peal_server_stats {
     uint64_t tls_resumed;            /* of these: a session taken up again */
     uint64_t tls_failed;             /* not done, for whatever the peer did */
     uint64_t refused_tls_handshakes; /* tls_handshakes_max */
+
+    /* Connections without a PROXY header that they had to begin with, with one
+     * that is malformed, or with one that was not theirs to send. */
+    uint64_t refused_proxy_protocol;
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

@@ -63,22 +63,6 @@ int stream_open(struct stream *stream, struct loop *loop, int fd,
     return PEAL_OK;
 }
 
-int stream_open_tls(struct stream *stream, struct loop *loop, int fd,
-                    const struct stream_events *events, struct peal_tls *tls,
-                    const char *protocol)
-{
-    int rc = stream_open(stream, loop, fd, events);
-
-    if (rc == PEAL_OK) {
-        rc = stream_tls_accept(stream, tls, protocol);
-        if (rc < 0) {
-            loop_poller_unwatch(loop, fd);
-            stream->fd = -1;
-        }
-    }
-    return rc;
-}
-
 int stream_connect(struct stream *stream, struct loop *loop, int fd,
                    const struct stream_events *events)
 {
@@ -358,6 +342,49 @@ static void stream_end(struct stream *stream)
     }
 }
 
+/* Reading writes, too: the handshake, answers to new keys. */
+static void stream_answer_tls(struct stream *stream)
+{
+    enum stream_tls_status status;
+
+    if (stream->fd < 0 || (stream->flags & STREAM_BLOCKED) != 0) {
+        return;
+    }
+    status = stream_tls_flush(stream);
+    if (status == STREAM_TLS_WAIT) {
+        stream_block(stream);
+    } else if (status == STREAM_TLS_BROKEN) {
+        stream_fail(stream, errno);
+    }
+}
+
+int stream_secure(struct stream *stream, struct peal_tls *tls,
+                  const char *protocol, const char *data, size_t size)
+{
+    enum stream_tls_status status = STREAM_TLS_WAIT;
+    int rc = stream_tls_accept(stream, tls, protocol);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (size > 0) {
+        status = stream_tls_feed(stream, data, size);
+    }
+    if (status == STREAM_TLS_MORE) {
+        status = stream_tls_read(stream, &size);
+        if (status == STREAM_TLS_SECURED) {
+            /* No handshake is done before the peer has heard our part. */
+            status = STREAM_TLS_BROKEN;
+            errno = EPROTO;
+        }
+    }
+    if (status == STREAM_TLS_BROKEN) {
+        stream_fail(stream, errno);
+    }
+    stream_answer_tls(stream);
+    return PEAL_OK;
+}
+
 /* As stream_read, for a stream with TLS. */
 static void stream_read_tls(struct stream *stream, bool is_broken)
 {
@@ -394,15 +421,7 @@ static void stream_read_tls(struct stream *stream, bool is_broken)
     } else if (status == STREAM_TLS_BROKEN) {
         stream_fail(stream, errno);
     }
-    /* Reading writes, too: the handshake, answers to new keys. */
-    if (stream->fd >= 0 && (stream->flags & STREAM_BLOCKED) == 0) {
-        status = stream_tls_flush(stream);
-        if (status == STREAM_TLS_WAIT) {
-            stream_block(stream);
-        } else if (status == STREAM_TLS_BROKEN) {
-            stream_fail(stream, errno);
-        }
-    }
+    stream_answer_tls(stream);
 }
 
 /*

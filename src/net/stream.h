@@ -68,13 +68,15 @@ int stream_open(struct stream *stream, struct loop *loop, int fd,
                 const struct stream_events *events);
 
 /*
- * The same for the accepting side of a TLS connection. `protocol` is the ALPN
- * name that is spoken on it, "" for none; static storage. An end without a
+ * Begins TLS on an open stream as the side that accepts, before anything has
+ * been sent; `data` is what on_data has told of it so far. `protocol` is the
+ * ALPN name that is spoken on it, "" for none; static storage. An end without a
  * close_notify is an error (EPROTO), for anybody could have cut it short.
+ *
+ * 0; or PEAL_ENOMEM, then nothing has changed. on_error may come from inside.
  */
-int stream_open_tls(struct stream *stream, struct loop *loop, int fd,
-                    const struct stream_events *events, struct peal_tls *tls,
-                    const char *protocol);
+int stream_secure(struct stream *stream, struct peal_tls *tls,
+                  const char *protocol, const char *data, size_t size);
 
 struct tls_session;
 struct tls_wish; /* net/tls.h */

@@ -305,6 +305,23 @@ enum stream_tls_status stream_tls_receive(struct stream *stream)
     return STREAM_TLS_MORE;
 }
 
+enum stream_tls_status stream_tls_feed(struct stream *stream, const char *data,
+                                       size_t size)
+{
+    struct stream_tls *tls = stream_tls_of(stream);
+    char *buffer = stream->loop->read_buffer + STREAM_TLS_ROOM;
+
+    if (size > LOOP_READ_BYTES - STREAM_TLS_ROOM) {
+        tls->is_broken = true;
+        errno = EPROTO;
+        return STREAM_TLS_BROKEN;
+    }
+    memmove(buffer, data, size); /* it may lie in the loop's buffer itself */
+    tls->in = buffer;
+    tls->in_size = size;
+    return STREAM_TLS_MORE;
+}
+
 enum stream_tls_status stream_tls_shake_hands(struct stream *stream)
 {
     struct stream_tls *tls = stream_tls_of(stream);

@@ -39,6 +39,13 @@ enum stream_tls_status stream_tls_shake_hands(struct stream *stream);
 enum stream_tls_status stream_tls_receive(struct stream *stream);
 
 /*
+ * Takes what was received before there was TLS. BROKEN when it is more than a
+ * peer can have to say that has not been answered.
+ */
+enum stream_tls_status stream_tls_feed(struct stream *stream, const char *data,
+                                       size_t size);
+
+/*
  * Goes through what was received: the handshake, then bytes for on_data, all at
  * once, at the beginning of the buffer.
  */

@@ -24,6 +24,7 @@ void adopt_init(struct peal_server *server)
         server->engine->adopted[i].server = server;
         server->engine->adopted[i].transport = TRANSPORT_WS;
         server->engine->adopted[i].dialect = dialects[i];
+        server->engine->adopted[i].proxy_protocol = PEAL_PROXY_OFF;
     }
 }
 

@@ -95,6 +95,7 @@ static const struct option {
     RUNNING(tls_handshakes_max),
     RUNNING(alive_by),
     RUNNING(heartbeats),
+    RUNNING(proxy_protocol),
 #undef RESTART
 #undef RUNNING
 #undef OPTION

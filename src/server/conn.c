@@ -291,6 +291,7 @@ static void deadline(struct timer *timer, uint64_t now_ms)
     struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
 
     switch ((enum conn_state)conn->state) {
+    case CONN_PROXY:
     case CONN_TLS:
     case CONN_HEAD:
         seat_count(conn_seat(conn), COUNT_CLOSED_HANDSHAKE_TIMEOUT);
@@ -351,11 +352,7 @@ static void accept_tcp(struct conn *conn, const struct listener *listener,
         verdict = admission_ask(conn, &request, &denial);
     }
     if (verdict == PEAL_LATER) {
-        if (!timer_is_running(&conn->timer)) {
-            timer_in(conn, conn_seat(conn)
-                               ->config->options.handshake_timeout_ms);
-        }
-        return;
+        return; /* the time for its handshake goes on */
     }
     if (verdict == PEAL_REFUSE) {
         seat_count(conn_seat(conn), COUNT_REFUSED_APPLICATION);
@@ -384,72 +381,111 @@ void conn_admit_later(struct conn *conn, struct peal_slice head,
     }
 }
 
+/* Turns a connection away before anything is done for it. */
+static void turn_away(int fd)
+{
+    socket_reset_on_close(fd);
+    close(fd);
+}
+
+/* A conn for the socket; NULL: no memory. */
+static struct conn *make(struct worker *worker, const struct listener *listener,
+                         int fd)
+{
+    struct conn *conn = mem_zalloc(sizeof *conn);
+
+    if (conn == NULL ||
+        stream_open(&conn->stream, worker->loop, fd, &conn_events) < 0) {
+        mem_free(conn);
+        return NULL;
+    }
+    timer_init(&conn->timer, deadline);
+    conn->state = CONN_PROXY;
+    conn->of.listener = listener;
+    conn->active_ms = worker->loop->now_ms;
+    conn->space = listener->server->number;
+    list_append(&worker->conns, &conn->link);
+    seat_count(conn_seat(conn), GAUGE_CONNECTIONS);
+    conn_set_form(conn, listener->dialect, listener->transport);
+    return conn;
+}
+
 void conn_accept(struct worker *worker, const struct listener *listener,
                  int fd, const struct socket_address *peer)
 {
     struct seat *seat = worker->seats[listener->server->number];
+    enum proxy_expected expected = conn_proxy_expected(seat, listener, peer);
     uint64_t open = stats_sum_all(worker->engine, GAUGE_CONNECTIONS);
     struct conn *conn;
 
     if (open >= (uint64_t)worker_options(worker)->clients_max +
                     HANDSHAKES_MAX) {
         seat_count(seat, COUNT_REFUSED_CLIENTS);
-        socket_reset_on_close(fd);
-        close(fd);
+        turn_away(fd);
         return;
     }
-    if (conn_tls_is_full(worker, listener)) {
-        seat_count(seat, COUNT_REFUSED_TLS_HANDSHAKES);
-        socket_reset_on_close(fd);
-        close(fd);
+    if (expected == PROXY_BARRED) {
+        conn_proxy_refused(seat, peer, "not from a trusted proxy");
+        turn_away(fd);
         return;
     }
-    conn = mem_zalloc(sizeof *conn);
+    conn = make(worker, listener, fd);
     if (conn == NULL) {
         seat_count(seat, COUNT_ACCEPT_EXHAUSTED);
         close(fd);
         return;
     }
-    if (conn_tls_open(conn, worker, listener, fd) < 0) {
+    timer_in(conn, seat->config->options.handshake_timeout_ms);
+    if (expected == PROXY_NOT_EXPECTED) {
+        (void)conn_begin(conn, peer, NULL, 0);
+    }
+}
+
+static void begin_tls(struct conn *conn, const char *data, size_t size)
+{
+    struct seat *seat = conn_seat(conn);
+
+    if (conn_tls_is_full(conn_worker(conn), conn->of.listener)) {
+        seat_count(seat, COUNT_REFUSED_TLS_HANDSHAKES);
+        socket_reset_on_close(conn->stream.fd);
+        conn_cut(conn);
+    } else if (conn_tls_begin(conn, data, size) < 0) {
         seat_count(seat, COUNT_ACCEPT_EXHAUSTED);
-        close(fd);
-        mem_free(conn);
-        return;
+        conn_cut(conn);
     }
-    timer_init(&conn->timer, deadline);
-    conn->state = CONN_HEAD;
-    conn->space = listener->server->number;
-    conn->of.listener = listener;
-    conn->active_ms = worker->loop->now_ms;
-    list_append(&worker->conns, &conn->link);
-    seat_count(seat, GAUGE_CONNECTIONS);
+}
+
+size_t conn_begin(struct conn *conn, const struct socket_address *peer,
+                  char *data, size_t size)
+{
+    const struct listener *listener = conn->of.listener;
+
     if (listener->tls != NULL) {
-        conn_tls_begin(conn);
-        conn_set_form(conn, listener->dialect, listener->transport);
-        timer_in(conn, seat->config->options.handshake_timeout_ms);
-    } else if (listener->transport == TRANSPORT_TCP) {
-        accept_tcp(conn, listener, peer, NULL);
-    } else {
-        conn_set_form(conn, listener->dialect, TRANSPORT_WS);
-        timer_in(conn, seat->config->options.handshake_timeout_ms);
+        begin_tls(conn, data, size);
+        return size;
     }
+    conn->state = CONN_HEAD;
+    if (listener->transport == TRANSPORT_TCP) {
+        accept_tcp(conn, listener, peer, NULL);
+    }
+    return size > 0 && !conn->is_waiting ? conn_read(conn, data, size) : 0;
 }
 
 void conn_secured(struct conn *conn)
 {
     const struct listener *listener = conn->of.listener;
-    struct socket_address peer = {.size = sizeof peer.of};
+    struct socket_address peer;
 
     conn_tls_done(conn);
     conn->state = CONN_HEAD; /* its time goes on */
     if (listener->transport != TRANSPORT_TCP) {
         return;
     }
-    if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) < 0) {
+    if (conn_peer(conn, &peer)) {
+        accept_tcp(conn, listener, &peer, NULL);
+    } else {
         conn_cut(conn); /* it has gone already */
-        return;
     }
-    accept_tcp(conn, listener, &peer, NULL);
 }
 
 static void send_welcome(struct conn *conn)
@@ -533,6 +569,7 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
     }
     conn->of.reason = NULL;
     conn->state = connect->transport == PEAL_WS ? CONN_WS_OPEN : CONN_TCP_OPEN;
+    conn_proxy_forget(conn);
     seat_count(seat, COUNT_CLIENTS);
     seat_count(seat, conn->state == CONN_WS_OPEN ? GAUGE_WS_CLIENTS
                                                  : GAUGE_TCP_CLIENTS);

@@ -4,6 +4,7 @@
  *
  *     HEAD <---> HTTP_BODY ---> HTTP_ANSWER ---> HEAD
  *     HEAD ---upgrade---> WS_OPEN --close--> WS_CLOSING --> DRAINING --> CLOSED
+ *     (accept, behind a proxy) -- PROXY --> as below, when its header is read
  *     (accept, tls) -- TLS --> HEAD or TCP_OPEN, when the handshake is done
  *     (accept, tcp) ----> TCP_OPEN ------------close------> DRAINING --> CLOSED
  *
@@ -20,6 +21,7 @@
 #include "server/server.h"
 
 enum conn_state {
+    CONN_PROXY,      /* reads the header of the PROXY protocol */
     CONN_TLS,        /* in its TLS handshake */
     CONN_HEAD,       /* reads the head of an HTTP request */
     CONN_HTTP_BODY,  /* reads its body, for a handler: reply.c */
@@ -48,7 +50,7 @@ struct conn {
     union {
         struct reply *reply;             /* CONN_HTTP_* */
         struct deflate_own *deflate;     /* has_own_deflate */
-        const struct listener *listener; /* CONN_TLS, CONN_HEAD */
+        const struct listener *listener; /* CONN_PROXY, _TLS, _HEAD */
         char *reason;                    /* leaving; NULL is "" */
     } of;
     struct ws_parser parser;
@@ -177,8 +179,49 @@ void conn_refit(struct conn *conn);
 /* Frees a conn in worker->dead. */
 void conn_free(struct conn *conn);
 
+/*
+ * Nothing stands before what is spoken on it any more: begins with that, or
+ * with the TLS handshake, and reads from `data` if there is some. Returns the
+ * bytes consumed. `peer` is whom it comes from.
+ */
+size_t conn_begin(struct conn *conn, const struct socket_address *peer,
+                  char *data, size_t size);
+
 /* Its TLS handshake is done: it begins as one without TLS does. */
 void conn_secured(struct conn *conn);
+
+/* --- conn_proxy.c: whom a proxy speaks for -------------------------------- */
+
+enum proxy_expected {
+    PROXY_NOT_EXPECTED,
+    PROXY_EXPECTED, /* or something else, as the options have it */
+    PROXY_BARRED    /* nobody but a trusted proxy may come in */
+};
+
+/* What a connection from `peer` has to begin with. */
+enum proxy_expected conn_proxy_expected(const struct seat *seat,
+                                        const struct listener *listener,
+                                        const struct socket_address *peer);
+
+/* Counts a header that was refused, or is missing, and logs why. */
+void conn_proxy_refused(struct seat *seat, const struct socket_address *peer,
+                        const char *problem);
+
+/* Whether what was not understood is a header, where none was expected; then it
+ * is counted and logged. */
+bool conn_proxy_unexpected(struct conn *conn, const char *data, size_t size);
+
+/*
+ * Who is at the other end, before it is in: as the header has told, else of the
+ * socket. False when the socket is not connected any more.
+ */
+bool conn_peer(const struct conn *conn, struct socket_address *peer);
+
+/* It is in: its address as text is enough. */
+void conn_proxy_forget(struct conn *conn);
+
+/* Keeps a copy of an address that is not the socket's own. 0, PEAL_ENOMEM. */
+int conn_set_address(struct conn *conn, const char *text);
 
 /* --- conn_tls.c: the handshake before all else ---------------------------- */
 
@@ -186,12 +229,13 @@ void conn_secured(struct conn *conn);
 bool conn_tls_is_full(const struct worker *worker,
                       const struct listener *listener);
 
-/* Opens the stream, with TLS where the listener has it. As stream_open. */
-int conn_tls_open(struct conn *conn, struct worker *worker,
-                  const struct listener *listener, int fd);
+/*
+ * The handshake begins, with what has been read of it; conn_secured or conn_cut
+ * follows. PEAL_ENOMEM.
+ */
+int conn_tls_begin(struct conn *conn, const char *data, size_t size);
 
-/* The handshake begins; ends, however; ends well (which tells the former). */
-void conn_tls_begin(struct conn *conn);
+/* It has ended, however; well (which tells the former). */
 void conn_tls_end(struct conn *conn);
 void conn_tls_done(struct conn *conn);
 
@@ -207,6 +251,9 @@ extern const struct stream_events conn_events;
 /* Goes on with what was left over from an earlier turn. */
 void conn_input_resume(struct conn_input *input);
 
+/* Reads as its state has it. As conn_read_head and the others. */
+size_t conn_read(struct conn *conn, char *data, size_t size);
+
 /* Reads on, after is_waiting has been cleared. Harmless when it is closed. */
 void conn_input_go_on(struct conn *conn);
 
@@ -220,6 +267,7 @@ void conn_input_free(struct conn *conn);
  * One function per state: reads from `data` and returns the bytes consumed, or
  * 0 when it needs more.
  */
+size_t conn_read_proxy(struct conn *conn, char *data, size_t size);
 size_t conn_read_head(struct conn *conn, char *data, size_t size);
 size_t conn_read_ws(struct conn *conn, char *data, size_t size);
 size_t conn_read_ws_closing(struct conn *conn, char *data, size_t size);

@@ -27,6 +27,7 @@ void conn_extra_free(struct conn *conn)
         ASSERT(extra->held == NULL);
         admission_forget(conn);
         mem_free(extra->address);
+        mem_free(extra->peer);
         mem_free(extra->event_buckets);
         mem_free(extra->account);
         mem_free(extra);

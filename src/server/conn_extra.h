@@ -15,6 +15,8 @@ struct conn_extra {
     struct conn_requests requests;
 
     char *address; /* the client's, where the socket has a proxy's; or NULL */
+    struct socket_address *peer; /* the same before it is in, when it has been
+                                    told by the PROXY protocol */
 
     struct account *account; /* NULL: nothing is counted: account.h */
 

@@ -163,24 +163,14 @@ static int find_address(struct conn *conn, const struct http_request *request,
 {
     const struct peal_server_options *options =
         &conn_seat(conn)->config->options;
-    struct conn_extra *extra;
+    bool is_forwarded;
 
-    *peer = (struct socket_address){.size = sizeof peer->of};
-    if (getpeername(conn->stream.fd, &peer->of.any, &peer->size) < 0) {
+    if (!conn_peer(conn, peer)) {
         return PEAL_EGONE;
     }
-    if (!gate_forwarded(options, request, peer)) {
-        socket_address_format(peer, text);
-        return 0;
-    }
+    is_forwarded = gate_forwarded(options, request, peer);
     socket_address_format(peer, text);
-    extra = conn_extra_of(conn);
-    if (extra == NULL) {
-        return PEAL_ENOMEM;
-    }
-    mem_free(extra->address);
-    extra->address = mem_copy(text, strlen(text));
-    return extra->address != NULL ? 0 : PEAL_ENOMEM;
+    return is_forwarded ? conn_set_address(conn, text) : 0;
 }
 
 static void upgrade(struct conn *conn, const struct http_request *request,
@@ -300,6 +290,7 @@ size_t conn_read_head(struct conn *conn, char *data, size_t size)
         return 0;
     }
     if (used < 0) {
+        (void)conn_proxy_unexpected(conn, data, size);
         conn_refuse(conn, (int)-used, "");
         return size;
     }

@@ -24,6 +24,7 @@ static size_t drop(struct conn *conn, char *data, size_t size)
 
 static size_t (*const readers[CONN_STATE_COUNT])(struct conn *, char *,
                                                  size_t) = {
+    [CONN_PROXY] = conn_read_proxy,
     [CONN_TLS] = drop,
     [CONN_HEAD] = conn_read_head,
     [CONN_HTTP_BODY] = reply_read_body,
@@ -34,6 +35,11 @@ static size_t (*const readers[CONN_STATE_COUNT])(struct conn *, char *,
     [CONN_DRAINING] = drop,
     [CONN_CLOSED] = drop,
 };
+
+size_t conn_read(struct conn *conn, char *data, size_t size)
+{
+    return readers[conn->state](conn, data, size);
+}
 
 /* What a connection may have to keep: a head, a frame, and one read more. */
 static size_t input_bytes_max(const struct conn *conn)
@@ -130,7 +136,7 @@ static enum stop work(struct conn *conn, char *data, size_t size, size_t *done)
         return STOP_YIELD;
     }
     while (*done < size) {
-        size_t used = readers[conn->state](conn, data + *done, size - *done);
+        size_t used = conn_read(conn, data + *done, size - *done);
 
         if (used == 0) {
             return STOP_SHORT;
@@ -176,7 +182,8 @@ static void wait_for_it(struct conn *conn, enum stop stop)
 static void keep_failed(struct conn *conn)
 {
     conn_fail(conn, WS_CLOSE_INTERNAL, "out of memory");
-    if (conn->state == CONN_HEAD || conn_owes_reply(conn)) {
+    if (conn->state == CONN_PROXY || conn->state == CONN_HEAD ||
+        conn_owes_reply(conn)) {
         conn_cut(conn);
     }
 }
@@ -266,6 +273,7 @@ static void on_end(struct stream *stream)
     case CONN_HTTP_ANSWER:
         reply_ended(conn);
         break;
+    case CONN_PROXY:
     case CONN_HEAD:
     case CONN_WS_CLOSING:
     case CONN_DRAINING:

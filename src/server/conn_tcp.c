@@ -30,7 +30,10 @@ size_t conn_read_tcp(struct conn *conn, char *data, size_t size)
                                 conn_seat(conn)->config->tcp_frame_bytes_max);
 
     if (used < 0) {
-        refuse(conn, used, data);
+        /* The header of a proxy would be a very long frame. */
+        refuse(conn,
+               conn_proxy_unexpected(conn, data, size) ? PEAL_EPROTOCOL : used,
+               data);
         return size;
     }
     if (used == 0) {

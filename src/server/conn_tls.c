@@ -9,22 +9,22 @@ bool conn_tls_is_full(const struct worker *worker,
                worker_options(worker)->tls_handshakes_max;
 }
 
-int conn_tls_open(struct conn *conn, struct worker *worker,
-                  const struct listener *listener, int fd)
+int conn_tls_begin(struct conn *conn, const char *data, size_t size)
 {
-    if (listener->tls == NULL) {
-        return stream_open(&conn->stream, worker->loop, fd, &conn_events);
-    }
-    return stream_open_tls(&conn->stream, worker->loop, fd, &conn_events,
-                           listener->tls,
-                           listener->transport == TRANSPORT_WS ? "http/1.1"
-                                                               : "");
-}
+    const struct listener *listener = conn->of.listener;
+    enum conn_state former = conn->state;
+    int rc;
 
-void conn_tls_begin(struct conn *conn)
-{
     conn->state = CONN_TLS;
     seat_count(conn_seat(conn), GAUGE_TLS_HANDSHAKES);
+    rc = stream_secure(&conn->stream, listener->tls,
+                       listener->transport == TRANSPORT_WS ? "http/1.1" : "",
+                       data, size);
+    if (rc < 0) {
+        conn_tls_end(conn);
+        conn->state = former;
+    }
+    return rc;
 }
 
 void conn_tls_end(struct conn *conn)

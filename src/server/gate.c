@@ -361,6 +361,17 @@ bool gate_forwarded(const struct peal_server_options *options,
 
 /* --- Options -------------------------------------------------------------- */
 
+int gate_check_proxy_protocol(const struct peal_server_options *options,
+                              enum peal_proxy_protocol mode)
+{
+    bool is_on = mode == PEAL_PROXY_OPTIONAL || mode == PEAL_PROXY_REQUIRED;
+
+    return (int)mode < PEAL_PROXY_DEFAULT || mode > PEAL_PROXY_REQUIRED ||
+                   (is_on && options->trusted_proxies == NULL)
+               ? PEAL_EINVAL
+               : 0;
+}
+
 const char *gate_check(const struct peal_server_options *options)
 {
     const char *const *at;
@@ -379,6 +390,9 @@ const char *gate_check(const struct peal_server_options *options)
     if (strcasecmp(options->forwarded_header, "X-Forwarded-For") != 0 &&
         strcasecmp(options->forwarded_header, "Forwarded") != 0) {
         return "forwarded_header";
+    }
+    if (gate_check_proxy_protocol(options, options->proxy_protocol) < 0) {
+        return "proxy_protocol";
     }
     if (options->ipv6_prefix_bits > 128) {
         return "ipv6_prefix_bits";

@@ -18,6 +18,10 @@ struct network {
 /* The name of an option here that makes no sense, or NULL. */
 const char *gate_check(const struct peal_server_options *options);
 
+/* 0, or PEAL_EINVAL: no such mode, or nobody is trusted to send headers. */
+int gate_check_proxy_protocol(const struct peal_server_options *options,
+                              enum peal_proxy_protocol mode);
+
 /* Whether a page of this origin may connect; data NULL: there was none. */
 bool gate_allows_origin(const struct peal_server_options *options,
                         struct peal_slice origin);

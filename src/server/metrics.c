@@ -82,6 +82,7 @@ static const struct line rejected[] = {
     {"exhausted", COUNT_ACCEPT_EXHAUSTED},
     {"tls_handshake", COUNT_TLS_FAILED},
     {"tls_handshakes_max", COUNT_REFUSED_TLS_HANDSHAKES},
+    {"proxy_protocol", COUNT_REFUSED_PROXY_PROTOCOL},
 };
 
 static const struct line received[] = {

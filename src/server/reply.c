@@ -153,7 +153,7 @@ static void run(struct reply *reply, const struct http_request *request)
 {
     struct conn *conn = reply->conn;
     struct seat *seat = conn_seat(conn);
-    struct socket_address peer = {.size = sizeof peer.of};
+    struct socket_address peer;
     char address[SOCKET_TEXT_SIZE] = "";
     struct peal_http_request asked = {
         .method = request->method,
@@ -165,7 +165,7 @@ static void run(struct reply *reply, const struct http_request *request)
         .head = request,
     };
 
-    if (getpeername(conn->stream.fd, &peer.of.any, &peer.size) == 0) {
+    if (conn_peer(conn, &peer)) {
         (void)gate_forwarded(&seat->config->options, request, &peer);
         socket_address_format(&peer, address);
     }

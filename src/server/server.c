@@ -9,6 +9,7 @@
 #include "server/adopt.h"
 #include "server/deflate.h"
 #include "server/admission.h"
+#include "server/gate.h"
 #include "server/mail.h"
 #include "server/resource.h"
 #include "server/stop.h"
@@ -150,6 +151,12 @@ int peal_server_listen(struct peal_server *server,
         options_dialect(given->dialect, server->dialect) == NULL) {
         return PEAL_EINVAL;
     }
+    if (gate_check_proxy_protocol(&server->options, given->proxy_protocol) <
+        0) {
+        log_error(&engine->log, "server", "bad option",
+                  "option=proxy_protocol");
+        return PEAL_EINVAL;
+    }
     listeners =
         mem_realloc(engine->listeners,
                     (engine->listener_count + 1) * sizeof(*listeners));
@@ -166,6 +173,10 @@ int peal_server_listen(struct peal_server *server,
         given->transport == PEAL_TCP ? TRANSPORT_TCP : TRANSPORT_WS;
     listener->dialect = options_dialect(given->dialect, server->dialect);
     listener->is_internal = given->is_internal;
+    listener->proxy_protocol =
+        given->is_internal && given->proxy_protocol == PEAL_PROXY_DEFAULT
+            ? PEAL_PROXY_OFF
+            : given->proxy_protocol;
     rc = socket_address_parse(&listener->address, given->address);
     if (rc == 0) {
         rc = socket_listen(listener->fds, (size_t)engine->worker_count,

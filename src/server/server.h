@@ -109,6 +109,7 @@ enum counter {
     COUNT_TLS_RESUMED,
     COUNT_TLS_FAILED,
     COUNT_REFUSED_TLS_HANDSHAKES,
+    COUNT_REFUSED_PROXY_PROTOCOL,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,
@@ -142,6 +143,7 @@ struct listener {
     const struct dialect *dialect;
     bool is_internal; /* answers for the endpoints and nothing else */
     struct peal_tls *tls; /* held; NULL: not encrypted */
+    enum peal_proxy_protocol proxy_protocol; /* default: the options' */
     int fds[HUB_MAX]; /* one for each worker; -1 once it is the loop's */
 };
 

@@ -96,6 +96,7 @@ static const struct {
     FIELD(COUNT_TLS_RESUMED, tls_resumed),
     FIELD(COUNT_TLS_FAILED, tls_failed),
     FIELD(COUNT_REFUSED_TLS_HANDSHAKES, refused_tls_handshakes),
+    FIELD(COUNT_REFUSED_PROXY_PROTOCOL, refused_proxy_protocol),
 #undef FIELD
 };
 

@@ -83,7 +83,7 @@ static void tell_some(struct worker *worker)
         if (conn_is_open(conn)) {
             worker->stop_told++;
             tell(conn);
-        } else if (conn->state == CONN_TLS) {
+        } else if (conn->state == CONN_PROXY || conn->state == CONN_TLS) {
             conn_cut(conn);
         } else if (conn->state == CONN_HEAD || conn->state == CONN_HTTP_BODY) {
             conn_finish(conn);

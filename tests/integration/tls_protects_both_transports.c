@@ -16,6 +16,8 @@
 
 #include <fcntl.h>
 #include <math.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <signal.h>
@@ -77,6 +79,7 @@ static struct host host;
 static struct peal_tls *tls;
 static struct peal_tls_facts seen;
 static bool has_facts;
+static char seen_address[PEAL_ADDRESS_MAX];
 
 static void on_connect(struct peal_client *client,
                        const struct peal_connect *connect, void *user)
@@ -85,6 +88,8 @@ static void on_connect(struct peal_client *client,
 
     (void)user;
     has_facts = connect->tls != NULL;
+    peal_client_address(client, seen_address);
+    CHECK(strcmp(seen_address, connect->address) == 0);
     CHECK_EQUAL(peal_client_tls(client, &again),
                 has_facts ? 0 : PEAL_ENOTFOUND);
     if (has_facts) {
@@ -160,7 +165,23 @@ struct wish {
     SSL_SESSION *session;
     bool is_tcp;
     int buffer_bytes;
+    const char *header; /* of the PROXY protocol, to go first */
+    bool is_joined;     /* in one segment with the hello */
 };
+
+/* Sends the header and the hello, which shall be one segment or two. */
+static void send_header(struct client *client, const struct wish *wish)
+{
+    int cork = wish->is_joined;
+
+    fcntl(client->peer.fd, F_SETFL, O_NONBLOCK);
+    setsockopt(client->peer.fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof cork);
+    peer_send(&client->peer, wish->header, strlen(wish->header));
+    CHECK(SSL_connect(client->ssl) < 1 || !wish->is_joined);
+    cork = 0;
+    setsockopt(client->peer.fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof cork);
+    fcntl(client->peer.fd, F_SETFL, 0);
+}
 
 /* Tries the handshake; false when the client or the server does not agree. */
 static bool dial(struct client *client, struct wish wish)
@@ -207,6 +228,9 @@ static bool dial(struct client *client, struct wish wish)
         SSL_set_session(client->ssl, wish.session);
     }
     SSL_set_fd(client->ssl, client->peer.fd);
+    if (wish.header != NULL) {
+        send_header(client, &wish);
+    }
     return SSL_connect(client->ssl) == 1;
 }
 
@@ -234,6 +258,20 @@ static void read_all(struct client *client, char *out, size_t size)
         out += part;
         size -= part;
     }
+}
+
+/* Becomes a WebSocket. */
+static void upgrade(struct client *client)
+{
+    static const char request[] =
+        "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    char answer[12];
+
+    write_all(client, request, sizeof request - 1);
+    read_all(client, answer, sizeof answer);
+    CHECK(memcmp(answer, "HTTP/1.1 101", sizeof answer) == 0);
 }
 
 /* One message there and back over TCP, after what the server says first. */
@@ -285,12 +323,7 @@ static bool works(struct wish wish)
 
 static void both_versions_on_both_transports(void **state)
 {
-    static const char upgrade[] =
-        "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
     const struct peal_tls_options options = plain_options();
-    char answer[12];
     struct client client;
 
     (void)state;
@@ -307,9 +340,7 @@ static void both_versions_on_both_transports(void **state)
 
         CHECK(dial(&client, (struct wish){.version = version,
                                           .alpn = "\2h2\10http/1.1"}));
-        write_all(&client, upgrade, sizeof upgrade - 1);
-        read_all(&client, answer, 12);
-        CHECK(memcmp(answer, "HTTP/1.1 101", 12) == 0);
+        upgrade(&client);
         CHECK_SOON(host_stats(&host).ws_clients == 1);
         CHECK(strcmp(seen.protocol, "http/1.1") == 0);
         hang_up(&client);
@@ -649,6 +680,52 @@ static void strangers_to_tls_are_turned_away(void **state)
     host_stop(&host);
 }
 
+/* The header of a proxy comes before the hello, and is not encrypted. */
+static void proxies_tell_addresses(void **state)
+{
+    static const char *const here[] = {"127.0.0.1", NULL};
+    static const char *const elsewhere[] = {"10.0.0.1", NULL};
+    const struct peal_tls_options options = plain_options();
+    struct wish wish = {.header = "PROXY TCP4 192.0.2.1 192.0.2.2 3 4\r\n"};
+    struct client client;
+
+    (void)state;
+    begin_with(&options, (struct peal_server_options){
+                             .proxy_protocol = PEAL_PROXY_REQUIRED,
+                             .trusted_proxies = here,
+                         });
+    for (int i = 0; i < 4; i++) {
+        wish.is_tcp = i % 2 == 1;
+        wish.is_joined = i / 2 == 1;
+        CHECK(dial(&client, wish));
+        if (!wish.is_tcp) {
+            upgrade(&client);
+        }
+        CHECK(wish.is_tcp ? echoes(&client) : true);
+        CHECK(strcmp(seen_address, "192.0.2.1:3") == 0);
+        hang_up(&client);
+    }
+    CHECK(!dial(&client, (struct wish){.is_tcp = true}));
+    hang_up(&client);
+    CHECK_EQUAL(host_stats(&host).refused_proxy_protocol, 1);
+    CHECK_EQUAL(host_stats(&host).tls_handshakes, 4);
+    CHECK_EQUAL(host_stats(&host).tls_failed, 0);
+    end();
+
+    begin_with(&options, (struct peal_server_options){
+                             .proxy_protocol = PEAL_PROXY_OPTIONAL,
+                             .trusted_proxies = elsewhere,
+                         });
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        wish.is_tcp = is_tcp == 1;
+        CHECK(!dial(&client, wish));
+        hang_up(&client);
+    }
+    CHECK_EQUAL(host_stats(&host).refused_proxy_protocol, 2);
+    CHECK(works((struct wish){.is_tcp = true}));
+    end();
+}
+
 #define BIG (1024 * 1024 - 64)
 #define BIG_COUNT 8
 
@@ -775,6 +852,7 @@ int main(void)
         cmocka_unit_test(bad_files_are_errors_at_start),
         cmocka_unit_test(only_what_is_allowed_is_spoken),
         cmocka_unit_test(strangers_to_tls_are_turned_away),
+        cmocka_unit_test(proxies_tell_addresses),
         cmocka_unit_test(large_messages_arrive_whole),
         cmocka_unit_test(ends_are_told_from_cuts),
     };
