@@ -49,7 +49,7 @@ struct conn {
     struct peal_client *client; /* NULL before it is in and after it left */
     union {
         struct reply *reply;             /* CONN_HTTP_* */
-        struct deflate_own *deflate;     /* has_own_deflate */
+        struct ws_codecs_own *deflate;   /* has_own_deflate */
         const struct listener *listener; /* CONN_PROXY, _TLS, _HEAD */
         char *reason;                    /* leaving; NULL is "" */
     } of;

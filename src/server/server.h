@@ -147,8 +147,8 @@ struct listener {
     int fds[HUB_MAX]; /* one for each worker; -1 once it is the loop's */
 };
 
-struct deflate_own;    /* deflate.c */
-struct deflate_shared; /* deflate.c */
+struct ws_codecs;     /* proto/ws_codecs.h */
+struct ws_codecs_own; /* the same */
 struct door;           /* a listener on one worker: accept.c */
 struct pending_table;
 struct conn;
@@ -228,7 +228,7 @@ struct seat {
     bool is_guarded;
     struct event_rates *event_rates; /* NULL: no event has its own */
 
-    struct deflate_shared *deflate; /* [L] NULL: there was no need yet */
+    struct ws_codecs *deflate; /* [L] NULL: there was no need yet */
     _Atomic uint64_t counters[COUNTER_COUNT];
     struct measures measures;
 
