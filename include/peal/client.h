@@ -276,6 +276,20 @@ struct peal_link_options {
     struct peal_tls *tls;
     /* The name to ask for and to verify; default: the host of the URL. */
     const char *tls_server_name;
+
+    /*
+     * Offers permessage-deflate (RFC 7692) over WebSocket, in the peal dialect.
+     * Messages of at least so many bytes are compressed then, both ways; what
+     * comes in is inflated to message_bytes_max and no further. With context
+     * takeover each message is compressed with the window of the last ones:
+     * smaller, but for some 50 KB of each link. Files are sent as they are.
+     * What has secrets and what strangers chose should not be compressed
+     * together: see CRIME and BREACH.
+     */
+    bool deflate;
+    bool deflate_context_takeover;
+    int deflate_window_bits; /* 9 to 15; default 15, with takeover 12 */
+    size_t deflate_threshold_bytes; /* default 1 KiB */
 };
 
 /*
@@ -473,6 +487,14 @@ struct peal_link_stats {
     uint64_t unproven;        /* see struct peal_link_change */
     uint64_t requests_failed; /* whose status was not 0 */
     uint64_t invalid;         /* messages that could not be understood */
+
+    /* Messages that went or came compressed: bytes of them, and on the wire. */
+    uint64_t deflated;
+    uint64_t deflated_bytes;
+    uint64_t deflated_wire_bytes;
+    uint64_t inflated;
+    uint64_t inflated_bytes;
+    uint64_t inflated_wire_bytes;
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. */

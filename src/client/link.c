@@ -185,6 +185,7 @@ static struct file_job *tear_down(struct peal_link *link)
     keep_session(link);
     stream_close(&link->stream);
     link_dial_end(link);
+    link_deflate_end(link);
     ws_parser_fini(&link->parser);
     buffer_fini(&link->input);
     mem_free(link->id);

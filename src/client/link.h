@@ -6,6 +6,7 @@
  *   link_dial.c     from an address to an open session
  *   link_read.c     what the server says
  *   link_write.c    what is said to it, and the draining of the outbox
+ *   link_deflate.c  compression
  *   link_file.c     files
  *   link_request.c  requests of both sides, joins and leaves
  *   link_handler.c  who listens to what
@@ -27,6 +28,7 @@
 #include "net/stream.h"
 #include "net/tls.h"
 #include "proto/dialect.h"
+#include "proto/ws_deflate.h"
 #include "proto/ws_frame.h"
 #include "proto/ws_handshake.h"
 
@@ -93,6 +95,9 @@ struct link_dial {
     int error; /* of the last address */
     char key[WS_KEY_SIZE];
     char offered[256]; /* subprotocols; "": none */
+    bool has_deflate;  /* was offered, and how: */
+    bool deflate_takeover;
+    int deflate_bits;
 };
 
 enum request_kind { REQUEST_EVENT, REQUEST_JOIN, REQUEST_LEAVE };
@@ -174,6 +179,12 @@ struct link_counters {
     _Atomic uint64_t unproven;
     _Atomic uint64_t requests_failed;
     _Atomic uint64_t invalid;
+    _Atomic uint64_t deflated;
+    _Atomic uint64_t deflated_bytes;
+    _Atomic uint64_t deflated_wire_bytes;
+    _Atomic uint64_t inflated;
+    _Atomic uint64_t inflated_bytes;
+    _Atomic uint64_t inflated_wire_bytes;
 };
 
 struct peal_link {
@@ -204,7 +215,8 @@ struct peal_link {
     uint64_t events_marked;     /* of them, before the last ping */
     uint64_t events_proven;     /* of them, read by the server */
     size_t drained;
-    struct tls_session *session; /* to begin the next connection with */
+    struct tls_session *session;  /* to begin the next connection with */
+    struct link_deflate *deflate; /* NULL: messages are not compressed */
     struct ws_parser parser;
     struct buffer input; /* an incomplete head or frame */
     struct link_dial *dial;
@@ -223,7 +235,7 @@ struct peal_link {
     uint64_t next_id;
     int goodbye_code;
     char goodbye_reason[LINK_REASON_SIZE];
-    uint32_t retry_after_ms; /* the goodbye's; 0: unsaid */
+    uint32_t retry_after_ms;    /* the goodbye's; 0: unsaid */
     struct runner_mail release; /* the last mail that it gets */
     struct list dead;           /* in runner->dead */
     _Atomic bool *is_gone; /* tells the thread that waits in peal_link_free */
@@ -302,6 +314,29 @@ void link_dial_retry(struct peal_link *link);
 
 /* Reads heads of answers. Consumed bytes, or -1: it is lost. */
 long link_dial_read(struct peal_link *link, const char *data, size_t size);
+
+/* --- link_deflate.c ------------------------------------------------------- */
+
+/* Writes the header line that offers what the options say, or "". */
+void link_deflate_offer(struct peal_link *link, char line[WS_DEFLATE_LINE_MAX]);
+
+/* What the answer says of extensions. 0, PEAL_EPROTOCOL or PEAL_ENOMEM. */
+int link_deflate_check(struct peal_link *link,
+                       const struct http_response *response);
+
+/* The connection is gone, and its codecs with it. */
+void link_deflate_end(struct peal_link *link);
+
+/* Compresses a message. False: it is to be sent as it is. */
+bool link_deflate_pack(struct peal_link *link, const struct wire_plan *plan,
+                       const struct wire *wire, struct peal_slice *packed);
+
+/* What was compressed last is not sent after all. */
+void link_deflate_forget(struct peal_link *link);
+
+/* Inflates a message, until ws_codecs_release. 0, or as ws_inflater_run. */
+int link_deflate_unpack(struct peal_link *link, struct ws_item *item,
+                        const char **problem);
 
 /* --- link_read.c ---------------------------------------------------------- */
 

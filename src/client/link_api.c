@@ -670,6 +670,12 @@ int peal_link_stats(const struct peal_link *link, struct peal_link_stats *stats)
     now.unproven = atomic_load(&counters->unproven);
     now.requests_failed = atomic_load(&counters->requests_failed);
     now.invalid = atomic_load(&counters->invalid);
+    now.deflated = atomic_load(&counters->deflated);
+    now.deflated_bytes = atomic_load(&counters->deflated_bytes);
+    now.deflated_wire_bytes = atomic_load(&counters->deflated_wire_bytes);
+    now.inflated = atomic_load(&counters->inflated);
+    now.inflated_bytes = atomic_load(&counters->inflated_bytes);
+    now.inflated_wire_bytes = atomic_load(&counters->inflated_wire_bytes);
     memcpy(stats, &now, size);
     return PEAL_OK;
 }

@@ -183,12 +183,14 @@ static void upgrade(struct peal_link *link)
     const char *protocols = settings->options.protocols != NULL
                                 ? settings->options.protocols
                                 : settings->dialect->subprotocol;
+    char extensions[WS_DEFLATE_LINE_MAX];
     const struct ws_request request = {
         .host = settings->target.authority,
         .target = settings->target.target,
         .origin = settings->options.origin,
         .protocols = protocols,
         .headers = settings->options.headers,
+        .extensions = extensions,
     };
     struct link_dial *dial = link->dial;
     char *head = mem_alloc(LINK_HEAD_BYTES_MAX);
@@ -198,6 +200,7 @@ static void upgrade(struct peal_link *link)
         fail(link, PEAL_ENOMEM, "no memory");
         return;
     }
+    link_deflate_offer(link, extensions);
     snprintf(dial->offered, sizeof dial->offered, "%s",
              protocols != NULL ? protocols : "");
     size = ws_request_write(head, LINK_HEAD_BYTES_MAX, &request, dial->key);
@@ -312,7 +315,7 @@ static uint32_t retry_after_ms(const struct http_response *response)
 
 /*
  * A server of stelar-time-real proves nothing, but what it answers has to be an
- * upgrade to WebSocket all the same, and without extensions.
+ * upgrade to WebSocket all the same.
  */
 static int check_loosely(const struct http_response *response)
 {
@@ -324,26 +327,38 @@ static int check_loosely(const struct http_response *response)
     }
     return http_header_has_token(headers, count, "upgrade", "websocket") &&
                    http_header_has_token(headers, count, "connection",
-                                         "upgrade") &&
-                   http_header_get(headers, count, "sec-websocket-extensions")
-                           .data == NULL
+                                         "upgrade")
                ? 0
                : PEAL_EPROTOCOL;
 }
 
 static int check(struct peal_link *link, const struct http_response *response)
 {
+    const char *offered = link->dial->offered;
+    int rc;
+
     if (link->phase == LINK_PROXYING) {
         return response->status >= 200 && response->status < 300
                    ? 0
                    : PEAL_EREFUSED;
     }
-    if (link_options(link)->accept_any_key) {
-        return check_loosely(response);
+    rc = link_options(link)->accept_any_key
+             ? check_loosely(response)
+             : ws_answer_check_upgrade(response, link->dial->key,
+                                       offered[0] != '\0' ? offered : NULL);
+    return rc == 0 ? link_deflate_check(link, response) : rc;
+}
+
+static const char *reason_of(int error)
+{
+    switch (error) {
+    case PEAL_EREFUSED:
+        return "the handshake was refused";
+    case PEAL_ENOMEM:
+        return "no memory";
+    default:
+        return "the handshake proves nothing";
     }
-    return ws_answer_check(response, link->dial->key,
-                           link->dial->offered[0] != '\0' ? link->dial->offered
-                                                          : NULL);
 }
 
 long link_dial_read(struct peal_link *link, const char *data, size_t size)
@@ -368,9 +383,7 @@ long link_dial_read(struct peal_link *link, const char *data, size_t size)
         link_lose(link, &(struct link_loss){
                             .error = rc,
                             .http_status = response.status,
-                            .reason = rc == PEAL_EREFUSED
-                                          ? "the handshake was refused"
-                                          : "the handshake proves nothing",
+                            .reason = reason_of(rc),
                             .retry_after_ms = retry_after_ms(&response),
                         });
         return -1;

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "proto/ws_codecs.h"
 
 #include <stdio.h>
 
@@ -176,15 +177,32 @@ static void read_item(struct peal_link *link, struct ws_item *item)
     }
 }
 
+static void read_compressed(struct peal_link *link, struct ws_item *item)
+{
+    struct ws_codecs *codecs = link->runner->codecs;
+    const char *problem = "";
+    int rc = link_deflate_unpack(link, item, &problem);
+
+    if (rc < 0) {
+        refuse(link, -rc, problem);
+    } else {
+        read_item(link, item);
+    }
+    ws_codecs_release(codecs);
+}
+
 static void read_ws(struct peal_link *link, char *data, size_t size)
 {
     uint32_t generation = link->generation;
 
     while (size > 0 && is_same(link, generation)) {
         const char *problem = "";
+        struct ws_limits limits = link->settings->limits;
         struct ws_item item;
-        long used = ws_parse(&link->parser, &link->settings->limits, data, size,
-                             &item, &problem);
+        long used;
+
+        limits.may_be_compressed = link->deflate != NULL;
+        used = ws_parse(&link->parser, &limits, data, size, &item, &problem);
 
         if (used < 0) {
             refuse(link, (int)-used, problem);
@@ -192,7 +210,11 @@ static void read_ws(struct peal_link *link, char *data, size_t size)
         }
         data += used;
         size -= (size_t)used;
-        read_item(link, &item);
+        if (item.is_compressed) {
+            read_compressed(link, &item);
+        } else {
+            read_item(link, &item);
+        }
         if (link->generation == generation) {
             ws_parser_release(&link->parser);
         }

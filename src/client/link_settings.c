@@ -25,6 +25,12 @@ static void set_defaults(struct peal_link_options *options)
     set_default(&options->message_bytes_max, (size_t)1 << 20);
     set_default(&options->queue_bytes_max, (size_t)256 << 10);
     set_default(&options->outbox_bytes_max, (size_t)1 << 20);
+    set_default(&options->deflate_threshold_bytes, 1024);
+    if (options->deflate_window_bits == 0) {
+        /* As servers have it: a window of one's own costs memory. */
+        options->deflate_window_bits =
+            options->deflate_context_takeover ? 12 : 15;
+    }
     set_default_32(&options->outbox_count_max, 1000);
     set_default_32(&options->outbox_rate, 1000);
     set_default_32(&options->requests_max, 1000);
@@ -66,6 +72,10 @@ static int check(const struct peal_link_options *options, const struct log *log)
         (options->tls_server_name[0] == '\0' ||
          strlen(options->tls_server_name) > SERVER_NAME_MAX)) {
         return complain(log, "tls_server_name");
+    }
+    if (options->deflate_window_bits < WS_DEFLATE_BITS_MIN ||
+        options->deflate_window_bits > WS_DEFLATE_BITS_MAX) {
+        return complain(log, "deflate_window_bits");
     }
     if (options->protocols != NULL && strlen(options->protocols) > 255) {
         return complain(log, "protocols");

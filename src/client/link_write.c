@@ -54,43 +54,80 @@ static bool is_too_big(const struct peal_link *link,
             plan->size > link->message_bytes_max);
 }
 
+/* Sends what has been written between the two. */
+static int send_written(struct peal_link *link, const char *start,
+                        const char *end)
+{
+    size_t size = (size_t)(end - start);
+    int rc = stream_send(&link->stream, tape_commit(&link->runner->tape, size));
+
+    if (rc == PEAL_OK) {
+        link_add(&link->counters.bytes_out, size);
+    }
+    return rc;
+}
+
+static int write_frame(struct peal_link *link, const struct wire_plan *plan,
+                       const struct wire *wire)
+{
+    char *start = tape_reserve(&link->runner->tape, plan->size);
+
+    if (start == NULL) {
+        return PEAL_ENOMEM;
+    }
+    link->settings->dialect->write(start, plan, wire, TRANSPORT_TCP);
+    return send_written(link, start, start + plan->size);
+}
+
+/* `packed` is what the message has been compressed to, or NULL. */
+static int write_message(struct peal_link *link, const struct wire_plan *plan,
+                         const struct wire *wire,
+                         const struct peal_slice *packed)
+{
+    size_t size = packed != NULL ? packed->size : plan->size;
+    char *start = tape_reserve(&link->runner->tape, size + WS_HEADER_MAX);
+    uint8_t key[4];
+    char *payload;
+
+    if (start == NULL) {
+        return PEAL_ENOMEM;
+    }
+    random_bytes(key, sizeof key);
+    payload = ws_header_write_masked(
+        start, plan->is_binary ? WS_OPCODE_BINARY : WS_OPCODE_TEXT, size, key);
+    if (packed != NULL) {
+        ws_header_set_compressed(start);
+        memcpy(payload, packed->data, size);
+    } else {
+        link->settings->dialect->write(payload, plan, wire, TRANSPORT_WS);
+    }
+    ws_mask(payload, size, key, 0);
+    return send_written(link, start, payload + size);
+}
+
 int link_write(struct peal_link *link, const struct wire *wire)
 {
-    const struct dialect *dialect = link->settings->dialect;
     enum transport transport = link_transport(link);
-    struct tape *tape = &link->runner->tape;
+    struct peal_slice packed;
     struct wire_plan plan;
-    uint8_t key[4];
-    char *start;
-    char *payload;
     int rc;
 
-    if (!dialect->plan(&plan, wire, transport)) {
+    if (!link->settings->dialect->plan(&plan, wire, transport)) {
         return PEAL_ENOTSUP;
     }
     if (is_too_big(link, &plan)) {
         return PEAL_ETOOBIG;
     }
-    start = tape_reserve(tape, plan.size + WS_HEADER_MAX);
-    if (start == NULL) {
-        return PEAL_ENOMEM;
+    if (transport == TRANSPORT_TCP) {
+        return write_frame(link, &plan, wire);
     }
-    payload = start;
-    if (transport == TRANSPORT_WS) {
-        random_bytes(key, sizeof key);
-        payload = ws_header_write_masked(
-            start, plan.is_binary ? WS_OPCODE_BINARY : WS_OPCODE_TEXT,
-            plan.size, key);
+    if (link->deflate == NULL ||
+        !link_deflate_pack(link, &plan, wire, &packed)) {
+        return write_message(link, &plan, wire, NULL);
     }
-    dialect->write(payload, &plan, wire, transport);
-    if (transport == TRANSPORT_WS) {
-        ws_mask(payload, plan.size, key, 0);
-    }
-    rc = stream_send(&link->stream,
-                     tape_commit(tape, (size_t)(payload - start) + plan.size));
-    if (rc == PEAL_OK) {
-        link_add(&link->counters.bytes_out,
-                 (uint64_t)(payload - start) + plan.size);
+    rc = write_message(link, &plan, wire, &packed);
+    if (rc < 0) {
+        link_deflate_forget(link);
     }
     return rc;
 }

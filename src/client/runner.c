@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "client/link.h"
+#include "proto/ws_codecs.h"
 
 #include <signal.h>
 #include <string.h>
@@ -126,6 +127,7 @@ void peal_loop_free(struct peal_loop *runner)
     resolver_free(runner->resolver, link_drop_lookup);
     loop_free(runner->loop);
     tape_fini(&runner->tape);
+    ws_codecs_free(runner->codecs);
     peal_tls_free(runner->tls);
     pthread_cond_destroy(&runner->freed);
     pthread_mutex_destroy(&runner->mutex);

@@ -22,6 +22,7 @@ struct peal_loop {
     struct loop *loop;         /* [I] */
     struct log log;            /* [I] */
     struct tape tape;          /* [L] */
+    struct ws_codecs *codecs;  /* [L] NULL: not needed yet */
     struct resolver *resolver; /* [I] */
     struct peal_tls *tls;      /* [mutex] for links that bring none, or NULL */
     struct list dead;          /* [L] links to free at the end of the turn */

@@ -456,6 +456,7 @@ const struct dialect dialect_client_peal = {
     .subprotocol = "peal",
     .has_welcome = true,
     .has_requests = true,
+    .may_be_compressed = true,
     .read_ws = read_ws,
     .read_tcp = read_tcp,
     .plan = plan_wire,

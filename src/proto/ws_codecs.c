@@ -38,15 +38,25 @@ static void free_inflater(struct ws_codecs *codecs,
     }
 }
 
-void ws_codecs_drop(struct ws_codecs *codecs, struct ws_codecs_own *own)
+void ws_codecs_drop_deflater(struct ws_codecs *codecs,
+                             struct ws_codecs_own *own)
 {
     free_deflater(codecs, own->deflater);
-    free_inflater(codecs, own->inflater);
-    *own = (struct ws_codecs_own){NULL, NULL};
+    own->deflater = NULL;
 }
 
-void ws_codecs_fini(struct ws_codecs *codecs)
+void ws_codecs_drop(struct ws_codecs *codecs, struct ws_codecs_own *own)
 {
+    ws_codecs_drop_deflater(codecs, own);
+    free_inflater(codecs, own->inflater);
+    own->inflater = NULL;
+}
+
+void ws_codecs_free(struct ws_codecs *codecs)
+{
+    if (codecs == NULL) {
+        return;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(codecs->deflaters); i++) {
         free_deflater(codecs, codecs->deflaters[i]);
     }

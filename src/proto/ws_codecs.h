@@ -15,8 +15,8 @@
 
 struct ws_codecs {
     /* By window bits. */
-    struct ws_deflater *deflaters[WS_DEFLATE_BITS_MAX - WS_DEFLATE_BITS_MIN +
-                                  1];
+    struct ws_deflater
+        *deflaters[WS_DEFLATE_BITS_MAX - WS_DEFLATE_BITS_MIN + 1];
     struct ws_inflater *inflater; /* of the largest window */
     struct buffer plain;          /* to be compressed */
     struct buffer packed;
@@ -30,12 +30,19 @@ struct ws_codecs_own {
     struct ws_inflater *inflater; /* the same */
 };
 
-/* Frees what the connection alone has; or everything that is shared. */
-void ws_codecs_drop(struct ws_codecs *codecs, struct ws_codecs_own *own);
-void ws_codecs_fini(struct ws_codecs *codecs);
-
 /* NULL without memory. */
 struct ws_codecs *ws_codecs_new(void);
+
+/* Frees everything that is shared. NULL is allowed. */
+void ws_codecs_free(struct ws_codecs *codecs);
+
+/*
+ * Frees what a connection alone has, or the half of it that compresses: what
+ * was compressed and will not be sent, the next message must not refer to.
+ */
+void ws_codecs_drop(struct ws_codecs *codecs, struct ws_codecs_own *own);
+void ws_codecs_drop_deflater(struct ws_codecs *codecs,
+                             struct ws_codecs_own *own);
 
 /* Where to lay a message that is to be compressed. NULL without memory. */
 char *ws_codecs_reserve(struct ws_codecs *codecs, size_t size);

@@ -182,7 +182,8 @@ static bool request_is_valid(const struct ws_request *request)
            request->target[0] == '/' &&
            (request->origin == NULL || is_clean(request->origin)) &&
            (request->protocols == NULL || is_clean(request->protocols)) &&
-           (request->headers == NULL || are_lines(request->headers));
+           (request->headers == NULL || are_lines(request->headers)) &&
+           (request->extensions == NULL || are_lines(request->extensions));
 }
 
 long ws_request_write(char *out, size_t size, const struct ws_request *request,
@@ -213,6 +214,9 @@ long ws_request_write(char *out, size_t size, const struct ws_request *request,
     if (request->protocols != NULL) {
         http_writer_field(&writer, "Sec-WebSocket-Protocol",
                           request->protocols);
+    }
+    if (request->extensions != NULL) {
+        http_writer_text(&writer, request->extensions);
     }
     if (request->headers != NULL) {
         http_writer_text(&writer, request->headers);

@@ -62,6 +62,7 @@ struct ws_request {
     const char *origin;    /* NULL: none */
     const char *protocols; /* "peal, other"; NULL: none */
     const char *headers;   /* further complete lines; NULL: none */
+    const char *extensions; /* their complete line, or ""; NULL: none */
 };
 
 /*

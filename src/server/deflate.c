@@ -119,7 +119,7 @@ static bool set_own(struct conn *conn, bool takes_over,
 static void count_memory(struct seat *seat, size_t before)
 {
     seat_add(seat, GAUGE_DEFLATE_STATE_BYTES,
-               (uint64_t)seat->deflate->memory - (uint64_t)before);
+             (uint64_t)seat->deflate->memory - (uint64_t)before);
 }
 
 void deflate_leave(struct conn *conn)
@@ -140,8 +140,8 @@ void deflate_close(struct seat *seat)
 {
     if (seat->deflate != NULL) {
         seat_add(seat, GAUGE_DEFLATE_STATE_BYTES,
-                   0 - (uint64_t)seat->deflate->memory);
-        ws_codecs_fini(seat->deflate);
+                 0 - (uint64_t)seat->deflate->memory);
+        ws_codecs_free(seat->deflate);
         seat->deflate = NULL;
     }
 }

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #define SWITCH                                                                 \
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"               \
@@ -26,6 +27,10 @@
     "{\"event\":\"peal:welcome\",\"data\":{\"id\":\"x\",\"protocol\":1,"       \
     "\"ping_interval_ms\":20,\"ping_timeout_ms\":30}}"
 
+#define DEFLATE(parameters)                                                    \
+    SWITCH "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n"            \
+           "Sec-WebSocket-Extensions: permessage-deflate" parameters "\r\n\r\n"
+
 struct attack {
     const char *name;
     const char *bytes;
@@ -34,6 +39,7 @@ struct attack {
     bool is_tcp;     /* says them at once, not after a request */
     bool is_closing; /* right after them */
     bool is_lax;     /* accept_any_key */
+    bool deflates;   /* the link has offered permessage-deflate */
     bool gets_in;    /* the link is connected for a while */
     int error;
     int code;
@@ -71,6 +77,32 @@ static const struct attack attacks[] = {
      .error = PEAL_EPROTOCOL, .code = 1002},
     {"a compressed frame", BYTES(ANY "\xc1\x01x"), .is_lax = true,
      .error = PEAL_EPROTOCOL, .code = 1002},
+    {"a larger window than was asked for",
+     BYTES(DEFLATE("; server_no_context_takeover; client_no_context_takeover"
+                   "; client_max_window_bits=16")),
+     .is_lax = true, .deflates = true, .error = PEAL_EPROTOCOL},
+    {"takeover that was declined", BYTES(DEFLATE("")), .is_lax = true,
+     .deflates = true, .error = PEAL_EPROTOCOL},
+    {"an unknown parameter",
+     BYTES(DEFLATE("; server_no_context_takeover; x=1")), .is_lax = true,
+     .deflates = true, .error = PEAL_EPROTOCOL},
+    {"two extensions",
+     BYTES(DEFLATE("; server_no_context_takeover, other")), .is_lax = true,
+     .deflates = true, .error = PEAL_EPROTOCOL},
+    {"no deflate data",
+     BYTES(DEFLATE("; server_no_context_takeover") "\xc1\x03\xff\xff\xff"),
+     .is_lax = true, .deflates = true, .error = PEAL_EPROTOCOL, .code = 1007},
+    {"compressed text that is no UTF-8", /* \xff, as a stored block */
+     BYTES(DEFLATE("; server_no_context_takeover")
+           "\xc1\x07\x00\x01\x00\xfe\xff\xff\x00"),
+     .is_lax = true, .deflates = true, .error = PEAL_EPROTOCOL, .code = 1007},
+    {"a compressed ping",
+     BYTES(DEFLATE("; server_no_context_takeover") "\xc9\x00"),
+     .is_lax = true, .deflates = true, .error = PEAL_EPROTOCOL, .code = 1002},
+    {"half a compressed frame",
+     BYTES(DEFLATE("; server_no_context_takeover") "\xc1\x05\xf2"),
+     .is_lax = true, .deflates = true, .is_closing = true, .error = PEAL_EGONE,
+     .code = 1006},
     {"a bomb", BYTES(ANY "\x82\x7f\0\0\1\0\0\0\0\0"), .is_lax = true,
      .error = PEAL_EPROTOCOL, .code = 1009},
     {"a bomb in pieces", BYTES(ANY "\x02\x7e\xff\xff"), .repeats = 6000,
@@ -173,6 +205,7 @@ static void run_attack(const struct attack *attack)
     CHECK(pthread_create(&thread, NULL, serve, (void *)attack) == 0);
     options = link_test_options(link_url(url, address, attack->is_tcp), &notes);
     options.accept_any_key = attack->is_lax;
+    options.deflate = attack->deflates;
     options.reconnect_attempts = PEAL_OFF;
     options.connect_timeout_ms =
         attack->error == PEAL_ETIMEOUT && !attack->gets_in ? 50 : 0;
@@ -201,6 +234,41 @@ static void test_every_attack_ends_with_a_reason(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(attacks); i++) {
         run_attack(&attacks[i]);
     }
+}
+
+static void test_compressed_bombs_are_cut_short(void **state)
+{
+    static const char head[] = DEFLATE("; server_no_context_takeover");
+    static char zeros[1 << 20];
+    size_t packed_max = (size_t)4 << 20;
+    char *bytes = malloc(sizeof head + 10 + packed_max);
+    struct attack bomb = {"a compressed bomb", .bytes = bytes, .is_lax = true,
+                          .deflates = true, .error = PEAL_EPROTOCOL,
+                          .code = 1009};
+    z_stream stream = {.next_out = (Bytef *)bytes + sizeof head - 1 + 10,
+                       .avail_out = (uInt)packed_max};
+    size_t packed;
+
+    (void)state;
+    memcpy(bytes, head, sizeof head - 1);
+    CHECK(deflateInit2(&stream, 9, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) ==
+          Z_OK);
+    /* 200 times as much as a message may have, in a fifth of that. */
+    for (int i = 0; i < 200; i++) {
+        stream.next_in = (Bytef *)zeros;
+        stream.avail_in = sizeof zeros;
+        CHECK(deflate(&stream, Z_NO_FLUSH) == Z_OK);
+    }
+    CHECK(deflate(&stream, Z_SYNC_FLUSH) == Z_OK);
+    packed = stream.total_out - 4;
+    deflateEnd(&stream);
+    memcpy(bytes + sizeof head - 1, "\xc2\x7f\0\0\0\0", 6);
+    for (size_t i = 0; i < 4; i++) {
+        bytes[sizeof head - 1 + 6 + i] = (char)(packed >> (24 - 8 * i));
+    }
+    bomb.size = sizeof head - 1 + 10 + packed;
+    run_attack(&bomb);
+    free(bytes);
 }
 
 /* An original server of stelar-time-real proves nothing. */
@@ -352,6 +420,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_attack_ends_with_a_reason),
+        cmocka_unit_test(test_compressed_bombs_are_cut_short),
         cmocka_unit_test(test_a_wrong_accept_value_is_tolerated_on_request),
         cmocka_unit_test(test_a_late_pong_proves_nothing_later),
         cmocka_unit_test(test_links_come_back_when_they_are_told),
