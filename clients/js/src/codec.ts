@@ -21,6 +21,8 @@ export interface Codec {
   encode(envelope: Envelope): Packet;
   /** Throws when the packet is no message. Null: one to be ignored. */
   decode(packet: Packet): Envelope | null;
+  /** Called before each dial: the last connection's answers will not come. */
+  start?(): void;
   /** Stands for the welcome of servers that say none. */
   readonly welcome?: Envelope;
 }

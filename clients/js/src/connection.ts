@@ -250,6 +250,7 @@ export class Connection {
     }
     const { options } = this.#owner;
     const codec = options.codec!;
+    codec.start?.();
     const isCurrent = () => this.#session === session;
     const sink: TransportSink = {
       onOpen: () => {
@@ -280,6 +281,7 @@ export class Connection {
       protocols: options.protocols ?? [],
       headers: options.headers ?? {},
       tls: options.tls ?? {},
+      acceptAnyKey: options.acceptAnyKey ?? false,
       messageBytesMax: options.messageBytesMax ?? MESSAGE_BYTES_MAX,
       WebSocket: options.WebSocket,
     }, sink);

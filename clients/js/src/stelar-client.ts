@@ -4,7 +4,7 @@
  * messages or leaves promises open, this one does not; README.md has the list.
  */
 import { Client } from "./client.js";
-import { pealCodec } from "./codec.js";
+import { pealCodec, type Codec } from "./codec.js";
 import { Handlers, reportUnhandled } from "./events.js";
 import { makeStelarCodec } from "./stelar-codec.js";
 import type { Dialers } from "./transport.js";
@@ -58,11 +58,13 @@ export interface StelarClientOptions {
   customReconnectDelay?: (
     attempt: number, baseDelay: number, maxDelay: number) => number;
   hooks?: StelarClientHooks;
-  /**
-   * What the server speaks: by default "stelar" in mode "ws" and "peal" in mode
-   * "tcp". New here.
-   */
+  /** What the server speaks. Default "stelar". New here. */
   dialect?: "stelar" | "peal";
+  /**
+   * Take the wrong Sec-WebSocket-Accept of an original server. Node only;
+   * browsers always refuse it. Default false. New here.
+   */
+  acceptAnyKey?: boolean;
   /** Used instead of the platform's. New here. */
   WebSocket?: Options["WebSocket"];
 }
@@ -120,6 +122,33 @@ const toBuffer = (data: unknown): unknown => data instanceof Uint8Array
   ? data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength)
   : data;
 
+/** What differs between browsers and Node. */
+export interface StelarPlatform {
+  readonly dialers: Dialers;
+  /** Mode "tcp" in the dialect "stelar", where there is any. */
+  makeTcp?(messageBytesMax: () => number): { codec: Codec; dialers: Dialers };
+}
+
+/** How to speak to a server, and what a ping is to it. */
+function speak(
+  { dialers, makeTcp }: StelarPlatform,
+  { dialect, mode, heartbeatInterval, ackTimeout }: Wanted,
+  messageBytesMax: () => number,
+) {
+  if (dialect === "peal") {
+    return { codec: pealCodec, dialers };
+  }
+  if (mode === "ws") {
+    return { codec: makeStelarCodec(messageBytesMax), dialers,
+      heartbeat: false as const };
+  }
+  if (makeTcp === undefined) {
+    throw new TypeError('The mode "tcp" is for Node');
+  }
+  return { ...makeTcp(messageBytesMax),
+    heartbeat: { interval: heartbeatInterval, timeout: ackTimeout } };
+}
+
 export class StelarClientBase {
   #url: string | number | undefined;
   #wanted: Wanted;
@@ -132,24 +161,20 @@ export class StelarClientBase {
   #pongs: ReturnType<typeof setInterval> | undefined;
 
   constructor(
-    dialers: Dialers, url?: string | number, options: StelarClientOptions = {},
+    platform: StelarPlatform, url?: string | number,
+    options: StelarClientOptions = {},
   ) {
     this.#url = url;
     this.#wanted = withDefaults(options);
     const { mode } = this.#wanted;
-    const isStelar =
-      (this.#wanted.dialect ?? (mode === "tcp" ? "peal" : "stelar")) ===
-      "stelar";
-    if (isStelar && mode === "tcp") {
-      throw new TypeError('In mode "tcp" the dialect is "peal"');
-    }
+    const { dialers, ...words } = speak(
+      platform, this.#wanted, () => this.#wanted.maxPayloadSize);
     this.#client = new Client(() => stelarUrl(this.#url, this.#wanted), {
       autoConnect: false,
-      codec: isStelar ? makeStelarCodec() : pealCodec,
-      ...(isStelar ? { heartbeat: false as const } : {}),
+      ...words,
       WebSocket: options.WebSocket,
+      acceptAnyKey: options.acceptAnyKey ?? false,
       tls: { rejectUnauthorized: options.rejectUnauthorized ?? true },
-      messageBytesMax: this.#wanted.maxPayloadSize,
       ...this.#changing(),
     }, dialers);
     this.#client.any((data, meta) => this.#receive(meta.event, data));
@@ -339,6 +364,7 @@ export class StelarClientBase {
       timeout: wanted.ackTimeout,
       connectTimeout: wanted.ackTimeout,
       headers: wanted.headers ?? {},
+      messageBytesMax: wanted.maxPayloadSize,
       outbox: {
         max: wanted.messageQueueSize, overflow: "drop-oldest" as const,
       },

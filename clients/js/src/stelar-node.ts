@@ -7,10 +7,11 @@ import { dialers } from "./dialers-node.js";
 import {
   StelarClientBase, type StelarClientOptions,
 } from "./stelar-client.js";
+import { makeStelarTcp } from "./stelar-tcp.js";
 
 export class StelarClient extends StelarClientBase {
   constructor(url?: string | number, options?: StelarClientOptions) {
-    super(dialers, url, options);
+    super({ dialers, makeTcp: makeStelarTcp }, url, options);
   }
 }
 

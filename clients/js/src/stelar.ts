@@ -10,7 +10,8 @@ import { dialWebSocket } from "./transport-ws.js";
 
 export class StelarClient extends StelarClientBase {
   constructor(url?: string | number, options?: StelarClientOptions) {
-    super({ "ws:": dialWebSocket, "wss:": dialWebSocket }, url, options);
+    super({ dialers: { "ws:": dialWebSocket, "wss:": dialWebSocket } },
+      url, options);
   }
 }
 

@@ -28,6 +28,18 @@ export interface TcpFrame {
   payload: Buffer;
 }
 
+/** How a dialect uses frames. Packets are what its codec makes. */
+export interface Framing {
+  /** The type of a ping. */
+  readonly ping: number;
+  pong(payload: Buffer): Buffer;
+  /** Null: a stream that ends is goodbye enough. */
+  goodbye(code: number, reason: string): Buffer | null;
+  write(packet: Packet): Buffer;
+  /** As `readTcpFrame`. A goodbye is an envelope peal:goodbye. */
+  read(frame: TcpFrame, codec: Codec): Envelope | null;
+}
+
 /** Nobody knows where the next frame begins; `code` says why. */
 export class TcpFrameError extends Error {
   readonly code: number;
@@ -60,7 +72,6 @@ export class TcpFrameReader {
       return null;
     }
     const size = head.readUInt32BE(0);
-    const type = head.readUInt8(4);
     const eventSize = head.readUInt16BE(5);
     if (eventSize > EVENT_MAX || HEAD_SIZE + eventSize > size) {
       throw new TcpFrameError(1002, "A frame's lengths make no sense");
@@ -68,27 +79,37 @@ export class TcpFrameReader {
     if (size > this.#frameBytesMax) {
       throw new TcpFrameError(1009, "A frame is too large");
     }
-    const frame = this.#queue.take(size);
-    return frame && {
-      type,
-      event: frame.toString("utf8", HEAD_SIZE, HEAD_SIZE + eventSize),
-      payload: frame.subarray(HEAD_SIZE + eventSize),
-    };
+    const bytes = this.#queue.take(size);
+    return bytes && splitTcpFrame(bytes);
   }
 }
 
-export function writeTcpFrame(type: number, payload: Packet): Buffer {
-  const size = HEAD_SIZE + Buffer.byteLength(payload);
+export function writeTcpFrame(
+  type: number, payload: Packet, event = "",
+): Buffer {
+  const start = HEAD_SIZE + Buffer.byteLength(event);
+  const size = start + Buffer.byteLength(payload);
   const frame = Buffer.allocUnsafe(size);
   frame.writeUInt32BE(size, 0);
   frame.writeUInt8(type, 4);
-  frame.writeUInt16BE(0, 5);
+  frame.writeUInt16BE(start - HEAD_SIZE, 5);
+  frame.write(event, HEAD_SIZE);
   if (typeof payload === "string") {
-    frame.write(payload, HEAD_SIZE);
+    frame.write(payload, start);
   } else {
-    frame.set(payload, HEAD_SIZE);
+    frame.set(payload, start);
   }
   return frame;
+}
+
+/** A frame that is there as a whole, and whose lengths were looked at. */
+export function splitTcpFrame(bytes: Buffer): TcpFrame {
+  const start = HEAD_SIZE + bytes.readUInt16BE(5);
+  return {
+    type: bytes.readUInt8(4),
+    event: bytes.toString("utf8", HEAD_SIZE, start),
+    payload: bytes.subarray(start),
+  };
 }
 
 export function writePacket(packet: Packet): Buffer {
@@ -96,10 +117,10 @@ export function writePacket(packet: Packet): Buffer {
     typeof packet === "string" ? ENVELOPE : BINARY_ENVELOPE, packet);
 }
 
-const ownBytes = (bytes: Buffer): Uint8Array<ArrayBuffer> =>
+export const ownBytes = (bytes: Buffer): Uint8Array<ArrayBuffer> =>
   new Uint8Array(bytes);
 
-const readJson = (payload: Buffer): unknown =>
+export const readJson = (payload: Buffer): unknown =>
   payload.length === 0 ? undefined : JSON.parse(payload.toString());
 
 /**
@@ -135,3 +156,12 @@ export function readTcpFrame(
       return null;
   }
 }
+
+export const pealFraming: Framing = {
+  ping: PING,
+  pong: (payload) => writeTcpFrame(PONG, payload as Packet),
+  goodbye: (code, reason) =>
+    writeTcpFrame(DISCONNECT, JSON.stringify({ code, reason })),
+  write: writePacket,
+  read: readTcpFrame,
+};

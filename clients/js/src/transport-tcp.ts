@@ -9,11 +9,10 @@ import type { Packet } from "./codec.js";
 import { localError } from "./errors.js";
 import { BatchedSocket } from "./node-socket.js";
 import {
-  DISCONNECT, PING, PONG, readTcpFrame, TcpFrameError, TcpFrameReader,
-  writePacket, writeTcpFrame, type TcpFrame,
+  pealFraming, TcpFrameError, TcpFrameReader, type Framing, type TcpFrame,
 } from "./tcp-frames.js";
 import type {
-  CloseInfo, DialOptions, Transport, TransportSink,
+  CloseInfo, Dial, DialOptions, Transport, TransportSink,
 } from "./transport.js";
 
 function openSocket({ url, tls }: DialOptions): [Socket, string] {
@@ -36,6 +35,7 @@ function openSocket({ url, tls }: DialOptions): [Socket, string] {
 }
 
 class TcpTransport implements Transport {
+  readonly #framing: Framing;
   readonly #options: DialOptions;
   readonly #sink: TransportSink;
   readonly #reader: TcpFrameReader;
@@ -44,8 +44,9 @@ class TcpTransport implements Transport {
   #goodbye: CloseInfo | null = null;
   #error = "";
 
-  constructor(options: DialOptions, sink: TransportSink) {
+  constructor(framing: Framing, options: DialOptions, sink: TransportSink) {
     const [socket, ready] = openSocket(options);
+    this.#framing = framing;
     this.#options = options;
     this.#sink = sink;
     this.#reader = new TcpFrameReader(options.messageBytesMax);
@@ -61,12 +62,14 @@ class TcpTransport implements Transport {
   }
 
   send(packet: Packet): void {
-    this.#out.write(writePacket(packet));
+    this.#out.write(this.#framing.write(packet));
   }
 
   close(code: number, reason: string): void {
-    this.#out.write(writeTcpFrame(
-      DISCONNECT, JSON.stringify({ code, reason })));
+    const goodbye = this.#framing.goodbye(code, reason);
+    if (goodbye !== null) {
+      this.#out.write(goodbye);
+    }
     this.#out.socket.end();
   }
 
@@ -93,14 +96,14 @@ class TcpTransport implements Transport {
   }
 
   #take(frame: TcpFrame): void {
-    if (frame.type === PING) {
-      this.#out.write(writeTcpFrame(PONG, frame.payload as Packet));
+    if (frame.type === this.#framing.ping) {
+      this.#out.write(this.#framing.pong(frame.payload));
     }
     let envelope;
     try {
-      envelope = readTcpFrame(frame, this.#options.codec);
-      if (frame.type === DISCONNECT) {
-        const { code, reason } = envelope!.data as Partial<CloseInfo>;
+      envelope = this.#framing.read(frame, this.#options.codec);
+      if (envelope?.event === "peal:goodbye") {
+        const { code, reason } = Object(envelope.data) as Partial<CloseInfo>;
         this.#goodbye = { code: Number(code), reason: String(reason ?? "") };
       }
     } catch (error) {
@@ -122,6 +125,9 @@ class TcpTransport implements Transport {
   }
 }
 
-export function dialTcp(options: DialOptions, sink: TransportSink): Transport {
-  return new TcpTransport(options, sink);
+/** A dialer for servers of one dialect. */
+export function makeDialTcp(framing: Framing): Dial {
+  return (options, sink) => new TcpTransport(framing, options, sink);
 }
+
+export const dialTcp = makeDialTcp(pealFraming);

@@ -112,7 +112,8 @@ class NodeWsTransport implements Transport {
     /* The socket is nobody's yet: an error on it would end the process. */
     socket.on("error", () => {});
     if (headers.upgrade?.toLowerCase() !== "websocket" ||
-        headers["sec-websocket-accept"] !== accept) {
+        !(this.#options.acceptAnyKey ||
+          headers["sec-websocket-accept"] === accept)) {
       socket.destroy();
       this.#fail("The server does not speak WebSocket");
     } else if (headers["sec-websocket-extensions"] !== undefined ||

@@ -53,6 +53,7 @@ export interface DialOptions {
   protocols: string[];
   headers: Record<string, string>;
   tls: TlsOptions;
+  acceptAnyKey: boolean;
   messageBytesMax: number;
   WebSocket?: WebSocketConstructor | undefined;
 }

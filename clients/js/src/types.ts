@@ -133,7 +133,7 @@ export interface TokenRequest {
 export interface Options {
   /**
    * Called before every dial and never remembered. Sent as the query parameter
-   * `tokenParameter`, WebSocket only. To give up instead of trying again,
+   * `tokenParameter`, WebSocket only: elsewhere `prepare` can say it. To give up instead of trying again,
    * throw a PealError that is not temporary.
    */
   token?: string | ((request: TokenRequest) =>
@@ -169,6 +169,12 @@ export interface Options {
   /** Node only: headers of the request, TLS, and the largest message taken. */
   headers?: Record<string, string>;
   tls?: TlsOptions;
+  /**
+   * Node only: take a server whose Sec-WebSocket-Accept is wrong or missing
+   * (RFC 6455, 4.1), as that of stelar-time-real is. Such an answer does not
+   * prove that it was meant for this client. Default false.
+   */
+  acceptAnyKey?: boolean;
   /** Default 16 MiB. */
   messageBytesMax?: number;
   /** How messages look on the wire. Default the peal dialect. */
@@ -178,7 +184,7 @@ export interface Options {
 /** Options that can be changed at any time; they apply from the next use on. */
 export type ChangeableOptions = Pick<Options,
   "token" | "connectTimeout" | "timeout" | "reconnect" | "outbox" |
-  "heartbeat" | "hooks" | "headers">;
+  "heartbeat" | "hooks" | "headers" | "messageBytesMax">;
 
 export interface WaitOptions {
   /** Milliseconds; 0: for ever. Default the client's `timeout`. */

@@ -35,7 +35,7 @@ export async function withToken(
     return url;
   }
   if (!url.startsWith("ws")) {
-    throw localError("bad_option", "A token can only go over WebSocket");
+    throw localError("bad_option", "A token goes over WebSocket only; use prepare");
   }
   let value;
   try {

@@ -1,9 +1,12 @@
 /** The drop-in layer, against servers of both dialects. */
 import { describe, expect, it, onTestFinished } from "vitest";
 
+import BrowserClient from "../src/stelar.js";
 import StelarClient, { type StelarClientOptions } from
   "../src/stelar-node.js";
+import { writeTcpFrame } from "../src/tcp-frames.js";
 import { until } from "./support/client.js";
+import { listen, text, upgrade } from "./support/raw.js";
 import { exampleProgram, startAgain, startServer, type Server }
   from "./support/server.js";
 
@@ -18,11 +21,20 @@ const connected = (one: StelarClient) =>
 const next = (one: StelarClient, event: string) =>
   new Promise<any>((resolve) => one.once(event, resolve));
 
-describe("with a server of the stelar dialect", () => {
-  const start = async (options: StelarClientOptions = {}) => {
-    const server = await startServer(
-      { program: exampleProgram("stelar_interop"), args: ["0", "0"] });
-    const one = client(server.ws, options);
+/* In mode "tcp" a client dials the port after that of its URL. */
+const urlOf = ({ ws, tcpPort }: Server, mode: "ws" | "tcp") =>
+  mode === "ws" ? ws : `ws://127.0.0.1:${Number(tcpPort) - 1}`;
+
+describe.each(["ws", "tcp"] as const)(
+  "with a server of the stelar dialect over %s", (mode) => {
+  const start = async (
+    options: StelarClientOptions = {}, ...heartbeat: string[]
+  ) => {
+    const server = await startServer({
+      program: exampleProgram("stelar_interop"),
+      args: ["0", "0", ...heartbeat],
+    });
+    const one = client(urlOf(server, mode), { mode, ...options });
     return { server, one };
   };
 
@@ -34,10 +46,11 @@ describe("with a server of the stelar dialect", () => {
     const welcome = next(one, "welcome");
     expect(one.getState()).toBe("disconnected");
     await connected(one);
-    expect(await welcome).toMatchObject({ protocol: "ws" });
+    const { id, protocol } = await welcome;
+    expect(protocol).toBe(mode);
     expect(one.getState()).toBe("connected");
     expect(one.isConnected()).toBe(true);
-    expect(one.getId()).toBeNull();
+    expect(one.getId()).toBe(mode === "ws" ? null : id);
     one.disconnect();
     expect(one.getState()).toBe("disconnected");
     expect(order).toEqual(["connect", "disconnect 1000"]);
@@ -95,6 +108,54 @@ describe("with a server of the stelar dialect", () => {
     const rooms = next(one, "rooms");
     one.emit("rooms");
     expect(await rooms).toEqual([]);
+  });
+
+  it("is in its rooms again, whatever was asked when the server went",
+    async () => {
+      const { server, one } = await start();
+      const other = client(server.ws);
+      await Promise.all([connected(one), connected(other)]);
+      server.pause();
+      one.joinRoom("lobby");
+      one.emit("echo", "lost");
+      await server.end("SIGKILL");
+      const joined = next(one, "joined-room");
+      await startServer({
+        program: exampleProgram("stelar_interop"),
+        args: [server.wsPort, server.tcpPort],
+      });
+      await joined;
+      const back = next(one, "chat");
+      await until(() => other.isConnected());
+      other.emit("room", { room: "lobby", event: "chat", data: "again" });
+      expect(await back).toBe("again");
+    });
+
+  it("says nothing without data, and no more than may be", async () => {
+    const { one } = await start({ maxPayloadSize: 100 });
+    await connected(one);
+    const echo = next(one, "echo");
+    one.emit("echo");
+    expect(await echo).toBeOneOf([null, undefined]);
+    const error = next(one, "error");
+    one.emit("echo", "x".repeat(100));
+    expect(await error).toMatchObject({ name: "too_large" });
+    one.updateOptions({ maxPayloadSize: 1000 });
+    one.disconnect();
+    await connected(one);
+    const long = next(one, "echo");
+    one.emit("echo", "x".repeat(100));
+    expect(await long).toHaveLength(100);
+  });
+
+  it("stays while it is silent", async () => {
+    const { one } = await start({ heartbeatInterval: 50 }, "60", "200");
+    let losses = 0;
+    one.on("disconnect", () => losses++);
+    await connected(one);
+    /* Three times as long as the server waits for a sign of life. */
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect(losses).toBe(0);
   });
 
   it("settles what waits when the server goes", async () => {
@@ -162,7 +223,74 @@ describe.each([
   });
 });
 
+it("notices over tcp that the server is dead", async () => {
+  const server = await startServer(
+    { program: exampleProgram("stelar_interop"), args: ["0", "0"] });
+  const one = client(urlOf(server, "tcp"),
+    { mode: "tcp", heartbeatInterval: 50, ackTimeout: 50 });
+  await connected(one);
+  const lost = next(one, "disconnect");
+  server.pause();
+  expect((await lost).reason).toMatch(/no sign of life/);
+});
+
 it("says what it cannot do", () => {
-  expect(() => new StelarClient(1, { mode: "tcp", dialect: "stelar" }))
-    .toThrow(/peal/);
+  expect(() => new BrowserClient(1, { mode: "tcp" })).toThrow(/Node/);
+});
+
+it("takes the accept of an original server only when told to", async () => {
+  const url = await upgrade((socket) => {
+    socket.write(text('{"event":"hello","data":1}'));
+  }, { accept: () => "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" });
+  const strict = client(url, { reconnection: false });
+  const refused = next(strict, "error");
+  strict.connect();
+  expect((await refused).message).toMatch(/does not speak WebSocket/);
+  const relaxed = client(url, { acceptAnyKey: true });
+  const hello = next(relaxed, "hello");
+  await connected(relaxed);
+  expect(await hello).toBe(1);
+});
+
+it("takes nothing of an original server for the protocol's", async () => {
+  const url = await upgrade((socket) => {
+    for (const name of ["peal:ok", "peal:error", "peal:goodbye"]) {
+      socket.write(text(JSON.stringify(
+        { event: name, data: { id: 1, retry_after_ms: 1e6 } })));
+    }
+    socket.write(text('{"event":"odd","data":{"toString":1}}'));
+  });
+  const one = client(url);
+  const errors: unknown[] = [];
+  one.on("error", (error) => errors.push(error));
+  const odd = next(one, "odd");
+  one.connect();
+  expect(await odd).toEqual({ toString: 1 });
+  expect(errors).toEqual([]);
+  expect(one.getMessagesReceived()).toBe(1);
+});
+
+it("reads the frames of an original server", async () => {
+  const seen: Buffer[] = [];
+  const at = await listen((socket) => {
+    socket.on("data", (bytes) => seen.push(bytes));
+    for (const [type, event, payload] of [
+      [7, "connect", "the id"], [1, "first", "1"], [1, "no json", "{"],
+      [99, "later", ""], [6, "sum", '{"sum":3}'], [3, "", ""],
+      [2, "bytes", "ab"], [11, "error", "Rate limit exceeded"],
+    ] as const) {
+      socket.write(writeTcpFrame(type, payload, event));
+    }
+    socket.end();
+  });
+  const one = client(`tcp://${at}`, { mode: "tcp", reconnection: false });
+  const events: unknown[] = [];
+  one.onAll(({ event }) => events.push(event));
+  const closed = new Promise<any>((resolve) => one.on("disconnect", resolve));
+  one.connect();
+  expect(await closed).toMatchObject({ code: 1008,
+    reason: expect.stringContaining("Rate limit exceeded") });
+  expect(events).toEqual(["first", "bytes"]);
+  expect(Buffer.concat(seen)).toEqual(
+    Buffer.from([0, 0, 0, 7, 4, 0, 0]));
 });

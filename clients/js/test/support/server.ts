@@ -13,6 +13,8 @@ export interface Server {
   wsPort: string;
   tcpPort: string;
   lines: string[];
+  /** Stops it in its tracks; it can still be ended. */
+  pause(): void;
   /** Ends it with a signal and waits for that. */
   end(signal?: NodeJS.Signals): Promise<void>;
 }
@@ -66,7 +68,7 @@ export async function startServer(
   const port = (address: string) => address.replace(/^.*:/, "");
   return {
     ws: `ws://${ws}`, tcp: `tcp://${tcp}`, wsPort: port(ws),
-    tcpPort: port(tcp), lines, end,
+    tcpPort: port(tcp), lines, end, pause: () => void child.kill("SIGSTOP"),
   };
 }
 
