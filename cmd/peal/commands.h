@@ -7,6 +7,9 @@
 int sub_run(const struct options *options);
 int pub_run(const struct options *options);
 int emit_run(const struct options *options);
+int request_run(const struct options *options);
+int reply_run(const struct options *options);
+int ping_run(const struct options *options);
 int help_run(const struct options *options);
 
 #endif

@@ -85,6 +85,10 @@ struct options {
     double rate;
     uint64_t window;
     uint64_t wait_ms;
+    uint64_t interval_ms;
+    uint64_t limit_ms;
+    uint64_t jobs;
+    struct option_list rooms;
 };
 
 enum option_kind {
@@ -121,6 +125,9 @@ enum command_id {
     COMMAND_SUB,
     COMMAND_PUB,
     COMMAND_EMIT,
+    COMMAND_REQUEST,
+    COMMAND_REPLY,
+    COMMAND_PING,
     COMMAND_HELP,
     COMMAND_COUNT
 };

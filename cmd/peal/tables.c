@@ -5,8 +5,11 @@
 #define ONE(name) (UINT32_C(1) << COMMAND_##name)
 #define ALL ((UINT32_C(1) << COMMAND_COUNT) - 1)
 /* Those that connect. */
-#define LINKS (ONE(SUB) | ONE(PUB) | ONE(EMIT))
+#define LINKS                                                                  \
+    (ONE(SUB) | ONE(PUB) | ONE(EMIT) | ONE(REQUEST) | ONE(REPLY) | ONE(PING))
 #define SENDERS (ONE(PUB) | ONE(EMIT))
+/* Those that are given data. */
+#define MAKERS (SENDERS | ONE(REQUEST) | ONE(REPLY))
 
 #define FIELD(name) offsetof(struct options, name)
 
@@ -53,9 +56,9 @@ const struct option_row option_rows[] = {
     /* What is sent. */
     {ONE(PUB), 'e', "event", OPTION_TEXT, FIELD(event), "NAME", "message", NULL,
      NULL, HINT_NONE, "the name of the event"},
-    {SENDERS, 's', "string", OPTION_FLAG, FIELD(string), NULL, NULL, NULL, NULL,
+    {MAKERS, 's', "string", OPTION_FLAG, FIELD(string), NULL, NULL, NULL, NULL,
      HINT_NONE, "the data is a string, even if it looks like JSON"},
-    {SENDERS, 'b', "bytes", OPTION_FLAG, FIELD(bytes), NULL, NULL, NULL, NULL,
+    {MAKERS, 'b', "bytes", OPTION_FLAG, FIELD(bytes), NULL, NULL, NULL, NULL,
      HINT_NONE, "the data is sent as bytes"},
     {SENDERS, 'n', "count", OPTION_COUNT, FIELD(count), "N", "1", NULL, NULL,
      HINT_NONE, "send it N times"},
@@ -75,12 +78,29 @@ const struct option_row option_rows[] = {
      NULL, HINT_NONE, "only events of this name"},
     {ONE(SUB), 'a', "all", OPTION_FLAG, FIELD(all), NULL, NULL, NULL, NULL,
      HINT_NONE, "also what comes through no room, or through another one"},
-    {ONE(SUB), 0, "raw", OPTION_FLAG, FIELD(raw), NULL, NULL, NULL, NULL,
-     HINT_NONE, "only the data: strings as their text, bytes as they are"},
+    {ONE(SUB) | ONE(REQUEST), 0, "raw", OPTION_FLAG, FIELD(raw), NULL, NULL,
+     NULL, NULL, HINT_NONE,
+     "only the data: strings as their text, bytes as they are"},
     {ONE(SUB), 'F', "format", OPTION_TEXT, FIELD(format), "FORMAT", NULL, NULL,
      NULL, HINT_NONE, "print this for each event: see FORMAT"},
-    {ONE(SUB), 'N', "no-newline", OPTION_FLAG, FIELD(no_newline), NULL, NULL,
-     NULL, NULL, HINT_NONE, "no line end behind --raw and --format"},
+    {ONE(SUB) | ONE(REQUEST), 'N', "no-newline", OPTION_FLAG, FIELD(no_newline),
+     NULL, NULL, NULL, NULL, HINT_NONE, "no line end behind what is printed"},
+
+    /* Of single commands. */
+    {ONE(REPLY), 0, "raw", OPTION_FLAG, FIELD(raw), NULL, NULL, NULL, NULL,
+     HINT_NONE, "the command reads the text of a string instead of JSON"},
+    {ONE(REPLY), 0, "join", OPTION_LIST, FIELD(rooms), "ROOM", NULL, NULL, NULL,
+     HINT_NONE, "join this room first, several times"},
+    {ONE(REPLY), 0, "jobs", OPTION_COUNT, FIELD(jobs), "N", "4", NULL, NULL,
+     HINT_NONE, "run so many commands at once, others wait; at most 64"},
+    {ONE(REPLY), 0, "limit", OPTION_DURATION, FIELD(limit_ms), "TIME", "10s",
+     NULL, NULL, HINT_NONE, "kill a command after so long"},
+    {ONE(REPLY), 'n', "count", OPTION_COUNT, FIELD(count), "N", NULL, NULL,
+     NULL, HINT_NONE, "end after N requests"},
+    {ONE(PING), 'n', "count", OPTION_COUNT, FIELD(count), "N", "10", NULL, NULL,
+     HINT_NONE, "end after N pings"},
+    {ONE(PING), 'i', "interval", OPTION_DURATION, FIELD(interval_ms), "TIME",
+     "100ms", NULL, NULL, HINT_NONE, "from one ping to the next"},
 
     /* All. */
     {ALL, 0, "json", OPTION_FLAG, FIELD(json), NULL, NULL, NULL, NULL,
@@ -176,6 +196,78 @@ const struct command commands[COMMAND_COUNT] = {
                 {
                     {"peal emit note '{\"text\":\"hi\"}'", "an event"},
                     {"peal emit note \"@$FILE\" --bytes", "a file, as bytes"},
+                },
+        },
+    [COMMAND_REQUEST] =
+        {
+            .id = COMMAND_REQUEST,
+            .name = "request",
+            .usage = "request EVENT [DATA|@FILE]",
+            .summary = "ask the server and print its answer",
+            .description =
+                "DATA is as for peal pub; - is the same as @-. Prints the data "
+                "of the answer as JSON on a line, or bytes in base64, or "
+                "nothing when it has none; --raw prints the text of a string "
+                "and bytes as they are. A failure is told with its code and "
+                "name.",
+            .arguments_min = 1,
+            .arguments_max = 2,
+            .run = request_run,
+            .examples =
+                {
+                    {"peal request call '{\"room\":\"workers\","
+                     "\"event\":\"upper\",\"data\":\"x\"}'",
+                     "ask a worker"},
+                    {"peal request call @\"$CALL\" --raw --timeout 2s",
+                     "with data of a file"},
+                },
+        },
+    [COMMAND_REPLY] =
+        {
+            .id = COMMAND_REPLY,
+            .name = "reply",
+            .usage = "reply EVENT -- COMMAND [ARGUMENT...]",
+            .summary = "answer the server's requests by a command",
+            .description =
+                "Runs COMMAND, without a shell, for each request of the "
+                "server: the data is on its standard input, what it writes to "
+                "standard output is the answer (JSON if it is that, else a "
+                "string), and PEAL_EVENT is the name. An exit status other "
+                "than 0 is a failure with code 1000 + status and what it wrote "
+                "to standard error. It is the server's program that asks its "
+                "clients: clients ask each other only where it passes that on, "
+                "as examples/relay.c does.",
+            .arguments_min = 2,
+            .arguments_max = -1,
+            .run = reply_run,
+            .examples =
+                {
+                    {"peal reply upper --join workers -n 1 -- tr a-z A-Z",
+                     "in capitals, once"},
+                    {"peal reply upper --join workers -n 1 --jobs 1 --raw "
+                     "--limit 1s -- wc -c",
+                     "count bytes"},
+                },
+        },
+    [COMMAND_PING] =
+        {
+            .id = COMMAND_PING,
+            .name = "ping",
+            .usage = "ping",
+            .summary = "measure the time to the server and back",
+            .description =
+                "Asks the server for a sign of life, one after the other, and "
+                "prints the times and their percentiles. What is measured is "
+                "the whole way of a request through the server, without an "
+                "application. It ends with 5 when an answer did not come in "
+                "time.",
+            .arguments_min = 0,
+            .arguments_max = 0,
+            .run = ping_run,
+            .examples =
+                {
+                    {"peal ping", "ten times"},
+                    {"peal ping -n 100 -i 1ms --json", "for a program"},
                 },
         },
     [COMMAND_HELP] =

@@ -408,6 +408,15 @@ PEAL_API int peal_link_request(struct peal_link *link,
                                peal_link_answer_function *on_answer,
                                void *user);
 
+/*
+ * Asks the server for a sign of life that has gone the way of all requests,
+ * through its dispatch and back: `on_answer` is called as for a request, after
+ * the time there and back with status 0. Errors as peal_link_request;
+ * PEAL_ENOTSUP, at once or as the outcome, in other dialects than peal.
+ */
+PEAL_API int peal_link_ping(struct peal_link *link, uint32_t timeout_ms,
+                            peal_link_answer_function *on_answer, void *user);
+
 /* What to do with a file, and how it goes. */
 struct peal_file {
     size_t size;

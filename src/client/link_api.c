@@ -24,6 +24,7 @@ enum operation {
     OPERATION_UNHANDLE,
     OPERATION_EMIT,
     OPERATION_REQUEST,
+    OPERATION_PING,
     OPERATION_FILE,
     OPERATION_JOIN,
     OPERATION_LEAVE,
@@ -105,7 +106,7 @@ static int ask(struct command *command)
     struct request *request;
     int rc;
 
-    if (is_held_back(command)) {
+    if (command->operation == OPERATION_REQUEST && is_held_back(command)) {
         return fail_answer(command, PEAL_EREFUSED);
     }
     if (link->requests_by_id.count >= link_options(link)->requests_max) {
@@ -215,6 +216,10 @@ static int execute(struct command *command)
         return emit(command);
     case OPERATION_REQUEST:
         return ask(command);
+    case OPERATION_PING:
+        return link->settings->dialect == &dialect_client_peal
+                   ? ask(command)
+                   : fail_answer(command, PEAL_ENOTSUP);
     case OPERATION_FILE:
         return send_file(command);
     case OPERATION_JOIN:
@@ -534,6 +539,22 @@ int peal_link_request(struct peal_link *link, const struct peal_event *event,
         .link = link,
         .operation = OPERATION_REQUEST,
         .event = *event,
+        .timeout_ms = timeout_ms,
+        .on_answer = on_answer,
+        .user = user,
+    });
+}
+
+int peal_link_ping(struct peal_link *link, uint32_t timeout_ms,
+                   peal_link_answer_function *on_answer, void *user)
+{
+    if (on_answer == NULL) {
+        return PEAL_EINVAL;
+    }
+    return run(&(struct command){
+        .link = link,
+        .operation = OPERATION_PING,
+        .event = {.name = SLICE("peal:ping")},
         .timeout_ms = timeout_ms,
         .on_answer = on_answer,
         .user = user,

@@ -295,7 +295,8 @@ static bool can_say(const struct wire *wire, enum transport transport)
     switch (wire->kind) {
     case WIRE_EVENT:
         return wire->name.size > 0 && wire->name.size <= WIRE_NAME_MAX &&
-               !slice_has_prefix(wire->name, system_prefix);
+               (!slice_has_prefix(wire->name, system_prefix) ||
+                (has_id(wire) && slice_equal(wire->name, SLICE("peal:ping"))));
     case WIRE_ANSWER:
     case WIRE_FAILURE:
         return wire->id.size > 0;

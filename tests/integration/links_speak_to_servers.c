@@ -193,6 +193,10 @@ static void test_requests(struct pair *pair)
         assert_int_equal(notes->failure_code, 1234);
     }
     notes->answers = 0;
+    CHECK_EQUAL(peal_link_ping(pair->link, 0, link_note_answer, notes), 0);
+    LINK_STEP_UNTIL(pair->loop, notes->answers == 1);
+    assert_int_equal(notes->status, pair->is_stelar ? PEAL_ENOTSUP : 0);
+    notes->answers = 0;
     CHECK_EQUAL(
         peal_link_request(pair->link, &silent, 20, link_note_answer, notes), 0);
     LINK_STEP_UNTIL(pair->loop, notes->answers == 1);
