@@ -4,13 +4,11 @@
  * TCP the frames 16 and 17 are written wherever there is more to say than a
  * name and data.
  */
-#include "proto/dialect_peal.h"
+#include "proto/dialect_peal_write.h"
 
 #include "base/assert.h"
 #include "base/utf8.h"
 #include "proto/wire.h"
-
-#define LITERAL_SIZE(literal) (sizeof(literal) - 1)
 
 static const struct peal_slice system_prefix = {"peal:", 5};
 
@@ -200,31 +198,18 @@ static struct peal_slice envelope_name(const struct wire *wire)
     }
 }
 
-static bool has_id(const struct wire *wire)
-{
-    return wire->id.size > 0 &&
-           (wire->kind != WIRE_EVENT || wire->wants_answer);
-}
-
 /* The room that an event goes to stands beside its name. */
-static bool has_room(const struct wire *wire)
+static struct peal_slice envelope_room(const struct wire *wire)
 {
-    return wire->kind == WIRE_EVENT && wire->room.size > 0;
+    return wire->kind == WIRE_EVENT ? wire->room : (struct peal_slice){NULL, 0};
 }
 
 /* What stands as "data"; 0: nothing does. */
 static size_t body_size(const struct wire *wire)
 {
-    const struct wire_failure *failure = &wire->failure;
-
     switch (wire->kind) {
     case WIRE_FAILURE:
-        return LITERAL_SIZE(
-                   "{\"code\":,\"name\":,\"message\":,\"temporary\":}") +
-               wire_number_size(failure->code) +
-               json_quoted_size(failure->name) +
-               json_quoted_size(failure->message) +
-               (failure->temporary ? 4 : 5);
+        return dialect_peal_failure_size(&wire->failure);
     case WIRE_JOIN:
     case WIRE_LEAVE:
         return LITERAL_SIZE("{\"room\":}") + json_quoted_size(wire->room);
@@ -235,20 +220,10 @@ static size_t body_size(const struct wire *wire)
 
 static char *put_body(char *out, const struct wire *wire)
 {
-    const struct wire_failure *failure = &wire->failure;
-
     switch (wire->kind) {
     case WIRE_FAILURE:
-        out = wire_put(out, SLICE("{\"code\":"));
-        out = wire_put_number(out, failure->code);
-        out = wire_put(out, SLICE(",\"name\":"));
-        out = json_quote(out, failure->name);
-        out = wire_put(out, SLICE(",\"message\":"));
-        out = json_quote(out, failure->message);
-        out = wire_put(out, SLICE(",\"temporary\":"));
-        out =
-            wire_put(out, failure->temporary ? SLICE("true") : SLICE("false"));
-        return wire_put(out, SLICE("}"));
+        *out++ = '{';
+        return dialect_peal_put_failure(out, &wire->failure);
     case WIRE_JOIN:
     case WIRE_LEAVE:
         out = wire_put(out, SLICE("{\"room\":"));
@@ -259,35 +234,17 @@ static char *put_body(char *out, const struct wire *wire)
     }
 }
 
-/* Everything of an envelope before its data, but for the first brace. */
-static size_t head_size(const struct wire *wire)
+static size_t head_size(struct wire_plan *plan, const struct wire *wire)
 {
-    return LITERAL_SIZE("\"event\":") + json_quoted_size(envelope_name(wire)) +
-           (has_room(wire)
-                ? LITERAL_SIZE(",\"room\":") + json_quoted_size(wire->room)
-                : 0) +
-           (has_id(wire) ? LITERAL_SIZE(",\"id\":") + wire->id.size : 0);
+    return dialect_peal_head_size(plan, wire, envelope_name(wire),
+                                  envelope_room(wire));
 }
 
-static char *put_head(char *out, const struct wire *wire)
+static char *put_head(char *out, const struct wire_plan *plan,
+                      const struct wire *wire)
 {
-    out = wire_put(out, SLICE("\"event\":"));
-    out = json_quote(out, envelope_name(wire));
-    if (has_room(wire)) {
-        out = wire_put(out, SLICE(",\"room\":"));
-        out = json_quote(out, wire->room);
-    }
-    if (has_id(wire)) {
-        out = wire_put(out, SLICE(",\"id\":"));
-        out = wire_put(out, wire->id);
-    }
-    return out;
-}
-
-static size_t goodbye_size(const struct wire_failure *failure)
-{
-    return LITERAL_SIZE("{\"code\":,\"reason\":}") +
-           wire_number_size(failure->code) + json_quoted_size(failure->message);
+    return dialect_peal_put_head(out, plan, wire, envelope_name(wire),
+                                 envelope_room(wire));
 }
 
 static bool can_say(const struct wire *wire, enum transport transport)
@@ -296,7 +253,8 @@ static bool can_say(const struct wire *wire, enum transport transport)
     case WIRE_EVENT:
         return wire->name.size > 0 && wire->name.size <= WIRE_NAME_MAX &&
                (!slice_has_prefix(wire->name, system_prefix) ||
-                (has_id(wire) && slice_equal(wire->name, SLICE("peal:ping"))));
+                (wire_has_id(wire) &&
+                 slice_equal(wire->name, SLICE("peal:ping"))));
     case WIRE_ANSWER:
     case WIRE_FAILURE:
         return wire->id.size > 0;
@@ -322,7 +280,7 @@ static uint8_t choose_shape(const struct wire *wire, enum transport transport)
     }
     if (wire->kind == WIRE_PING || wire->kind == WIRE_PONG ||
         (transport == TRANSPORT_TCP && wire->kind == WIRE_EVENT &&
-         !has_room(wire) && !has_id(wire))) {
+         wire->room.size == 0 && !wire_has_id(wire))) {
         return SHAPE_SHORT;
     }
     return is_message && wire->data_kind == PEAL_BYTES ? SHAPE_BINARY
@@ -361,40 +319,41 @@ static struct peal_slice frame_event(const struct wire *wire, uint8_t shape)
 static bool plan_wire(struct wire_plan *plan, const struct wire *wire,
                       enum transport transport)
 {
+    uint8_t shape;
     size_t body;
 
     if (!can_say(wire, transport)) {
         return false;
     }
-    plan->shape = choose_shape(wire, transport);
-    plan->is_binary = plan->shape == SHAPE_BINARY;
-    switch (plan->shape) {
+    shape = choose_shape(wire, transport);
+    plan->shape = shape;
+    plan->is_binary = shape == SHAPE_BINARY;
+    switch (shape) {
     case SHAPE_TEXT:
         body = body_size(wire);
-        plan->size = head_size(wire) + 2 +
+        plan->size = head_size(plan, wire) + 1 +
                      (body > 0 ? LITERAL_SIZE(",\"data\":") + body : 0);
         break;
     case SHAPE_BINARY:
-        plan->size = 4 + head_size(wire) + 2 + wire->data.size;
+        plan->size = 4 + head_size(plan, wire) + 1 + wire->data.size;
         break;
     case SHAPE_SHORT:
         plan->size = wire_data_size(wire);
         break;
     default:
-        plan->size = goodbye_size(&wire->failure);
+        plan->size = dialect_peal_goodbye_size(&wire->failure);
         break;
     }
     if (transport == TRANSPORT_TCP) {
-        plan->size =
-            tcp_frame_size(frame_event(wire, plan->shape).size, plan->size);
+        plan->size = tcp_frame_size(frame_event(wire, shape).size, plan->size);
     }
     return true;
 }
 
-static char *write_text(char *out, const struct wire *wire)
+static char *write_text(char *out, const struct wire_plan *plan,
+                        const struct wire *wire)
 {
-    *out++ = '{';
-    out = put_head(out, wire);
+    out = put_head(out, plan, wire);
     if (body_size(wire) > 0) {
         out = wire_put(out, SLICE(",\"data\":"));
         out = put_body(out, wire);
@@ -403,50 +362,41 @@ static char *write_text(char *out, const struct wire *wire)
     return out;
 }
 
-static char *write_binary(char *out, const struct wire *wire)
+static char *write_binary(char *out, const struct wire_plan *plan,
+                          const struct wire *wire)
 {
     char *header = out + 4;
-    char *end = header;
+    char *end = put_head(header, plan, wire);
 
-    *end++ = '{';
-    end = put_head(end, wire);
     *end++ = '}';
     wire_put_u32(out, (size_t)(end - header));
     return wire_put(end, wire->data);
 }
 
-static char *write_goodbye(char *out, const struct wire_failure *failure)
-{
-    out = wire_put(out, SLICE("{\"code\":"));
-    out = wire_put_number(out, failure->code);
-    out = wire_put(out, SLICE(",\"reason\":"));
-    out = json_quote(out, failure->message);
-    return wire_put(out, SLICE("}"));
-}
-
 static void write_wire(char *out, const struct wire_plan *plan,
                        const struct wire *wire, enum transport transport)
 {
+    uint8_t shape = plan->shape & DIALECT_PEAL_SHAPE;
     const char *start = out;
 
     if (transport == TRANSPORT_TCP) {
-        struct peal_slice event = frame_event(wire, plan->shape);
+        struct peal_slice event = frame_event(wire, shape);
 
-        out = tcp_frame_write(out, frame_type(wire, plan->shape), event,
+        out = tcp_frame_write(out, frame_type(wire, shape), event,
                               plan->size - tcp_frame_size(event.size, 0));
     }
-    switch (plan->shape) {
+    switch (shape) {
     case SHAPE_TEXT:
-        out = write_text(out, wire);
+        out = write_text(out, plan, wire);
         break;
     case SHAPE_BINARY:
-        out = write_binary(out, wire);
+        out = write_binary(out, plan, wire);
         break;
     case SHAPE_SHORT:
         out = wire_put_data(out, wire);
         break;
     default:
-        out = write_goodbye(out, &wire->failure);
+        out = dialect_peal_put_goodbye(out, &wire->failure);
         break;
     }
     ASSERT((size_t)(out - start) == plan->size);

@@ -11,19 +11,11 @@
 #include "base/utf8.h"
 #include "proto/wire.h"
 
-#define LITERAL_SIZE(literal) (sizeof(literal) - 1)
-
 /* --- Reading -------------------------------------------------------------- */
 
 static void refuse(struct wire *wire)
 {
     wire_invalidate(wire, WIRE_BAD_MESSAGE);
-}
-
-static bool read_name(const struct json_value *value, struct peal_slice *name)
-{
-    return value->type == JSON_TYPE_STRING && wire_decode(value->raw, name) &&
-           name->size <= WIRE_NAME_MAX;
 }
 
 /* Our correlation ids are numbers in a string; what else there is, is none. */
@@ -39,7 +31,7 @@ static void read_correlation(struct wire *wire, const struct json_value *value)
 static void read_confirmation(struct wire *wire, enum wire_kind kind,
                               const struct json_value *data)
 {
-    if (read_name(data, &wire->room) && wire->room.size > 0) {
+    if (wire_read_name(data, &wire->room) && wire->room.size > 0) {
         wire->kind = kind;
     } else {
         wire->room = (struct peal_slice){NULL, 0};
@@ -71,7 +63,7 @@ static void read_text(struct wire *wire, char *text, size_t size)
     struct peal_slice name;
 
     if (json_scan(text, size, names, COUNT, values) < 0 ||
-        !read_name(&values[EVENT], &name)) {
+        !wire_read_name(&values[EVENT], &name)) {
         refuse(wire);
         return;
     }
@@ -98,7 +90,7 @@ static void read_binary(struct wire *wire, char *data, size_t size)
     wire->data_kind = PEAL_BYTES;
     if (!wire_split_binary(data, size, &header, &wire->data) ||
         json_scan(header.data, header.size, &event, 1, &name) < 0 ||
-        !read_name(&name, &wire->name)) {
+        !wire_read_name(&name, &wire->name)) {
         refuse(wire);
     } else if (wire->name.size == 0) {
         wire->kind = WIRE_IGNORED;
@@ -291,18 +283,6 @@ static struct peal_slice message_name(const struct wire *wire)
     }
 }
 
-/* An event without data is silently lost by these servers' own clients. */
-static size_t value_size(const struct wire *wire)
-{
-    return wire_has_data(wire) ? wire_data_size(wire) : LITERAL_SIZE("null");
-}
-
-static char *put_value(char *out, const struct wire *wire)
-{
-    return wire_has_data(wire) ? wire_put_data(out, wire)
-                               : wire_put(out, SLICE("null"));
-}
-
 static size_t envelope_size(const struct wire *wire, uint8_t shape)
 {
     struct peal_slice name = message_name(wire);
@@ -319,7 +299,7 @@ static size_t envelope_size(const struct wire *wire, uint8_t shape)
     default:
         break;
     }
-    return size + LITERAL_SIZE(",\"data\":") + value_size(wire);
+    return size + LITERAL_SIZE(",\"data\":") + wire_value_size(wire);
 }
 
 static char *put_envelope(char *out, const struct wire *wire, uint8_t shape,
@@ -339,7 +319,7 @@ static char *put_envelope(char *out, const struct wire *wire, uint8_t shape,
     }
     out = wire_put(out, SLICE(",\"data\":"));
     out = shape == SHAPE_ROOM ? json_quote(out, wire->room)
-                              : put_value(out, wire);
+                              : wire_put_value(out, wire);
     if (has_ack) {
         out = wire_put(out, SLICE(",\"_ackName\":"));
         out = json_quote(out, wire->name);
@@ -356,7 +336,7 @@ static size_t payload_size(const struct wire *wire, uint8_t shape)
 {
     switch (shape) {
     case SHAPE_EVENT:
-        return value_size(wire);
+        return wire_value_size(wire);
     case SHAPE_BINARY:
         return wire->data.size;
     case SHAPE_REQUEST:
@@ -420,7 +400,7 @@ static char *write_tcp(char *out, const struct wire_plan *plan,
                           plan->size - tcp_frame_size(name.size, 0));
     switch (plan->shape) {
     case SHAPE_EVENT:
-        return put_value(out, wire);
+        return wire_put_value(out, wire);
     case SHAPE_BINARY:
         return wire_put(out, wire->data);
     case SHAPE_REQUEST:

@@ -3,14 +3,12 @@
  * byte. A JSON envelope over WebSocket, and the same session over TCP frames.
  * Here is what the server says; dialect_peal_read.c has what it hears.
  */
-#include "proto/dialect_peal.h"
+#include "proto/dialect_peal_write.h"
 
 #include "base/assert.h"
 #include "proto/wire.h"
 
 #define PROTOCOL_VERSION 1
-
-#define LITERAL_SIZE(literal) (sizeof(literal) - 1)
 
 /* The form of a message, in plan->shape. */
 enum {
@@ -18,11 +16,7 @@ enum {
     SHAPE_BINARY, /* the binary envelope */
     SHAPE_SHORT,  /* a frame: name and data as they are */
     SHAPE_TIED,   /* a frame with {"id","data"} */
-    SHAPE_OBJECT, /* a frame with what the envelope has as data */
-    SHAPE_MASK = 0x0f,
-    /* Beside the form: the string needs no escapes. */
-    SHAPE_PLAIN_NAME = 0x40,
-    SHAPE_PLAIN_ROOM = 0x80
+    SHAPE_OBJECT  /* a frame with what the envelope has as data */
 };
 
 /* The name in the envelope. */
@@ -40,34 +34,6 @@ static struct peal_slice envelope_name(const struct wire *wire)
     default:
         return wire->name;
     }
-}
-
-/* Events carry an id only as requests; a copied one may linger in others. */
-static bool has_id(const struct wire *wire)
-{
-    return wire->id.size > 0 &&
-           (wire->kind != WIRE_EVENT || wire->wants_answer);
-}
-
-/* {"code":101,"name":"unknown_event","message":"...","temporary":false} */
-static size_t failure_size(const struct wire_failure *failure)
-{
-    return LITERAL_SIZE("{\"code\":,\"name\":,\"message\":,\"temporary\":}") +
-           wire_number_size(failure->code) + json_quoted_size(failure->name) +
-           json_quoted_size(failure->message) + (failure->temporary ? 4 : 5);
-}
-
-static char *put_failure_members(char *out, const struct wire_failure *failure)
-{
-    out = wire_put(out, SLICE("\"code\":"));
-    out = wire_put_number(out, failure->code);
-    out = wire_put(out, SLICE(",\"name\":"));
-    out = json_quote(out, failure->name);
-    out = wire_put(out, SLICE(",\"message\":"));
-    out = json_quote(out, failure->message);
-    out = wire_put(out, SLICE(",\"temporary\":"));
-    out = wire_put(out, failure->temporary ? SLICE("true") : SLICE("false"));
-    return wire_put(out, SLICE("}"));
 }
 
 static size_t welcome_size(const struct wire_welcome *welcome)
@@ -100,32 +66,6 @@ static char *put_welcome(char *out, const struct wire_welcome *welcome)
     return wire_put(out, SLICE("}}"));
 }
 
-static size_t goodbye_size(const struct wire_failure *failure)
-{
-    size_t size = LITERAL_SIZE("{\"code\":,\"reason\":}") +
-                  wire_number_size(failure->code) +
-                  json_quoted_size(failure->message);
-
-    if (failure->retry_after_ms > 0) {
-        size += LITERAL_SIZE(",\"retry_after_ms\":") +
-                wire_number_size(failure->retry_after_ms);
-    }
-    return size;
-}
-
-static char *put_goodbye(char *out, const struct wire_failure *failure)
-{
-    out = wire_put(out, SLICE("{\"code\":"));
-    out = wire_put_number(out, failure->code);
-    out = wire_put(out, SLICE(",\"reason\":"));
-    out = json_quote(out, failure->message);
-    if (failure->retry_after_ms > 0) {
-        out = wire_put(out, SLICE(",\"retry_after_ms\":"));
-        out = wire_put_number(out, failure->retry_after_ms);
-    }
-    return wire_put(out, SLICE("}"));
-}
-
 static bool has_body(const struct wire *wire)
 {
     return wire->kind == WIRE_FAILURE || wire->kind == WIRE_WELCOME ||
@@ -137,11 +77,11 @@ static size_t body_size(const struct wire *wire)
 {
     switch (wire->kind) {
     case WIRE_FAILURE:
-        return failure_size(&wire->failure);
+        return dialect_peal_failure_size(&wire->failure);
     case WIRE_WELCOME:
         return welcome_size(&wire->welcome);
     case WIRE_GOODBYE:
-        return goodbye_size(&wire->failure);
+        return dialect_peal_goodbye_size(&wire->failure);
     default:
         return wire_data_size(wire);
     }
@@ -152,56 +92,26 @@ static char *put_body(char *out, const struct wire *wire)
     switch (wire->kind) {
     case WIRE_FAILURE:
         out = wire_put(out, SLICE("{"));
-        return put_failure_members(out, &wire->failure);
+        return dialect_peal_put_failure(out, &wire->failure);
     case WIRE_WELCOME:
         return put_welcome(out, &wire->welcome);
     case WIRE_GOODBYE:
-        return put_goodbye(out, &wire->failure);
+        return dialect_peal_put_goodbye(out, &wire->failure);
     default:
         return wire_put_data(out, wire);
     }
 }
 
-/* Everything before the data: {"event":"chat","room":"lobby","id":7 */
 static size_t head_size(struct wire_plan *plan, const struct wire *wire)
 {
-    struct peal_slice name = envelope_name(wire);
-    size_t name_size = json_quoted_size(name);
-    size_t size = LITERAL_SIZE("{\"event\":") + name_size;
-
-    if (name_size == name.size + 2) {
-        plan->shape |= SHAPE_PLAIN_NAME;
-    }
-    if (wire->room.size > 0) {
-        size_t room_size = json_quoted_size(wire->room);
-
-        size += LITERAL_SIZE(",\"room\":") + room_size;
-        if (room_size == wire->room.size + 2) {
-            plan->shape |= SHAPE_PLAIN_ROOM;
-        }
-    }
-    if (has_id(wire)) {
-        size += LITERAL_SIZE(",\"id\":") + wire->id.size;
-    }
-    return size;
+    return dialect_peal_head_size(plan, wire, envelope_name(wire), wire->room);
 }
 
 static char *put_head(char *out, const struct wire_plan *plan,
                       const struct wire *wire)
 {
-    out = wire_put(out, SLICE("{\"event\":"));
-    out = wire_put_string(out, envelope_name(wire),
-                          (plan->shape & SHAPE_PLAIN_NAME) != 0);
-    if (wire->room.size > 0) {
-        out = wire_put(out, SLICE(",\"room\":"));
-        out = wire_put_string(out, wire->room,
-                              (plan->shape & SHAPE_PLAIN_ROOM) != 0);
-    }
-    if (has_id(wire)) {
-        out = wire_put(out, SLICE(",\"id\":"));
-        out = wire_put(out, wire->id);
-    }
-    return out;
+    return dialect_peal_put_head(out, plan, wire, envelope_name(wire),
+                                 wire->room);
 }
 
 static char *put_text(char *out, const struct wire_plan *plan,
@@ -245,8 +155,9 @@ static size_t object_size(const struct wire *wire)
 
     switch (wire->kind) {
     case WIRE_FAILURE:
-        return failure_size(failure) +
-               (has_id(wire) ? LITERAL_SIZE("\"id\":,") + wire->id.size : 0);
+        return dialect_peal_failure_size(failure) +
+               (wire_has_id(wire) ? LITERAL_SIZE("\"id\":,") + wire->id.size
+                                  : 0);
     default:
         return body_size(wire);
     }
@@ -259,12 +170,12 @@ static char *put_object(char *out, const struct wire *wire)
     switch (wire->kind) {
     case WIRE_FAILURE:
         out = wire_put(out, SLICE("{"));
-        if (has_id(wire)) {
+        if (wire_has_id(wire)) {
             out = wire_put(out, SLICE("\"id\":"));
             out = wire_put(out, wire->id);
             out = wire_put(out, SLICE(","));
         }
-        return put_failure_members(out, failure);
+        return dialect_peal_put_failure(out, failure);
     default:
         return put_body(out, wire);
     }
@@ -307,7 +218,7 @@ static unsigned choose_shape(const struct wire *wire, enum transport transport)
                    ? SHAPE_SHORT
                    : SHAPE_OBJECT;
     }
-    if (wire->room.size == 0 && !has_id(wire)) {
+    if (wire->room.size == 0 && !wire_has_id(wire)) {
         return SHAPE_SHORT;
     }
     if (is_binary) {
@@ -399,7 +310,7 @@ static bool plan_wire(struct wire_plan *plan, const struct wire *wire,
 static void write_wire(char *out, const struct wire_plan *plan,
                        const struct wire *wire, enum transport transport)
 {
-    unsigned shape = plan->shape & SHAPE_MASK;
+    unsigned shape = plan->shape & DIALECT_PEAL_SHAPE;
     const char *start = out;
 
     if (transport == TRANSPORT_TCP) {

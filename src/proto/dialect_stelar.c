@@ -9,8 +9,6 @@
 #include "base/assert.h"
 #include "proto/wire.h"
 
-#define LITERAL_SIZE(literal) (sizeof(literal) - 1)
-
 /* The form of a message, in plan->shape. */
 enum {
     SHAPE_EVENT,
@@ -120,18 +118,6 @@ static struct peal_slice plain_text(const struct wire *wire)
     }
 }
 
-/* An answer always has data: the client would take the wrapping for it. */
-static size_t value_size(const struct wire *wire)
-{
-    return wire_has_data(wire) ? wire_data_size(wire) : LITERAL_SIZE("null");
-}
-
-static char *put_value(char *out, const struct wire *wire)
-{
-    return wire_has_data(wire) ? wire_put_data(out, wire)
-                               : wire_put(out, SLICE("null"));
-}
-
 static size_t correlation_size(const struct wire *wire)
 {
     return wire->id.size > 0
@@ -162,7 +148,7 @@ static size_t ws_size(struct wire_plan *plan, const struct wire *wire)
         return 4 + size + LITERAL_SIZE(",\"_binary\":true}") + wire->data.size;
     case SHAPE_ANSWER:
         return size + LITERAL_SIZE(",\"data\":,\"_isAck\":true}") +
-               value_size(wire) + correlation_size(wire);
+               wire_value_size(wire) + correlation_size(wire);
     case SHAPE_ROOM:
         return size + LITERAL_SIZE(",\"data\":}") +
                json_quoted_size(wire->room);
@@ -178,11 +164,11 @@ static size_t payload_size(const struct wire *wire, unsigned shape)
 {
     switch (shape) {
     case SHAPE_EVENT:
-        return value_size(wire);
+        return wire_value_size(wire);
     case SHAPE_BINARY:
         return wire->data.size;
     case SHAPE_ANSWER:
-        return LITERAL_SIZE("{\"data\":}") + value_size(wire) +
+        return LITERAL_SIZE("{\"data\":}") + wire_value_size(wire) +
                correlation_size(wire);
     case SHAPE_ROOM:
         return json_quoted_size(wire->room);
@@ -229,7 +215,7 @@ static char *write_ws(char *out, const struct wire_plan *plan,
         return wire_put(out, wire->data);
     case SHAPE_ANSWER:
         out = wire_put(out, SLICE(",\"data\":"));
-        out = put_value(out, wire);
+        out = wire_put_value(out, wire);
         out = wire_put(out, SLICE(",\"_isAck\":true"));
         return put_correlation(out, wire);
     case SHAPE_ROOM:
@@ -255,12 +241,12 @@ static char *write_tcp(char *out, const struct wire_plan *plan,
                           plan->size - tcp_frame_size(name.size, 0));
     switch (plan->shape) {
     case SHAPE_EVENT:
-        return put_value(out, wire);
+        return wire_put_value(out, wire);
     case SHAPE_BINARY:
         return wire_put(out, wire->data);
     case SHAPE_ANSWER:
         out = wire_put(out, SLICE("{\"data\":"));
-        out = put_value(out, wire);
+        out = wire_put_value(out, wire);
         return put_correlation(out, wire);
     case SHAPE_ROOM:
         return json_quote(out, wire->room);

@@ -14,13 +14,6 @@ static void ignore(struct wire *wire)
     wire->kind = WIRE_IGNORED;
 }
 
-/* Names are at most 256 bytes here, as everywhere in peal. */
-static bool read_name(const struct json_value *value, struct peal_slice *name)
-{
-    return value->type == JSON_TYPE_STRING && wire_decode(value->raw, name) &&
-           name->size <= WIRE_NAME_MAX;
-}
-
 /*
  * The correlation id as a raw JSON string. Numbers and `true` become strings,
  * as their senders expect: the quotes go where the envelope's own punctuation
@@ -130,7 +123,7 @@ static void read_text(struct wire *wire, char *text, size_t size)
         ignore(wire);
         return;
     }
-    if (!read_name(&values[EVENT], &name)) {
+    if (!wire_read_name(&values[EVENT], &name)) {
         refuse(wire);
         return;
     }
@@ -141,7 +134,7 @@ static void read_text(struct wire *wire, char *text, size_t size)
     }
     wire->name = name;
     wire->data = values[DATA].raw;
-    if (!read_name(&values[ACK], &wire->ack) ||
+    if (!wire_read_name(&values[ACK], &wire->ack) ||
         !read_correlation(wire, &values[CORRELATION])) {
         refuse(wire);
         return;
@@ -162,7 +155,7 @@ static void read_binary(struct wire *wire, char *data, size_t size)
         refuse(wire);
     } else if (name.type == JSON_TYPE_ABSENT) {
         ignore(wire);
-    } else if (!read_name(&name, &wire->name)) {
+    } else if (!wire_read_name(&name, &wire->name)) {
         refuse(wire);
     } else if (wire->name.size == 0) {
         ignore(wire);
@@ -249,7 +242,7 @@ static void read_request(struct wire *wire, const struct tcp_frame *frame)
     if (!read_correlation(wire, &values[CORRELATION])) {
         refuse(wire);
     } else if (values[EVENT].type == JSON_TYPE_STRING &&
-               !read_name(&values[EVENT], &wire->name)) {
+               !wire_read_name(&values[EVENT], &wire->name)) {
         /* Nobody looks at it, so it need not be a good name. */
         wire->name = (struct peal_slice){NULL, 0};
     }

@@ -57,6 +57,12 @@ bool wire_decode(struct peal_slice raw, struct peal_slice *text)
     return true;
 }
 
+bool wire_read_name(const struct json_value *value, struct peal_slice *name)
+{
+    return value->type == JSON_TYPE_STRING && wire_decode(value->raw, name) &&
+           name->size <= WIRE_NAME_MAX;
+}
+
 static bool wire_is_blank(char byte)
 {
     return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';

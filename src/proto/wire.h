@@ -11,6 +11,9 @@
 #include "proto/dialect.h"
 #include "proto/json.h"
 
+/* Of a string literal, without its zero byte. */
+#define LITERAL_SIZE(literal) (sizeof(literal) - 1)
+
 /* Bytes an event name or a room name may have, decoded. */
 #define WIRE_NAME_MAX 256
 
@@ -23,6 +26,9 @@ void wire_invalidate(struct wire *wire, enum wire_code code);
  * False for a lone surrogate.
  */
 bool wire_decode(struct peal_slice raw, struct peal_slice *text);
+
+/* A name: a string of at most WIRE_NAME_MAX bytes, decoded; it may be empty. */
+bool wire_read_name(const struct json_value *value, struct peal_slice *name);
 
 /*
  * Checks that a payload is UTF-8 and one JSON text, and finds the value in it
@@ -68,6 +74,13 @@ static inline char *wire_put_string(char *out, struct peal_slice text,
     return out;
 }
 
+/* Events carry an id only as requests; a copied one may linger in others. */
+static inline bool wire_has_id(const struct wire *wire)
+{
+    return wire->id.size > 0 &&
+           (wire->kind != WIRE_EVENT || wire->wants_answer);
+}
+
 /* The data of a wire as a JSON value: text that is not JSON gets quoted. */
 static inline size_t wire_data_size(const struct wire *wire)
 {
@@ -85,6 +98,18 @@ static inline char *wire_put_data(char *out, const struct wire *wire)
 static inline bool wire_has_data(const struct wire *wire)
 {
     return wire->data.size > 0 || wire->data_kind == PEAL_TEXT;
+}
+
+/* The same where something has to stand: no data is null. */
+static inline size_t wire_value_size(const struct wire *wire)
+{
+    return wire_has_data(wire) ? wire_data_size(wire) : LITERAL_SIZE("null");
+}
+
+static inline char *wire_put_value(char *out, const struct wire *wire)
+{
+    return wire_has_data(wire) ? wire_put_data(out, wire)
+                               : wire_put(out, SLICE("null"));
 }
 
 #endif
