@@ -1,6 +1,6 @@
 /*
  * A link, from the inside. Everything is [L]: it happens on the loop, and calls
- * from elsewhere come as commands through its mailbox (link_api.c).
+ * from elsewhere come as commands through its mailbox (link_command.c).
  *
  *   link.c          phases: opening, losing, backing off, closing, heartbeat
  *   link_dial.c     from an address to an open session
@@ -11,7 +11,7 @@
  *   link_request.c  requests of both sides, joins and leaves
  *   link_handler.c  who listens to what
  *   link_settings.c options
- *   link_api.c      the public functions
+ *   link_api.c      the public functions, by way of link_command.c
  *
  * After any callback of the program's the link may be in another phase, on
  * another connection, or freed: `generation` changes with every connection that

@@ -1,9 +1,7 @@
 /*
- * The public functions of a link. Each describes what is to be done in a
- * command: on the loop it is done at once, from elsewhere a copy of it goes
- * through the mailbox.
+ * The public functions of a link. Each says in a command what is to be done.
  */
-#include "client/link.h"
+#include "client/link_command.h"
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -14,263 +12,7 @@
 
 #include <stddef.h>
 
-#define NAME_MAX_BYTES 256
-
-enum operation {
-    OPERATION_OPEN,
-    OPERATION_CLOSE,
-    OPERATION_UPDATE,
-    OPERATION_HANDLE,
-    OPERATION_UNHANDLE,
-    OPERATION_EMIT,
-    OPERATION_REQUEST,
-    OPERATION_PING,
-    OPERATION_FILE,
-    OPERATION_JOIN,
-    OPERATION_LEAVE,
-    OPERATION_ANSWER,
-    OPERATION_FAIL
-};
-
-struct command {
-    struct runner_mail mail;
-    struct peal_link *link;
-    enum operation operation;
-    bool is_posted;
-    bool is_once;
-    bool is_temporary;
-    int code;
-    enum handler_kind kind;
-    uint32_t timeout_ms;
-    uint64_t value;
-    peal_link_event_function *on_event;
-    peal_link_ask_function *on_ask;
-    peal_link_answer_function *on_answer;
-    void *user;
-    struct link_settings *settings;
-    struct file_job *file;
-    /*
-     * The event. Of other operations: the room, the handler's name or the
-     * failure's is its name, the reason or the failure's message its data.
-     */
-    struct peal_event event;
-    struct parcel *copy; /* what `event` points into, when posted */
-};
-
-/* --- On the loop ---------------------------------------------------------- */
-
-static bool is_held_back(struct command *command)
-{
-    const struct peal_link_options *options = link_options(command->link);
-
-    return options->before_emit != NULL && !command->link->is_freed &&
-           !options->before_emit(command->link, &command->event, options->user);
-}
-
-static int emit(struct command *command)
-{
-    struct peal_link *link = command->link;
-    int rc;
-
-    if (is_held_back(command)) {
-        return PEAL_EREFUSED;
-    }
-    rc = link_submit(link, &command->event, NULL, NULL);
-    if (rc < 0 && command->is_posted) {
-        link_tell_dropped(link, &command->event, rc);
-    }
-    return rc;
-}
-
-/* From elsewhere, what fails at once has an outcome like any other. */
-static int fail_answer(struct command *command, int error)
-{
-    const struct peal_answer answer = {.status = error};
-
-    if (command->is_posted && command->on_answer != NULL &&
-        !command->link->is_freed) {
-        link_add(&command->link->counters.requests_failed, 1);
-        command->on_answer(command->link, &answer, command->user);
-    }
-    return error;
-}
-
-static int settle(struct command *command, int rc)
-{
-    return rc < 0 ? fail_answer(command, rc) : rc;
-}
-
-static int ask(struct command *command)
-{
-    struct peal_link *link = command->link;
-    struct request *request;
-    int rc;
-
-    if (command->operation == OPERATION_REQUEST && is_held_back(command)) {
-        return fail_answer(command, PEAL_EREFUSED);
-    }
-    if (link->requests_by_id.count >= link_options(link)->requests_max) {
-        return fail_answer(command, PEAL_ELIMIT);
-    }
-    request = link_request_new(link, REQUEST_EVENT, "", command->timeout_ms,
-                               command->on_answer, command->user);
-    if (request == NULL) {
-        return fail_answer(command, PEAL_ENOMEM);
-    }
-    rc = link_submit(link, &command->event, request, NULL);
-    if (rc < 0) {
-        link_request_discard(request);
-        return fail_answer(command, rc);
-    }
-    return rc;
-}
-
-static int send_file(struct command *command)
-{
-    struct peal_link *link = command->link;
-    struct file_job *job = command->file;
-    struct peal_event event = {.name = peal_slice(job->name),
-                               .kind = PEAL_BYTES};
-    int rc = link_submit(link, &event, NULL, job);
-
-    if (rc < 0) {
-        if (!command->is_posted) {
-            job->file.on_done = NULL;
-        }
-        link_file_end(link, job, rc);
-    }
-    return rc;
-}
-
-/* Names with a zero byte behind them: a parcel's have the room's there. */
-static const char *text_of(struct peal_slice name, char *out)
-{
-    if (name.size > 0) {
-        memcpy(out, name.data, name.size);
-    }
-    out[name.size] = '\0';
-    return out;
-}
-
-static int answer(struct command *command)
-{
-    char name[NAME_MAX_BYTES + 1];
-    char message[LINK_REASON_SIZE * 4];
-    struct peal_failure failure;
-
-    if (command->operation == OPERATION_ANSWER) {
-        return link_ask_answer(command->link, command->value, &command->event,
-                               NULL);
-    }
-    failure = (struct peal_failure){
-        .code = command->code,
-        .name = text_of(command->event.name, name),
-        .message = text_of(command->event.data, message),
-        .temporary = command->is_temporary,
-    };
-    return link_ask_answer(command->link, command->value, NULL, &failure);
-}
-
-/*
- * While there is a connection, or one on its way, its address and dialect stay:
- * those of the new settings wait for the next one.
- */
-static int update(struct command *command)
-{
-    link_settings_replace(command->link, command->settings);
-    return PEAL_OK;
-}
-
-static int execute(struct command *command)
-{
-    struct peal_link *link = command->link;
-    char name[NAME_MAX_BYTES + 1];
-
-    if (link->is_freed) {
-        link_settings_free(command->settings);
-        if (command->file != NULL) {
-            link_file_end(link, command->file, PEAL_EGONE);
-        }
-        return PEAL_EGONE;
-    }
-    switch (command->operation) {
-    case OPERATION_OPEN:
-        link_open(link);
-        return PEAL_OK;
-    case OPERATION_CLOSE:
-        link_close(link, command->code, command->event.data);
-        return PEAL_OK;
-    case OPERATION_UPDATE:
-        return update(command);
-    case OPERATION_HANDLE:
-        return link_handler_add(link, command->kind,
-                                text_of(command->event.name, name),
-                                command->is_once, command->on_event,
-                                command->on_ask, command->user);
-    case OPERATION_UNHANDLE:
-        link_handler_remove(link, command->kind,
-                            text_of(command->event.name, name),
-                            command->on_event, command->user);
-        return PEAL_OK;
-    case OPERATION_EMIT:
-        return emit(command);
-    case OPERATION_REQUEST:
-        return ask(command);
-    case OPERATION_PING:
-        return link->settings->dialect == &dialect_client_peal
-                   ? ask(command)
-                   : fail_answer(command, PEAL_ENOTSUP);
-    case OPERATION_FILE:
-        return send_file(command);
-    case OPERATION_JOIN:
-        return settle(command,
-                      link_join(link, text_of(command->event.name, name),
-                                command->on_answer, command->user));
-    case OPERATION_LEAVE:
-        return settle(command,
-                      link_leave(link, text_of(command->event.name, name),
-                                 command->on_answer, command->user));
-    default:
-        return answer(command);
-    }
-}
-
-/* --- From elsewhere ------------------------------------------------------- */
-
-static void handle(struct runner_mail *mail)
-{
-    struct command *command = CONTAINER_OF(mail, struct command, mail);
-
-    execute(command);
-    outbox_parcel_free(command->copy);
-    mem_free(command);
-}
-
-static int post(const struct command *given)
-{
-    struct command *command = mem_alloc(sizeof *command);
-    int rc;
-
-    if (command == NULL) {
-        return PEAL_ENOMEM;
-    }
-    *command = *given;
-    command->is_posted = true;
-    command->mail.handle = handle;
-    command->copy = outbox_parcel_new(&given->event);
-    if (command->copy == NULL) {
-        mem_free(command);
-        return PEAL_ENOMEM;
-    }
-    command->event = outbox_parcel_event(command->copy);
-    rc = runner_post(given->link->runner, &command->mail,
-                     sizeof *command + outbox_parcel_bytes(command->copy));
-    if (rc < 0) {
-        outbox_parcel_free(command->copy);
-        mem_free(command);
-    }
-    return rc;
-}
+/* --- Life ----------------------------------------------------------------- */
 
 static void release(struct runner_mail *mail)
 {
@@ -281,14 +23,6 @@ static void release(struct runner_mail *mail)
     }
     list_append(&link->runner->dead, &link->dead);
 }
-
-static int run(struct command *command)
-{
-    return runner_is_current(command->link->runner) ? execute(command)
-                                                    : post(command);
-}
-
-/* --- Life ----------------------------------------------------------------- */
 
 int peal_link_new(struct peal_link **out, struct peal_loop *runner,
                   const struct peal_link_options *options)
@@ -350,7 +84,8 @@ void peal_link_free(struct peal_link *link)
 
 int peal_link_open(struct peal_link *link)
 {
-    return run(&(struct command){.link = link, .operation = OPERATION_OPEN});
+    return link_command_run(
+        &(struct link_command){.link = link, .operation = LINK_COMMAND_OPEN});
 }
 
 int peal_link_close(struct peal_link *link, int code, const char *reason)
@@ -369,9 +104,9 @@ int peal_link_close(struct peal_link *link, int code, const char *reason)
             text.size--;
         }
     }
-    return run(&(struct command){
+    return link_command_run(&(struct link_command){
         .link = link,
-        .operation = OPERATION_CLOSE,
+        .operation = LINK_COMMAND_CLOSE,
         .code = code,
         .event.data = text,
     });
@@ -380,13 +115,14 @@ int peal_link_close(struct peal_link *link, int code, const char *reason)
 int peal_link_update(struct peal_link *link,
                      const struct peal_link_options *options)
 {
-    struct command command = {.link = link, .operation = OPERATION_UPDATE};
+    struct link_command command = {.link = link,
+                                   .operation = LINK_COMMAND_UPDATE};
     int rc = link_settings_new(&command.settings, options, link->runner);
 
     if (rc < 0) {
         return rc;
     }
-    rc = run(&command);
+    rc = link_command_run(&command);
     if (rc < 0 && rc != PEAL_EGONE) {
         link_settings_free(command.settings);
     }
@@ -420,7 +156,7 @@ int peal_link_tls(const struct peal_link *link, struct peal_tls_facts *facts)
 
 static bool is_name(struct peal_slice name)
 {
-    return name.size > 0 && name.size <= NAME_MAX_BYTES &&
+    return name.size > 0 && name.size <= LINK_NAME_MAX &&
            utf8_is_valid(name.data, name.size);
 }
 
@@ -432,9 +168,9 @@ static int add_handler(struct peal_link *link, enum handler_kind kind,
         (kind != HANDLER_ANY && !is_name(peal_slice(name)))) {
         return PEAL_EINVAL;
     }
-    return run(&(struct command){
+    return link_command_run(&(struct link_command){
         .link = link,
-        .operation = OPERATION_HANDLE,
+        .operation = LINK_COMMAND_HANDLE,
         .kind = kind,
         .is_once = is_once,
         .on_event = handler,
@@ -467,9 +203,9 @@ int peal_link_off(struct peal_link *link, const char *name,
     if (name != NULL && !is_name(peal_slice(name))) {
         return PEAL_EINVAL;
     }
-    return run(&(struct command){
+    return link_command_run(&(struct link_command){
         .link = link,
-        .operation = OPERATION_UNHANDLE,
+        .operation = LINK_COMMAND_UNHANDLE,
         .kind = name != NULL ? HANDLER_EVENT : HANDLER_ANY,
         .on_event = handler,
         .user = user,
@@ -483,9 +219,10 @@ int peal_link_on_request(struct peal_link *link, const char *name,
     if (!is_name(peal_slice(name))) {
         return PEAL_EINVAL;
     }
-    return run(&(struct command){
+    return link_command_run(&(struct link_command){
         .link = link,
-        .operation = handler != NULL ? OPERATION_HANDLE : OPERATION_UNHANDLE,
+        .operation =
+            handler != NULL ? LINK_COMMAND_HANDLE : LINK_COMMAND_UNHANDLE,
         .kind = HANDLER_REQUEST,
         .on_ask = handler,
         .user = user,
@@ -521,9 +258,9 @@ int peal_link_emit(struct peal_link *link, const struct peal_event *event)
     if (!is_event(event)) {
         return PEAL_EINVAL;
     }
-    return run(&(struct command){
+    return link_command_run(&(struct link_command){
         .link = link,
-        .operation = OPERATION_EMIT,
+        .operation = LINK_COMMAND_EMIT,
         .event = *event,
     });
 }
@@ -535,9 +272,9 @@ int peal_link_request(struct peal_link *link, const struct peal_event *event,
     if (!is_event(event) || on_answer == NULL) {
         return PEAL_EINVAL;
     }
-    return run(&(struct command){
+    return link_command_run(&(struct link_command){
         .link = link,
-        .operation = OPERATION_REQUEST,
+        .operation = LINK_COMMAND_REQUEST,
         .event = *event,
         .timeout_ms = timeout_ms,
         .on_answer = on_answer,
@@ -551,9 +288,9 @@ int peal_link_ping(struct peal_link *link, uint32_t timeout_ms,
     if (on_answer == NULL) {
         return PEAL_EINVAL;
     }
-    return run(&(struct command){
+    return link_command_run(&(struct link_command){
         .link = link,
-        .operation = OPERATION_PING,
+        .operation = LINK_COMMAND_PING,
         .event = {.name = SLICE("peal:ping")},
         .timeout_ms = timeout_ms,
         .on_answer = on_answer,
@@ -564,7 +301,8 @@ int peal_link_ping(struct peal_link *link, uint32_t timeout_ms,
 int peal_link_send_file(struct peal_link *link, const struct peal_file *file)
 {
     struct peal_file given = {.size = sizeof given};
-    struct command command = {.link = link, .operation = OPERATION_FILE};
+    struct link_command command = {.link = link,
+                                   .operation = LINK_COMMAND_FILE};
     int rc;
 
     if (file->size == 0) {
@@ -580,23 +318,23 @@ int peal_link_send_file(struct peal_link *link, const struct peal_file *file)
         return PEAL_ENOMEM;
     }
     if (runner_is_current(link->runner)) {
-        return execute(&command);
+        return link_command_execute(&command);
     }
-    rc = post(&command);
+    rc = link_command_post(&command);
     if (rc < 0) {
         link_file_free(command.file);
     }
     return rc;
 }
 
-static int change_membership(struct peal_link *link, enum operation operation,
-                             const char *room,
+static int change_membership(struct peal_link *link,
+                             enum link_operation operation, const char *room,
                              peal_link_answer_function *on_answer, void *user)
 {
     if (!is_name(peal_slice(room))) {
         return PEAL_EINVAL;
     }
-    return run(&(struct command){
+    return link_command_run(&(struct link_command){
         .link = link,
         .operation = operation,
         .event.name = peal_slice(room),
@@ -608,20 +346,20 @@ static int change_membership(struct peal_link *link, enum operation operation,
 int peal_link_join(struct peal_link *link, const char *room,
                    peal_link_answer_function *on_answer, void *user)
 {
-    return change_membership(link, OPERATION_JOIN, room, on_answer, user);
+    return change_membership(link, LINK_COMMAND_JOIN, room, on_answer, user);
 }
 
 int peal_link_leave(struct peal_link *link, const char *room,
                     peal_link_answer_function *on_answer, void *user)
 {
-    return change_membership(link, OPERATION_LEAVE, room, on_answer, user);
+    return change_membership(link, LINK_COMMAND_LEAVE, room, on_answer, user);
 }
 
 int peal_ask_answer(struct peal_ask ask, const struct peal_event *event)
 {
-    struct command command = {
+    struct link_command command = {
         .link = ask.link,
-        .operation = OPERATION_ANSWER,
+        .operation = LINK_COMMAND_ANSWER,
         .value = ask.value,
     };
 
@@ -632,7 +370,7 @@ int peal_ask_answer(struct peal_ask ask, const struct peal_event *event)
         command.event.data = event->data;
         command.event.kind = event->kind;
     }
-    return run(&command);
+    return link_command_run(&command);
 }
 
 int peal_ask_fail(struct peal_ask ask, const struct peal_failure *failure)
@@ -640,15 +378,15 @@ int peal_ask_fail(struct peal_ask ask, const struct peal_failure *failure)
     struct peal_slice name = peal_slice(failure->name);
     struct peal_slice message = peal_slice(failure->message);
 
-    if (ask.link == NULL || failure->code < 0 || name.size > NAME_MAX_BYTES ||
+    if (ask.link == NULL || failure->code < 0 || name.size > LINK_NAME_MAX ||
         message.size >= LINK_REASON_SIZE * 4 ||
         !utf8_is_valid(name.data, name.size) ||
         !utf8_is_valid(message.data, message.size)) {
         return PEAL_EINVAL;
     }
-    return run(&(struct command){
+    return link_command_run(&(struct link_command){
         .link = ask.link,
-        .operation = OPERATION_FAIL,
+        .operation = LINK_COMMAND_FAIL,
         .value = ask.value,
         .code = failure->code,
         .is_temporary = failure->temporary,
