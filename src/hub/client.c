@@ -3,38 +3,46 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "hub/client_address.h"
 #include "hub/client_extra.h"
-#include "hub/limit.h"
+#include "hub/door.h"
 #include "hub/room.h"
 
 #define CLIENT_SLOTS_MIN 16
 
 /* --- References ----------------------------------------------------------- */
 
-#define CLIENT_LOOP_SHIFT 56
-#define CLIENT_GENERATION_SHIFT 32
+#define CLIENT_PLACE_SHIFT 50
+#define CLIENT_GENERATION_SHIFT 26
 
-static struct peal_client_ref client_ref_make(int loop, uint32_t generation,
+static struct peal_client_ref client_ref_make(const struct hub *hub,
+                                              uint32_t generation,
                                               uint32_t slot)
 {
     return (struct peal_client_ref){
-        (uint64_t)loop << CLIENT_LOOP_SHIFT |
-        (uint64_t)generation << CLIENT_GENERATION_SHIFT | ((uint64_t)slot + 1)};
+        (uint64_t)hub->place << CLIENT_PLACE_SHIFT |
+        (uint64_t)generation << CLIENT_GENERATION_SHIFT | (slot + 1)};
 }
 
 struct peal_client_ref client_ref(const struct peal_client *client)
 {
-    return client_ref_make(client->hub->index, client->generation,
-                           client->slot);
+    return client_ref_make(client->hub, client->generation, client->slot);
+}
+
+uint32_t client_place(int loop, uint8_t cluster)
+{
+    return (uint32_t)loop << 8 | cluster;
 }
 
 int client_ref_loop(const struct hub_cluster *cluster,
                     struct peal_client_ref ref)
 {
-    int loop = (int)(ref.value >> CLIENT_LOOP_SHIFT);
+    uint32_t place = (uint32_t)(ref.value >> CLIENT_PLACE_SHIFT);
+    int loop = (int)(place >> 8);
 
-    return (uint32_t)ref.value != 0 && loop < cluster->count ? loop : -1;
+    return (ref.value & CLIENT_SLOTS_MAX) != 0 && loop < cluster->count &&
+                   place == client_place(loop, cluster->number)
+               ? loop
+               : -1;
 }
 
 struct peal_client *client_find(const struct hub *hub,
@@ -42,10 +50,10 @@ struct peal_client *client_find(const struct hub *hub,
 {
     uint32_t generation = (uint32_t)(ref.value >> CLIENT_GENERATION_SHIFT) &
                           CLIENT_GENERATION_MAX;
-    uint32_t slot = (uint32_t)ref.value - 1;
+    uint32_t slot = (uint32_t)(ref.value & CLIENT_SLOTS_MAX) - 1;
 
-    /* The low half of no reference is 0: then `slot` wraps to the largest. */
-    if ((int)(ref.value >> CLIENT_LOOP_SHIFT) != hub->index ||
+    /* The end of no reference is 0: then `slot` wraps to the largest. */
+    if (ref.value >> CLIENT_PLACE_SHIFT != hub->place ||
         slot >= hub->slot_count || hub->slots[slot].generation != generation) {
         return NULL;
     }
@@ -60,8 +68,8 @@ static uint32_t client_slots_more(const struct hub *hub)
     uint32_t clients_max = hub->cluster->limits.clients_max;
     uint32_t capacity = CLIENT_SLOTS_MIN;
 
-    if (hub->slot_capacity > CLIENT_SLOT_NONE / 2) {
-        return CLIENT_SLOT_NONE;
+    if (hub->slot_capacity > CLIENT_SLOTS_MAX / 2) {
+        return CLIENT_SLOTS_MAX;
     }
     if (hub->slot_capacity > 0) {
         capacity = hub->slot_capacity * 2;
@@ -155,44 +163,21 @@ static bool client_id_is_valid(struct peal_slice id)
             memchr(id.data, '\0', id.size) == NULL);
 }
 
-/*
- * What can fail of an admission, after the client has its slot: all of it or
- * nothing.
- */
-static int client_register(struct peal_client *client, struct peal_slice id,
-                           struct peal_slice address, const char **limit)
-{
-    int rc = client_address_take(client, address);
-
-    if (rc < 0) {
-        if (rc == PEAL_ELIMIT) {
-            *limit = "clients_per_address_max";
-        }
-        return rc;
-    }
-    if (id.size > 0) {
-        rc = client_extra_new(client, id);
-        if (rc < 0) {
-            client_address_give(client);
-        }
-    }
-    return rc;
-}
-
 int client_admit(struct peal_client **out, struct hub *hub, void *conn,
                  struct peal_slice id, struct peal_slice address,
-                 const char **limit)
+                 struct hub_refused *refused)
 {
-    struct hub_cluster *cluster = hub->cluster;
+    struct hub_door *door = &hub->cluster->door;
+    struct address_count *counted;
     struct peal_client *client;
     int rc;
 
     if (!client_id_is_valid(id)) {
         return PEAL_EINVAL;
     }
-    if (!limit_take(&cluster->clients, cluster->limits.clients_max)) {
-        *limit = "clients_max";
-        return PEAL_ELIMIT;
+    rc = door_enter(door, address, &counted, refused);
+    if (rc < 0) {
+        return rc;
     }
     client = mem_zalloc(sizeof *client);
     if (client == NULL) {
@@ -205,8 +190,9 @@ int client_admit(struct peal_client **out, struct hub *hub, void *conn,
     }
     client->hub = hub;
     client->conn = conn;
+    client->address = counted;
     client_slot_choose(hub, client);
-    rc = client_register(client, id, address, limit);
+    rc = id.size > 0 ? client_extra_new(client, id) : 0;
     if (rc < 0) {
         goto free_client;
     }
@@ -217,7 +203,7 @@ int client_admit(struct peal_client **out, struct hub *hub, void *conn,
 free_client:
     mem_free(client);
 give_back:
-    limit_give(&cluster->clients);
+    door_leave(door, counted);
     return rc;
 }
 
@@ -228,9 +214,8 @@ void client_remove(struct peal_client *client)
     room_leave_all(client);
     client_slot_vacate(hub, client); /* nobody else finds it from now on */
     client_extra_free(client);
-    client_address_give(client);
+    door_leave(&hub->cluster->door, client->address);
     mem_free(client);
-    limit_give(&hub->cluster->clients);
 }
 
 size_t client_list(struct hub_cluster *cluster, struct peal_client_ref *out,
@@ -246,7 +231,7 @@ size_t client_list(struct hub_cluster *cluster, struct peal_client_ref *out,
         for (uint32_t i = 0; i < hub->slot_count && copied < max; i++) {
             if (hub->slots[i].client != NULL) {
                 out[copied++] =
-                    client_ref_make(loop, hub->slots[i].generation, i);
+                    client_ref_make(hub, hub->slots[i].generation, i);
             }
         }
         count += hub->client_count;

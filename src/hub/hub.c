@@ -3,8 +3,8 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "hub/client_address.h"
 #include "hub/client_extra.h"
+#include "hub/door.h"
 #include "hub/room.h"
 #include "hub/room_home.h"
 
@@ -18,6 +18,7 @@ static int hub_init(struct hub *hub, struct hub_cluster *cluster, int index)
 {
     hub->cluster = cluster;
     hub->index = index;
+    hub->place = client_place(index, cluster->number);
     hub->first_free = CLIENT_SLOT_NONE;
     map_init(&hub->rooms, room_key);
     map_init(&hub->homes, room_home_key);
@@ -55,29 +56,38 @@ void hub_cluster_set_limits(struct hub_cluster *cluster,
     own->metadata_bytes_max = limits->metadata_bytes_max;
 }
 
-int hub_cluster_init(struct hub_cluster *cluster, int count,
-                     const struct hub_limits *limits, const struct hub_ops *ops,
-                     void *const *users)
+int hub_cluster_init(struct hub_cluster *cluster,
+                     const struct hub_setup *setup)
 {
+    struct hub_door *outer = setup->outer != NULL ? &setup->outer->door : NULL;
     int made = 0;
 
-    ASSERT(count >= 1 && count <= HUB_MAX);
-    *cluster = (struct hub_cluster){.limits = *limits, .count = count};
+    ASSERT(setup->count >= 1 && setup->count <= HUB_MAX);
+    *cluster = (struct hub_cluster){
+        .limits = *setup->limits,
+        .count = setup->count,
+        .number = setup->number,
+    };
     map_init(&cluster->ids, client_extra_key);
-    map_init(&cluster->addresses, client_address_key);
-    cluster->hubs = mem_zalloc((size_t)count * sizeof *cluster->hubs);
+    cluster->hubs = mem_zalloc((size_t)setup->count * sizeof *cluster->hubs);
     if (cluster->hubs == NULL) {
         return PEAL_ENOMEM;
     }
     if (hub_lock_init(&cluster->lock) < 0) {
         goto free_hubs;
     }
-    for (; made < count; made++) {
+    if (door_init(&cluster->door, &cluster->limits, outer) < 0) {
+        goto fini_lock;
+    }
+    for (; made < setup->count; made++) {
         if (hub_init(&cluster->hubs[made], cluster, made) < 0) {
             goto fini_made;
         }
-        cluster->hubs[made].ops = ops;
-        cluster->hubs[made].user = users[made];
+        cluster->hubs[made].ops = setup->ops;
+        cluster->hubs[made].user = setup->users[made];
+    }
+    if (setup->outer != NULL) {
+        setup->outer->has_inner = true;
     }
     return 0;
 
@@ -85,6 +95,8 @@ fini_made:
     while (made > 0) {
         hub_fini(&cluster->hubs[--made]);
     }
+    door_fini(&cluster->door);
+fini_lock:
     pthread_mutex_destroy(&cluster->lock);
 free_hubs:
     mem_free(cluster->hubs);
@@ -96,9 +108,9 @@ void hub_cluster_fini(struct hub_cluster *cluster)
     for (int i = 0; i < cluster->count; i++) {
         hub_fini(&cluster->hubs[i]);
     }
-    ASSERT(cluster->ids.count == 0 && cluster->addresses.count == 0);
+    door_fini(&cluster->door);
+    ASSERT(cluster->ids.count == 0);
     map_fini(&cluster->ids);
-    map_fini(&cluster->addresses);
     pthread_mutex_destroy(&cluster->lock);
     mem_free(cluster->hubs);
 }

@@ -12,9 +12,13 @@
  * With one loop, and where publisher, home and members share a loop, that is a
  * function call and nothing is copied.
  *
+ * Several clusters may share the loops. They know nothing of each other's
+ * clients and rooms, but the first one may count, and limit, the clients of
+ * all: it is the `outer` one of the others.
+ *
  * How fields may be touched: [I] set before start; [L] by the owner's loop
  * only; [m] written by the owner under `lock`, read by the owner without it and
- * by other threads under it; [r] under `registry_lock`; [a] atomic. Both locks
+ * by other threads under it; [r] under `registry_lock`; [a] atomic. All locks
  * are leaves: nothing else is locked, and nobody is called, while one is held.
  */
 #ifndef HUB_HUB_H
@@ -28,6 +32,8 @@
 #include <stdatomic.h>
 
 #define HUB_MAX 64 /* one bit each in room_home.loops */
+
+#define HUB_CLUSTERS_MAX 256 /* that share their loops */
 
 #define HUB_LARGE 16 /* an audience that is worth a look at the clock */
 
@@ -143,12 +149,14 @@ struct room_home {
 };
 
 /*
- * A reference is, from the top, 8 bits of loop, 24 of generation and 32 of slot
- * + 1, so it is never 0. Each client in a slot has a generation of its own;
- * when they are used up, the slot is retired, so no reference ever comes again.
+ * A reference is, from the top, 6 bits of loop, 8 of cluster, 24 of generation
+ * and 26 of slot + 1, so it is never 0. Each client in a slot has a generation
+ * of its own; when they are used up, the slot is retired, so no reference ever
+ * comes again.
  */
 #define CLIENT_GENERATION_MAX 0xffffffu
 #define CLIENT_GENERATION_RETIRED (CLIENT_GENERATION_MAX + 1)
+#define CLIENT_SLOTS_MAX 0x3ffffffu
 #define CLIENT_SLOT_NONE UINT32_MAX
 
 struct client_slot {
@@ -160,6 +168,7 @@ struct client_slot {
 struct hub {
     struct hub_cluster *cluster; /* [I] */
     int index;                   /* [I] */
+    uint32_t place;              /* [I] loop and cluster, as in references */
     const struct hub_ops *ops;   /* [I] */
     void *user;                  /* [I] */
 
@@ -179,33 +188,50 @@ struct hub {
     char padding[64]; /* keeps the next hub's fields off our cache lines */
 };
 
+/* The clients from one address. Exists while there are any. */
 struct address_count {
-    uint32_t count;
+    struct address_count *outer; /* [I] of the same at the outer door, if any */
+    uint32_t count;              /* under the door's lock */
     uint8_t size;
     uint8_t key[16];
+};
+
+/* Who is in, counted: hub/door.c. */
+struct hub_door {
+    const struct hub_limits *limits; /* [I] */
+    struct hub_door *outer;          /* [I] counts them as well; NULL: none */
+    _Atomic uint32_t clients;        /* [a] */
+    pthread_mutex_t lock;            /* for the map */
+    struct map addresses;            /* of address_count */
 };
 
 struct hub_cluster {
     struct hub_limits limits; /* [a] */
     int count;                /* [I] */
+    uint8_t number;           /* [I] in references */
+    bool has_inner;           /* [I] is the outer one of others */
     struct hub *hubs;         /* [I] */
-    _Atomic uint32_t clients; /* [a] admitted and not gone */
-    _Atomic uint32_t rooms;   /* [a] */
+    struct hub_door door;
+    _Atomic uint32_t rooms; /* [a] */
 
-    pthread_mutex_t lock; /* a leaf, for the two maps below */
+    pthread_mutex_t lock; /* for the map */
     struct map ids;       /* of client_extra */
-    struct map addresses; /* of address_count */
 };
 
 /* --- The cluster: hub/hub.c ----------------------------------------------- */
 
-/*
- * `count` is 1 .. HUB_MAX; users[i] is handed to `ops` by hubs[i]. 0 or
- * PEAL_ENOMEM.
- */
-int hub_cluster_init(struct hub_cluster *cluster, int count,
-                     const struct hub_limits *limits, const struct hub_ops *ops,
-                     void *const *users);
+struct hub_setup {
+    int count;                 /* of hubs: 1 .. HUB_MAX */
+    uint8_t number;            /* among clusters that share the loops */
+    struct hub_cluster *outer; /* counts the clients as well; NULL: none */
+    const struct hub_limits *limits;
+    const struct hub_ops *ops;
+    void *const *users; /* users[i] is handed to `ops` by hubs[i] */
+};
+
+/* 0 or PEAL_ENOMEM. */
+int hub_cluster_init(struct hub_cluster *cluster,
+                     const struct hub_setup *setup);
 
 /*
  * Any thread. Changes the limits; what is beyond them already stays.
@@ -213,7 +239,7 @@ int hub_cluster_init(struct hub_cluster *cluster, int count,
 void hub_cluster_set_limits(struct hub_cluster *cluster,
                             const struct hub_limits *limits);
 
-/* All clients must have gone. */
+/* All clients must have gone; and inner clusters before the outer one. */
 void hub_cluster_fini(struct hub_cluster *cluster);
 
 /* The hub that is home of a room ("" is everybody's). */
@@ -221,27 +247,37 @@ int hub_home_of(const struct hub_cluster *cluster, struct peal_slice room);
 
 /* --- Clients: hub/client.c, and hub/client_extra.c for ids and metadata --- */
 
+/* What a limit has refused. */
+struct hub_refused {
+    const char *limit; /* its name; static storage */
+    uint32_t max;
+    uint32_t clients; /* that are in where it counts, from all addresses */
+};
+
 /*
  * [L] Admits a client. `id` is the application's own id, or empty: then a UUID
  * is made when it is first asked for. `address` are the bytes to count it by,
  * at most 16, empty for none.
  *
- * Returns 0; PEAL_ELIMIT when clients_max or clients_per_address_max forbids it
- * (`*limit` tells which, static storage); PEAL_EEXIST when the id is taken;
- * PEAL_EINVAL when it has more than PEAL_ID_MAX bytes, is not UTF-8 or holds a
- * zero byte; PEAL_ENOMEM. On failure nothing has changed.
+ * Returns 0; PEAL_ELIMIT when clients_max or clients_per_address_max forbids
+ * it, of this cluster or the outer one (see `*refused`); PEAL_EEXIST when the
+ * id is taken; PEAL_EINVAL when it has more than PEAL_ID_MAX bytes, is not
+ * UTF-8 or holds a zero byte; PEAL_ENOMEM. On failure nothing has changed.
  */
 int client_admit(struct peal_client **out, struct hub *hub, void *conn,
                  struct peal_slice id, struct peal_slice address,
-                 const char **limit);
+                 struct hub_refused *refused);
 
 /* [L] Leaves all rooms, forgets id and metadata, frees. */
 void client_remove(struct peal_client *client);
 
+/* The part of references that a hub's clients have in common. */
+uint32_t client_place(int loop, uint8_t cluster);
+
 /* Any thread that may read the client: its reference. Never 0. */
 struct peal_client_ref client_ref(const struct peal_client *client);
 
-/* Which loop a reference belongs to, or -1 when it is none. */
+/* Which loop a reference belongs to, or -1 when it is none of this cluster. */
 int client_ref_loop(const struct hub_cluster *cluster,
                     struct peal_client_ref ref);
 

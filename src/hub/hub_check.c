@@ -149,12 +149,16 @@ static void hub_check_addresses(struct hub_cluster *cluster)
     size_t cursor = 0;
     uint32_t counted = 0;
 
-    map_check(&cluster->addresses);
-    while ((address = map_next(&cluster->addresses, &cursor)) != NULL) {
+    map_check(&cluster->door.addresses);
+    while ((address = map_next(&cluster->door.addresses, &cursor)) != NULL) {
+        uint32_t own = hub_count_address(cluster, address);
+
         ASSERT(address->count > 0);
         ASSERT(address->count <= cluster->limits.clients_per_address_max);
-        ASSERT(address->count == hub_count_address(cluster, address));
-        counted += address->count;
+        ASSERT(cluster->has_inner ? address->count >= own
+                                  : address->count == own);
+        ASSERT((address->outer != NULL) == (cluster->door.outer != NULL));
+        counted += own;
     }
     ASSERT(counted == hub_count_address(cluster, NULL));
 }
@@ -174,8 +178,10 @@ void hub_check_cluster(struct hub_cluster *cluster)
     }
     hub_check_ids(cluster);
     hub_check_addresses(cluster);
-    ASSERT(clients == atomic_load(&cluster->clients));
-    ASSERT(clients <= cluster->limits.clients_max);
+    ASSERT(cluster->has_inner
+               ? clients <= atomic_load(&cluster->door.clients)
+               : clients == atomic_load(&cluster->door.clients));
+    ASSERT(cluster->door.clients <= cluster->limits.clients_max);
     ASSERT(rooms == atomic_load(&cluster->rooms));
     ASSERT(rooms <= cluster->limits.rooms_max);
 }

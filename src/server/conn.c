@@ -526,14 +526,15 @@ static long make_id(struct conn *conn, const struct peal_connect *connect,
 }
 
 /* The HTTP status that tells why a client is not let in. */
-static int refusal_status(struct seat *seat, int rc, const char *limit,
+static int refusal_status(struct seat *seat, int rc,
+                          const struct hub_refused *refused,
                           const struct peal_connect *connect)
 {
     switch (rc) {
     case PEAL_ELIMIT:
-        dispatch_count_limit(seat, limit);
-        hooks_connection_limited(seat, limit, connect);
-        return strcmp(limit, "clients_max") == 0 ? 503 : 429;
+        dispatch_count_limit(seat, refused->limit);
+        hooks_connection_limited(seat, refused, connect);
+        return strcmp(refused->limit, "clients_max") == 0 ? 503 : 429;
     case PEAL_EEXIST:
         seat_count(seat, COUNT_REFUSED_APPLICATION);
         return 409;
@@ -554,7 +555,7 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
     struct socket_key key = gate_key(peer, options->ipv6_prefix_bits);
     char id[PEAL_ID_MAX];
     long id_size = make_id(conn, connect, id);
-    const char *limit = NULL;
+    struct hub_refused refused;
     int rc;
 
     rc = id_size < 0
@@ -562,9 +563,9 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
              : client_admit(&conn->client, seat->hub, conn,
                             slice_make(id, (size_t)id_size),
                             slice_make((const char *)key.bytes, key.size),
-                            &limit);
+                            &refused);
     if (rc < 0) {
-        *status = refusal_status(seat, rc, limit, connect);
+        *status = refusal_status(seat, rc, &refused, connect);
         return rc;
     }
     conn->of.reason = NULL;

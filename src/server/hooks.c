@@ -18,17 +18,16 @@ int hooks_set(struct peal_server *server, const struct peal_hooks *given)
     return 0;
 }
 
-void hooks_connection_limited(struct seat *seat, const char *limit,
+void hooks_connection_limited(struct seat *seat,
+                              const struct hub_refused *refused,
                               const struct peal_connect *connect)
 {
     struct peal_server *server = seat->server;
     const struct peal_server_options *options = &seat->config->options;
     struct peal_connections_limited limited = {
-        .limit = limit,
-        .max = strcmp(limit, "clients_max") == 0
-                   ? options->clients_max
-                   : options->clients_per_address_max,
-        .clients = atomic_load(&server->cluster.clients),
+        .limit = refused->limit,
+        .max = refused->max,
+        .clients = refused->clients,
         .connect = connect,
     };
 

@@ -110,8 +110,17 @@ int seat_open_all(struct peal_server *server)
     for (int i = 0; i < engine->worker_count; i++) {
         users[i] = &seats[i];
     }
-    rc = hub_cluster_init(&server->cluster, engine->worker_count, &limits,
-                          &hub_ops, users);
+    rc = hub_cluster_init(&server->cluster,
+                          &(struct hub_setup){
+                              .count = engine->worker_count,
+                              .number = server->number,
+                              .outer = server->number > 0
+                                           ? &engine->spaces[0]->cluster
+                                           : NULL,
+                              .limits = &limits,
+                              .ops = &hub_ops,
+                              .users = users,
+                          });
     if (rc < 0) {
         mem_free(seats);
         return rc;

@@ -59,7 +59,7 @@ enum form {
 #define HANDSHAKES_MAX 4096
 
 /* Namespaces of a server, itself included: a byte in conns and mails. */
-#define SPACES_MAX 256
+#define SPACES_MAX HUB_CLUSTERS_MAX
 
 /* Counters of a seat: [L] written, [a] read. See struct peal_server_stats. */
 enum counter {
@@ -313,7 +313,8 @@ enum peal_dialect options_dialect_name(const struct dialect *dialect);
 int hooks_set(struct peal_server *server, const struct peal_hooks *given);
 
 /* [L] One of the two limits on connections has refused a client. */
-void hooks_connection_limited(struct seat *seat, const char *limit,
+void hooks_connection_limited(struct seat *seat,
+                              const struct hub_refused *refused,
                               const struct peal_connect *connect);
 
 /* [L] One of the two limits on rooms has refused a join. */

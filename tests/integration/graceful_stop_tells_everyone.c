@@ -451,7 +451,7 @@ static void outcomes_come_at_the_end(void **state)
     CHECK_EQUAL(peal_server_new(&server, &options), 0);
     for (uint64_t i = 0; i < 3; i++) {
         /* As references look like inside: the first client of each loop. */
-        struct peal_client_ref client = {i << 56 | 1};
+        struct peal_client_ref client = {i << 58 | 1};
 
         CHECK_EQUAL(
             peal_server_request(server, client, &event, 0, on_outcome, server),

@@ -134,7 +134,12 @@ static inline int fake_init(struct fake *fake, int count,
         mpsc_init(&fake->loops[i].mail);
         users[i] = &fake->loops[i];
     }
-    return hub_cluster_init(&fake->cluster, count, limits, &fake_ops, users);
+    return hub_cluster_init(&fake->cluster, &(struct hub_setup){
+                                                .count = count,
+                                                .limits = limits,
+                                                .ops = &fake_ops,
+                                                .users = users,
+                                            });
 }
 
 /* Uniform enough in 0 .. bound - 1, the same in every run. */
@@ -208,9 +213,9 @@ static inline void fake_fini(struct fake *fake)
 static inline struct peal_client *fake_admit(struct fake *fake, int index)
 {
     struct peal_client *client = NULL;
-    const char *limit = NULL;
+    struct hub_refused refused;
     int rc = client_admit(&client, &fake->cluster.hubs[index], NULL,
-                          slice_make(NULL, 0), slice_make(NULL, 0), &limit);
+                          slice_make(NULL, 0), slice_make(NULL, 0), &refused);
 
     ASSERT(rc == 0 || rc == PEAL_ENOMEM);
     return client;

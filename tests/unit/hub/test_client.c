@@ -11,10 +11,14 @@ static int admit_as(struct fake *fake, int index, struct peal_slice id,
                     struct peal_slice address, struct peal_client **out,
                     const char **limit)
 {
-    *limit = NULL;
+    struct hub_refused refused = {.limit = NULL};
+    int rc;
+
     *out = NULL;
-    return client_admit(out, &fake->cluster.hubs[index], NULL, id, address,
-                        limit);
+    rc = client_admit(out, &fake->cluster.hubs[index], NULL, id, address,
+                      &refused);
+    *limit = refused.limit;
+    return rc;
 }
 
 static const struct peal_slice none = {NULL, 0};
@@ -55,7 +59,8 @@ static void what_is_no_reference_finds_nobody(void **state)
         UINT64_MAX,
         UINT64_C(1) << 32,
         UINT64_C(1) << 56,
-        UINT64_C(2) << 56 | 1,
+        UINT64_C(1) << 58,
+        UINT64_C(2) << 58 | 1,
         UINT32_MAX,
     };
 
@@ -71,11 +76,11 @@ static void what_is_no_reference_finds_nobody(void **state)
         client_ref_loop(&fake.cluster, (struct peal_client_ref){0}), -1);
     assert_int_equal(
         client_ref_loop(&fake.cluster,
-                        (struct peal_client_ref){UINT64_C(2) << 56 | 1}),
+                        (struct peal_client_ref){UINT64_C(2) << 58 | 1}),
         -1);
     assert_int_equal(
         client_ref_loop(&fake.cluster,
-                        (struct peal_client_ref){UINT64_C(1) << 56 | 1}),
+                        (struct peal_client_ref){UINT64_C(1) << 58 | 1}),
         1);
     fake_fini(&fake);
 }
@@ -166,6 +171,129 @@ static void limits_of_admission_say_which_one_it_is(void **state)
                      0);
     hub_check_cluster(&fake.cluster);
     fake_fini(&fake);
+}
+
+/* --- Several clusters ----------------------------------------------------- */
+
+/* `inner` is behind the door of `outer`. */
+static void init_two(struct fake *outer, struct fake *inner,
+                     const struct hub_limits *outer_limits,
+                     const struct hub_limits *inner_limits)
+{
+    void *users[2] = {&inner->loops[0], &inner->loops[1]};
+
+    *inner = (struct fake){.random = 1};
+    for (int i = 0; i < 2; i++) {
+        inner->loops[i].fake = inner;
+        mpsc_init(&inner->loops[i].mail);
+    }
+    assert_int_equal(fake_init(outer, 2, outer_limits), 0);
+    assert_int_equal(hub_cluster_init(&inner->cluster,
+                                      &(struct hub_setup){
+                                          .count = 2,
+                                          .number = 1,
+                                          .outer = &outer->cluster,
+                                          .limits = inner_limits,
+                                          .ops = &fake_ops,
+                                          .users = users,
+                                      }),
+                     0);
+}
+
+static void a_reference_is_of_one_cluster_only(void **state)
+{
+    static struct fake outer;
+    static struct fake inner;
+    struct peal_client *one;
+    struct peal_client *other;
+
+    (void)state;
+    init_two(&outer, &inner, &fake_limits, &fake_limits);
+    one = fake_admit(&outer, 1);
+    other = fake_admit(&inner, 1);
+    assert_true(client_ref(one).value != client_ref(other).value);
+    assert_null(client_find(&inner.cluster.hubs[1], client_ref(one)));
+    assert_null(client_find(&outer.cluster.hubs[1], client_ref(other)));
+    assert_int_equal(client_ref_loop(&inner.cluster, client_ref(one)), -1);
+    assert_int_equal(client_ref_loop(&inner.cluster, client_ref(other)), 1);
+    assert_ptr_equal(client_find(&inner.cluster.hubs[1], client_ref(other)),
+                     other);
+    client_remove(one);
+    client_remove(other);
+    fake_fini(&inner);
+    fake_fini(&outer);
+}
+
+static void check_two(struct fake *outer, struct fake *inner)
+{
+    hub_check_cluster(&outer->cluster);
+    hub_check_cluster(&inner->cluster);
+}
+
+static void the_outer_door_counts_the_clients_behind_it(void **state)
+{
+    static struct fake outer;
+    static struct fake inner;
+    struct hub_limits outer_limits = fake_limits;
+    struct hub_limits inner_limits = fake_limits;
+    struct hub_refused refused;
+    struct peal_client *clients[5];
+    struct hub *hub;
+
+    (void)state;
+    outer_limits.clients_max = 4;
+    outer_limits.clients_per_address_max = 3;
+    inner_limits.clients_max = 3;
+    inner_limits.clients_per_address_max = 2;
+    init_two(&outer, &inner, &outer_limits, &inner_limits);
+    hub = &inner.cluster.hubs[0];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(client_admit(&clients[i], hub, NULL, none, SLICE("a"),
+                                      &refused),
+                         0);
+        check_two(&outer, &inner);
+    }
+    /* The inner limit on an address, of which the outer one knows nothing. */
+    assert_int_equal(client_admit(&clients[2], hub, NULL, none, SLICE("a"),
+                                  &refused),
+                     PEAL_ELIMIT);
+    assert_string_equal(refused.limit, "clients_per_address_max");
+    assert_int_equal(refused.max, 2);
+    assert_int_equal(refused.clients, 2);
+    check_two(&outer, &inner);
+    assert_int_equal(atomic_load(&outer.cluster.door.clients), 2);
+
+    /* The outer one, over both. */
+    assert_int_equal(client_admit(&clients[2], &outer.cluster.hubs[0], NULL,
+                                  none, SLICE("a"), &refused),
+                     0);
+    assert_int_equal(client_admit(&clients[3], &outer.cluster.hubs[1], NULL,
+                                  none, SLICE("a"), &refused),
+                     PEAL_ELIMIT);
+    assert_int_equal(refused.max, 3);
+    assert_int_equal(refused.clients, 3);
+    check_two(&outer, &inner);
+
+    /* The inner limit on all, then the outer one. */
+    assert_int_equal(client_admit(&clients[3], hub, NULL, none, none, &refused),
+                     0);
+    assert_int_equal(client_admit(&clients[4], hub, NULL, none, none, &refused),
+                     PEAL_ELIMIT);
+    assert_string_equal(refused.limit, "clients_max");
+    assert_int_equal(refused.max, 4);
+    client_remove(clients[2]);
+    assert_int_equal(client_admit(&clients[4], hub, NULL, none, none, &refused),
+                     PEAL_ELIMIT);
+    assert_int_equal(refused.max, 3);
+    assert_int_equal(refused.clients, 3);
+    check_two(&outer, &inner);
+    client_remove(clients[0]);
+    client_remove(clients[1]);
+    client_remove(clients[3]);
+    check_two(&outer, &inner);
+    assert_int_equal(atomic_load(&outer.cluster.door.clients), 0);
+    fake_fini(&inner);
+    fake_fini(&outer);
 }
 
 static void an_id_is_unique_while_its_client_is_here(void **state)
@@ -414,6 +542,8 @@ int main(void)
         cmocka_unit_test(a_slot_out_of_generations_is_retired),
         cmocka_unit_test(listing_copies_no_more_than_there_is_room_for),
         cmocka_unit_test(limits_of_admission_say_which_one_it_is),
+        cmocka_unit_test(a_reference_is_of_one_cluster_only),
+        cmocka_unit_test(the_outer_door_counts_the_clients_behind_it),
         cmocka_unit_test(an_id_is_unique_while_its_client_is_here),
         cmocka_unit_test(an_id_is_text_of_bounded_size),
         cmocka_unit_test(an_idle_client_is_one_small_block),

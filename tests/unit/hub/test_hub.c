@@ -242,7 +242,7 @@ static void do_admit(struct model *model, struct model_client *who)
     char address_bytes[1] = {(char)address};
     char name[16];
     const char *expected_limit = NULL;
-    const char *limit = NULL;
+    struct hub_refused refused = {.limit = NULL};
     struct peal_client *client = NULL;
     int expected;
     int rc;
@@ -254,9 +254,9 @@ static void do_admit(struct model *model, struct model_client *who)
     expected = model_admit_result(model, address, id, &expected_limit);
     rc = client_admit(&client, &model->fake.cluster.hubs[loop], who,
                       id >= 0 ? id_name(id, name) : slice_make(NULL, 0),
-                      slice_make(address_bytes, address >= 0), &limit);
+                      slice_make(address_bytes, address >= 0), &refused);
     assert_int_equal(rc, expected);
-    assert_limit(model, limit, expected_limit);
+    assert_limit(model, refused.limit, expected_limit);
     if (rc == 0) {
         *who = (struct model_client){.client = client,
                                      .ref = client_ref(client),
@@ -528,7 +528,7 @@ static void torture_scenario(void *arg)
 {
     static struct fake fake;
     struct peal_client *clients[TORTURE_CLIENTS] = {NULL};
-    const char *limit = NULL;
+    struct hub_refused refused;
     size_t rooms = 0;
     int rc;
 
@@ -543,7 +543,7 @@ static void torture_scenario(void *arg)
 
         rc = client_admit(&clients[i], &fake.cluster.hubs[i % 3], NULL,
                           slice_make(id, i % 2 == 0 ? 2 : 0),
-                          slice_make("\1", i < 3), &limit);
+                          slice_make("\1", i < 3), &refused);
         expect(rc, 0);
         hub_check_cluster(&fake.cluster);
         if (rc < 0) {

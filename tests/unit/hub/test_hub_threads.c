@@ -183,11 +183,11 @@ static void publish(struct crowd *crowd, struct hub *hub, uint64_t *random)
 static struct peal_client *admit(struct worker *worker, void *conn)
 {
     struct peal_client *client = NULL;
-    const char *limit = NULL;
+    struct hub_refused refused;
     char address = (char)random_next(&worker->random, 3);
     int rc =
         client_admit(&client, &worker->crowd->cluster.hubs[worker->index], conn,
-                     slice_make(NULL, 0), slice_make(&address, 1), &limit);
+                     slice_make(NULL, 0), slice_make(&address, 1), &refused);
 
     ASSERT(rc == 0);
     return client;
@@ -365,18 +365,24 @@ static void crowd_init(struct crowd *crowd)
         mpsc_init(&worker->mail);
         users[i] = worker;
     }
-    assert_int_equal(
-        hub_cluster_init(&crowd->cluster, LOOPS, &limits, &ops, users), 0);
+    assert_int_equal(hub_cluster_init(&crowd->cluster,
+                                      &(struct hub_setup){
+                                          .count = LOOPS,
+                                          .limits = &limits,
+                                          .ops = &ops,
+                                          .users = users,
+                                      }),
+                     0);
     for (int i = 0; i < LOOPS; i++) {
         struct worker *worker = &crowd->workers[i];
-        const char *limit = NULL;
+        struct hub_refused refused;
         char id[16];
         int size = snprintf(id, sizeof id, "resident %d", i);
 
         assert_int_equal(client_admit(&worker->resident,
                                       &crowd->cluster.hubs[i], NULL,
                                       slice_make(id, (size_t)size),
-                                      slice_make(NULL, 0), &limit),
+                                      slice_make(NULL, 0), &refused),
                          0);
         for (int room = 0; room < ROOMS; room++) {
             join(worker->resident, room);
