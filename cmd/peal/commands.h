@@ -10,6 +10,7 @@ int emit_run(const struct options *options);
 int request_run(const struct options *options);
 int reply_run(const struct options *options);
 int ping_run(const struct options *options);
+int completion_run(const struct options *options);
 int help_run(const struct options *options);
 
 #endif

@@ -270,6 +270,24 @@ const struct command commands[COMMAND_COUNT] = {
                     {"peal ping -n 100 -i 1ms --json", "for a program"},
                 },
         },
+    [COMMAND_COMPLETION] =
+        {
+            .id = COMMAND_COMPLETION,
+            .name = "completion",
+            .usage = "completion bash|zsh|fish",
+            .summary = "print what completes commands in a shell",
+            .description =
+                "Packages install it. By hand, into the shell's start file: "
+                "\"source <(peal completion bash)\", the same for zsh, and "
+                "\"peal completion fish | source\".",
+            .arguments_min = 1,
+            .arguments_max = 1,
+            .run = completion_run,
+            .examples =
+                {
+                    {"peal completion bash > peal.bash", "into a file"},
+                },
+        },
     [COMMAND_HELP] =
         {
             .id = COMMAND_HELP,

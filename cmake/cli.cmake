@@ -1,0 +1,27 @@
+# What comes with the command line: completions, which the program prints
+# itself, so that they know what it knows.
+
+if(CMAKE_CROSSCOMPILING)
+    return()
+endif()
+
+set(folder ${PROJECT_BINARY_DIR}/completion)
+file(MAKE_DIRECTORY ${folder})
+
+# peal_add_completion(<shell> <file> <destination>)
+function(peal_add_completion shell file destination)
+    add_custom_command(
+        OUTPUT ${folder}/${file}
+        COMMAND cmd_peal completion ${shell} > ${folder}/${file}
+        DEPENDS cmd_peal
+        COMMENT "Writing the completion for ${shell}"
+        VERBATIM)
+    add_custom_target(completion_${shell} ALL DEPENDS ${folder}/${file})
+    install(FILES ${folder}/${file} DESTINATION ${destination})
+endfunction()
+
+peal_add_completion(bash peal
+    ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+peal_add_completion(zsh _peal ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+peal_add_completion(fish peal.fish
+    ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
