@@ -5,8 +5,9 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 ARGS ?=
 T ?= 60
+S ?= 600
 
-.PHONY: help run test check bench fuzz coverage install clean
+.PHONY: help run test check bench fuzz soak coverage install clean
 
 help:
 	@echo 'make run [ARGS=...]  build and start the demo on 127.0.0.1:8080'
@@ -14,6 +15,7 @@ help:
 	@echo 'make check           lint, house rules, ASan, UBSan and TSan suites'
 	@echo 'make bench           build and run the benchmarks'
 	@echo 'make fuzz [T=60]     run each fuzzer for T seconds'
+	@echo 'make soak [S=600]    random clients for S seconds, then count the memory'
 	@echo 'make coverage        run the tests and print what they cover'
 	@echo 'make install [PREFIX=/usr/local] [DESTDIR=]'
 	@echo 'make clean           remove build/'
@@ -50,6 +52,11 @@ fuzz:
 	@scripts/setup build fuzz
 	@scripts/build fuzz
 	@scripts/fuzz $(T)
+
+soak:
+	@scripts/setup build test
+	@scripts/build release -DPEAL_TESTS=ON -- soak
+	@build/release/tests/soak $(S)
 
 coverage:
 	@scripts/setup build test check

@@ -1,0 +1,173 @@
+/*
+ * Goal: what a server holds does not grow with time: after many clients have
+ * come and gone, in good order, by reset, too slow, hostile, while options
+ * changed and certificates were reloaded, it holds what it held before. And all
+ * along: members hear each other's messages in order and without a gap unless
+ * they are closed; each request has one outcome; each client leaves once.
+ *
+ *     soak [SECONDS [SEED]]
+ *
+ * Method: the server is a process of its own, with two loops and everything on
+ * (house.c); 120 clients at a time on this one (crowd.c), by random choices
+ * that the printed seed repeats. A first visit warms up what is kept for good;
+ * then its figures must be the same before and after the second.
+ */
+#include "crowd.h"
+#include "support/certificates.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/*
+ * What may differ between two quiet moments: a table that has grown with the
+ * most clients ever keeps its size, and the last buffers of each loop do.
+ */
+#define BLOCKS_BOUND 64
+#define BYTES_BOUND (512 * 1024)
+
+/*
+ * And what malloc cannot give back: pages that one small block holds, in an
+ * arena for each of three threads.
+ */
+#define RSS_BOUND (4 * 1024 * 1024)
+
+static void print(const char *when, const struct house_figures *figures)
+{
+    printf("%-12s rss %7.1f KiB  peal %6" PRIu64 " blocks %8.1f KiB  heap "
+           "%8.1f KiB  descriptors %" PRIu64 "\n",
+           when, (double)figures->rss_bytes / 1024, figures->blocks,
+           (double)figures->bytes / 1024, (double)figures->heap_bytes / 1024,
+           figures->descriptors);
+}
+
+static void each_minute(uint64_t minute, void *user)
+{
+    struct house_figures figures = house_look(user);
+    char when[32];
+
+    snprintf(when, sizeof when, "minute %" PRIu64, minute);
+    print(when, &figures);
+}
+
+static void expect_close(const char *what, uint64_t before, uint64_t after,
+                         uint64_t bound)
+{
+    uint64_t more = after > before ? after - before : 0;
+
+    if (more > bound) {
+        fprintf(stderr,
+                "soak: %s was %" PRIu64 " and is %" PRIu64
+                ", more than %" PRIu64 " of a difference\n",
+                what, before, after, bound);
+        exit(1);
+    }
+}
+
+static void compare(const struct house_figures *before,
+                    const struct house_figures *after)
+{
+    expect_close("blocks of peal's", before->blocks, after->blocks,
+                 BLOCKS_BOUND);
+    expect_close("memory of peal's", before->bytes, after->bytes, BYTES_BOUND);
+    CHECK_EQUAL(after->descriptors, before->descriptors);
+    CHECK_EQUAL(after->gauges, 0);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    /* Sanitizers keep what is freed for a while. */
+    expect_close("memory of the process", before->heap_bytes, after->heap_bytes,
+                 BYTES_BOUND);
+    expect_close("resident memory", before->rss_bytes, after->rss_bytes,
+                 RSS_BOUND);
+#endif
+}
+
+/* A soak in which nothing happens proves nothing. */
+static void expect_everything(const struct crowd_tally *tally,
+                              const struct house_deeds *deeds)
+{
+    CHECK(tally->members > 50 && tally->messages > 500);
+    CHECK(tally->answers > 100 && tally->pages > 10);
+    CHECK(tally->farewells > 0 && tally->kills > 0);
+    CHECK(tally->slow > 0 && tally->too_large > 0 && tally->kicked > 0);
+    CHECK(tally->refused > 0 && tally->vandals > 0);
+    CHECK(tally->compressed > 0 && tally->secured > 0);
+    CHECK(deeds->updates > 0 && deeds->refused_updates > 0);
+    CHECK(deeds->reloads > 0 && deeds->questions > 0);
+}
+
+static void print_tally(const struct crowd_tally *t,
+                        const struct house_deeds *d)
+{
+    printf("clients: opened=%" PRIu64 " members=%" PRIu64 " secured=%" PRIu64
+           " compressed=%" PRIu64 " refused=%" PRIu64 "\n",
+           t->opened, t->members, t->secured, t->compressed, t->refused);
+    printf("heard: messages=%" PRIu64 " answers=%" PRIu64 " pages=%" PRIu64
+           "\n",
+           t->messages, t->answers, t->pages);
+    printf("ends: farewells=%" PRIu64 " kills=%" PRIu64 " closes=%" PRIu64
+           " (slow=%" PRIu64 " too_large=%" PRIu64 " kicked=%" PRIu64
+           " 1008=%" PRIu64 ") cut=%" PRIu64 " vandals=%" PRIu64 "\n",
+           t->farewells, t->kills, t->closes, t->slow, t->too_large, t->kicked,
+           t->rates, t->cut, t->vandals);
+    printf("server: ticks=%" PRIu64 " updates=%" PRIu64
+           " refused_updates=%" PRIu64 " reloads=%" PRIu64 " questions=%" PRIu64
+           " admissions=%" PRIu64 "\n",
+           d->ticks, d->updates, d->refused_updates, d->reloads, d->questions,
+           d->admissions);
+}
+
+int main(int argc, char **argv)
+{
+    double seconds = argc > 1 ? strtod(argv[1], NULL) : 6;
+    uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
+    struct house_figures before;
+    struct house_figures after;
+    struct house_deeds deeds;
+    struct crowd_tally tally;
+    struct house house;
+    struct crowd *crowd;
+    SSL_CTX *context;
+
+    if (argc > 3 || seconds <= 0) {
+        fputs("usage: soak [SECONDS [SEED]]\n", stderr);
+        return 2;
+    }
+    while (seed == 0) {
+        CHECK_EQUAL(getrandom(&seed, sizeof seed, 0), sizeof seed);
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    printf("seed 0x%" PRIx64 "\n", seed);
+    signal(SIGPIPE, SIG_IGN);
+    certificates_open();
+    certificates_make(&(struct certificate){
+        .name = "soak", .names = "IP:127.0.0.1", .from_day = -1});
+    house_start(&house, seed ^ 1, certificates_path("soak.crt"),
+                certificates_path("soak.key"));
+    context = SSL_CTX_new(TLS_client_method());
+    CHECK(context != NULL);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    crowd = crowd_new(&house, seed, context);
+    crowd_visit(
+        crowd,
+        (uint64_t)(seconds * 1000 / 4 < 20000 ? seconds * 1000 / 4 : 20000),
+        NULL, NULL);
+    before = house_settle(&house);
+    print("before", &before);
+    crowd_visit(crowd, (uint64_t)(seconds * 1000), each_minute, &house);
+    after = house_settle(&house);
+    print("after", &after);
+    tally = crowd_tally(crowd);
+    crowd_free(crowd);
+    SSL_CTX_free(context);
+    deeds = house_stop(&house);
+    certificates_close();
+    print_tally(&tally, &deeds);
+    compare(&before, &after);
+    expect_everything(&tally, &deeds);
+    puts("soak: nothing was lost, and everything was given back");
+    return 0;
+}
