@@ -149,6 +149,15 @@ export class Connection {
     }
   }
 
+  /**
+   * How the transport pings by itself, for codecs that have no words for it,
+   * which are those without a welcome; undefined: not.
+   */
+  get ping(): ((done: () => void) => void) | undefined {
+    const transport = this.#transport;
+    return this.#owner.options.codec!.welcome && transport?.ping?.bind(transport);
+  }
+
   /** Looks after the connection now rather than in time. */
   probe(): void {
     if (this.#state.name === "waiting") {

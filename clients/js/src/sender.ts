@@ -108,8 +108,14 @@ export class Sender {
     if (!this.#owner.connection.canSpeak) {
       waiting.fail(localError("not_open", "There is no connection"));
     } else if (!options.signal?.aborted) {
+      const { ping } = this.#owner.connection;
+      const { id } = waiting;
       waiting.sent(this.#unconfirmed.mark);
-      this.write({ event, data, id: waiting.id });
+      if (event === "peal:ping" && ping !== undefined) {
+        ping(() => this.answered({ event, id }, null));
+      } else {
+        this.write({ event, data, id });
+      }
     }
     return waiting.promise;
   }
@@ -225,9 +231,10 @@ export class Sender {
     if (this.#owner.connection.send(item.packet)) {
       this.sent++;
       this.sentBytes += bytes;
-      /* Where there is no welcome, there is no answer to a ping, either. */
+      /* Where there is no welcome, there is no answer to words, either. */
       if (waiting === undefined && this.outbox.options.confirm &&
-          this.#owner.options.codec!.welcome === undefined) {
+          (this.#owner.options.codec!.welcome === undefined ||
+           this.#owner.connection.ping !== undefined)) {
         this.#unconfirmed.add(item);
       }
     } else if (waiting === undefined) {

@@ -25,7 +25,11 @@ export interface StelarClientHooks {
     event: string; data: unknown; queueSize: number;
   }): void;
   onQueueDrained?(info: { count: number }): void;
-  onError?(info: { error: Error; context: string }): void;
+  /** `message`: what was dropped, if that is the error. New here. */
+  onError?(info: {
+    error: Error; context: string;
+    message?: { event: string; data: unknown };
+  }): void;
 }
 
 export interface StelarClientOptions {
@@ -132,21 +136,23 @@ export interface StelarPlatform {
 /** How to speak to a server, and what a ping is to it. */
 function speak(
   { dialers, makeTcp }: StelarPlatform,
-  { dialect, mode, heartbeatInterval, ackTimeout }: Wanted,
+  { dialect, mode, heartbeatInterval, ackTimeout, WebSocket }: Wanted,
   messageBytesMax: () => number,
 ) {
+  const heartbeat = { interval: heartbeatInterval, timeout: ackTimeout };
   if (dialect === "peal") {
     return { codec: pealCodec, dialers };
   }
   if (mode === "ws") {
+    /* Browsers cannot ping, and its servers answer no words. */
+    const canPing = makeTcp !== undefined && WebSocket === undefined;
     return { codec: makeStelarCodec(messageBytesMax), dialers,
-      heartbeat: false as const };
+      heartbeat: canPing && heartbeat };
   }
   if (makeTcp === undefined) {
     throw new TypeError('The mode "tcp" is for Node');
   }
-  return { ...makeTcp(messageBytesMax),
-    heartbeat: { interval: heartbeatInterval, timeout: ackTimeout } };
+  return { ...makeTcp(messageBytesMax), heartbeat };
 }
 
 export class StelarClientBase {
@@ -180,7 +186,8 @@ export class StelarClientBase {
     this.#client.any((data, meta) => this.#receive(meta.event, data));
     this.#client.watch("state", (state) => this.#move(state));
     this.#client.watch("error", (error) => this.#error(error, mode));
-    this.#client.watch("drop", ({ error }) => this.#error(error, "emit"));
+    this.#client.watch("drop", ({ error, event, data }) =>
+      this.#error(error, "emit", { event, data }));
     this.#client.watch("queued", ({ event, count }) => this.#hooks
       .onMessageQueued?.({ event, data: this.#lastData, queueSize: count }));
     this.#client.watch("drained", (news) =>
@@ -452,9 +459,13 @@ export class StelarClientBase {
     }
   }
 
-  #error(error: unknown, context: string): void {
+  #error(
+    error: unknown, context: string,
+    message?: { event: string; data: unknown },
+  ): void {
     const told = error instanceof Error ? error : new Error(String(error));
-    this.#hooks.onError?.({ error: told, context });
+    this.#hooks.onError?.(
+      { error: told, context, ...(message && { message }) });
     this.#handlers.call("error", told, undefined);
   }
 }

@@ -32,6 +32,8 @@ class NodeWsTransport implements Transport {
   #isClosing = false;
   #hasEnded = false;
   #goodbye: CloseInfo | null = null;
+  /** Those of our pings whose pongs are to come. */
+  readonly #pings: (() => void)[] = [];
 
   constructor(options: DialOptions, sink: TransportSink) {
     const key = randomBytes(16).toString("base64");
@@ -83,6 +85,11 @@ class NodeWsTransport implements Transport {
       this.#isClosing = true;
       this.#out.write(writeFrame(CLOSE, closePayload(code, reason)));
     }
+  }
+
+  ping(done: () => void): void {
+    this.#pings.push(done);
+    this.#out?.write(writeFrame(PING, ""));
   }
 
   abort(): void {
@@ -177,6 +184,9 @@ class NodeWsTransport implements Transport {
       this.#out!.write(writeFrame(PONG, payload));
     }
     this.#sink.onHeard();
+    if (opcode === PONG) {
+      this.#pings.shift()?.();
+    }
   }
 
   #ended(): void {

@@ -33,6 +33,11 @@ export interface Transport {
   readonly bufferedBytes: number;
   /** Says goodbye; `onClose` follows when the peer has answered. */
   close(code: number, reason: string): void;
+  /**
+   * Calls `done` when the server has read all that was sent before. There only
+   * where the transport has pings of its own.
+   */
+  ping?(done: () => void): void;
   /** Ends at once. Nothing is called any more. */
   abort(): void;
 }

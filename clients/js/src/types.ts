@@ -133,8 +133,8 @@ export interface TokenRequest {
 export interface Options {
   /**
    * Called before every dial and never remembered. Sent as the query parameter
-   * `tokenParameter`, WebSocket only: elsewhere `prepare` can say it. To give up instead of trying again,
-   * throw a PealError that is not temporary.
+   * `tokenParameter`, WebSocket only: elsewhere `prepare` can say it. To give
+   * up instead of trying again, throw a PealError that is not temporary.
    */
   token?: string | ((request: TokenRequest) =>
     string | null | undefined | Promise<string | null | undefined>);

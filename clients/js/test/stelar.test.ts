@@ -158,6 +158,28 @@ describe.each(["ws", "tcp"] as const)(
     expect(losses).toBe(0);
   });
 
+  it("tells which events may be lost with a connection", async () => {
+    const { server, one } = await start();
+    const told: unknown[] = [];
+    one.updateOptions({ hooks: { onError: ({ error, message }) =>
+      message && told.push([message, error.name]) } });
+    await connected(one);
+    const echo = next(one, "echo");
+    for (let n = 0; n < 120; n++) {
+      one.emit("echo", n);
+    }
+    await echo;
+    /* The first hundred have been asked after, by a ping. */
+    await until(() => one.getMessagesReceived() > 120);
+    server.pause();
+    one.emit("echo", "last");
+    await server.end("SIGKILL");
+    await until(() => one.getState() === "reconnecting");
+    expect(told.at(-1)).toEqual(
+      [{ event: "echo", data: "last" }, "connection_lost"]);
+    expect(told.length).toBeLessThan(30);
+  });
+
   it("settles what waits when the server goes", async () => {
     const { server, one } = await start({ reconnectionAttempts: 2 });
     const events: unknown[] = [];
@@ -223,11 +245,12 @@ describe.each([
   });
 });
 
-it("notices over tcp that the server is dead", async () => {
+it.each(["ws", "tcp"] as const)(
+  "notices over %s that the server is dead", async (mode) => {
   const server = await startServer(
     { program: exampleProgram("stelar_interop"), args: ["0", "0"] });
-  const one = client(urlOf(server, "tcp"),
-    { mode: "tcp", heartbeatInterval: 50, ackTimeout: 50 });
+  const one = client(urlOf(server, mode),
+    { mode, heartbeatInterval: 50, ackTimeout: 50 });
   await connected(one);
   const lost = next(one, "disconnect");
   server.pause();

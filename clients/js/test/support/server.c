@@ -1,7 +1,9 @@
 /*
  * The server that the tests of this client talk to. Flags as the examples;
  * PEAL_PING_MS is the interval and the timeout of its heartbeat, PEAL_RETURN_MS
- * the spread of the times at which it tells clients to come back.
+ * the spread of the times at which it tells clients to come back. PEAL_STELAR,
+ * "WS_PORT,TCP_PORT", are ports for stelar clients, told by a line of its own:
+ * "stelar ws=HOST:PORT tcp=HOST:PORT".
  *
  *     echo DATA             comes back to the sender
  *     echo? DATA            is answered with DATA
@@ -11,7 +13,7 @@
  *     count {n}             sends `number` from 0 to n - 1
  *     ask? {name,data}      asks the client that, and answers {status,data}
  *     kick {code}           closes the client
- *     number {client,n}     is printed
+ *     number {client,n}     is printed, also if it is a request
  *
  * Clients may join rooms but those that begin with "private", and publish.
  */
@@ -155,6 +157,14 @@ static void on_number(struct peal_client *from, const struct peal_event *event,
            get_number(event, "n"));
 }
 
+static void on_number_request(struct peal_client *from,
+                              const struct peal_event *event,
+                              struct peal_request request, void *user)
+{
+    on_number(from, event, user);
+    peal_request_answer(request, NULL);
+}
+
 static int on_join(struct peal_client *client, struct peal_slice room,
                    void *user)
 {
@@ -164,10 +174,36 @@ static int on_join(struct peal_client *client, struct peal_slice room,
                                                                   : 0;
 }
 
+static void listen_for_stelar(struct peal_server *server, const char *ports)
+{
+    int numbers[2];
+    char addresses[2][PEAL_ADDRESS_MAX];
+
+    if (sscanf(ports, "%d,%d", &numbers[0], &numbers[1]) != 2) {
+        example_usage("server");
+    }
+    for (int i = 0; i < 2; i++) {
+        struct peal_listen listen = {
+            .size = sizeof listen,
+            .address = addresses[i],
+            .transport = i == 0 ? PEAL_WS : PEAL_TCP,
+            .dialect = PEAL_DIALECT_STELAR,
+        };
+
+        snprintf(addresses[i], sizeof addresses[i], "127.0.0.1:%d", numbers[i]);
+        if (peal_server_listen(server, &listen) < 0) {
+            exit(1); /* the log has said why */
+        }
+        peal_server_address(server, 2 + (size_t)i, addresses[i]);
+    }
+    printf("stelar ws=%s tcp=%s\n", addresses[0], addresses[1]);
+}
+
 int main(int argc, char **argv)
 {
     struct peal_server_options options = example_options(argc, argv);
     const char *ping = getenv("PEAL_PING_MS");
+    const char *stelar = getenv("PEAL_STELAR");
     const char *spread = getenv("PEAL_RETURN_MS");
     struct peal_server *server;
 
@@ -185,6 +221,9 @@ int main(int argc, char **argv)
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     server = example_new(&options);
+    if (stelar != NULL) {
+        listen_for_stelar(server, stelar);
+    }
     peal_server_on(server, "echo", on_echo, NULL);
     peal_server_on(server, "count", on_count, NULL);
     peal_server_on(server, "kick", on_kick, NULL);
@@ -194,5 +233,6 @@ int main(int argc, char **argv)
     peal_server_on_request(server, "fail", on_fail, NULL);
     peal_server_on_request(server, "slow", on_slow, NULL);
     peal_server_on_request(server, "ask", on_ask, NULL);
+    peal_server_on_request(server, "number", on_number_request, NULL);
     return example_run(server);
 }
