@@ -2,11 +2,14 @@
 // round, every time with a fresh server, the servers of a case one after the
 // other so that all of them meet the same weather. See README.md.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 import {
-  allServers, endServer, isProgram, load, output, root, startServer,
+  allServers, endServer, isProgram, load, makeCertificate, output, root,
+  startServer,
 } from "./servers.mjs";
 import { figure, report, write } from "./table.mjs";
 
@@ -27,6 +30,11 @@ const FANOUT = ["fanout", "--conns", "1000"];
 
 // More addresses than one, because a server may limit clients per address.
 const MANY = ["--sources", "8"];
+
+// For cases that need no look at peal's dialects and transports.
+const PEERS = ["peal", "Bun", "ws"];
+
+const EXCHANGE = ["--exchange", "--size", "2048"];
 
 // "in flight" of a flood: half a MiB of messages for each member, so that a
 // server which is faster than the generator is not measured at its queue limit.
@@ -67,11 +75,28 @@ const CASES = [
   {
     name: "compressed fan-out to 1,000, 2 KiB", kind: "rate", role: "fanout",
     args: [...FANOUT, "--in-flight", "16", "--size", "2048", "--deflate"],
-    flags: ["--deflate"], servers: ["peal", "Bun", "ws"],
+    flags: ["--deflate"], servers: PEERS,
+  },
+  {
+    name: "echo 64 B over TLS", kind: "rate", role: "echo",
+    args: ["echo"], tls: "1.3", servers: PEERS,
+  },
+  {
+    name: "fan-out to 1,000, 16 in flight, over TLS", kind: "rate",
+    role: "fanout", args: [...FANOUT, "--in-flight", "16"], tls: "1.3",
+    servers: PEERS,
   },
   {
     name: "connects", kind: "rate", role: "echo",
     args: ["connect", ...MANY],
+  },
+  {
+    name: "connects over TLS", kind: "rate", role: "echo",
+    args: ["connect", ...MANY], tls: "1.3", servers: PEERS,
+  },
+  {
+    name: "connects over TLS, resumed", kind: "rate", role: "echo",
+    args: ["connect", "--resume", ...MANY], tls: "1.3", servers: PEERS,
   },
   {
     name: "fan-out to 1,000, 100 per second", kind: "paced", role: "fanout",
@@ -83,13 +108,32 @@ const CASES = [
   },
   {
     name: "idle, 19,000 conns", kind: "idle", role: "echo",
-    args: ["idle", "--conns", "19000", ...MANY],
+    args: ["idle", "--conns", "19000", ...MANY], servers: PEERS,
   },
   {
     // With an id, a user pointer, two rooms and a heartbeat.
     name: "idle, 10,000 conns in two rooms", kind: "idle", role: "rooms",
     args: ["idle", "--conns", "10000", ...MANY],
     servers: ["peal json", "peal json tcp"],
+  },
+  {
+    name: "idle, 4,000 conns over TLS 1.3", kind: "idle", role: "echo",
+    args: ["idle", "--conns", "4000"], tls: "1.3", servers: PEERS,
+  },
+  {
+    name: "idle, 4,000 conns over TLS 1.2", kind: "idle", role: "echo",
+    args: ["idle", "--conns", "4000"], tls: "1.2", servers: ["peal"],
+  },
+  {
+    // A message of 2 KiB there and back first, for the memory that it leaves.
+    name: "idle, 2,000 conns, deflate", kind: "idle", role: "echo",
+    args: ["idle", "--conns", "2000", ...EXCHANGE, "--deflate"],
+    flags: ["--deflate"], servers: PEERS,
+  },
+  {
+    name: "idle, 2,000 conns, deflate with takeover", kind: "idle",
+    role: "echo", args: ["idle", "--conns", "2000", ...EXCHANGE, "--takeover"],
+    flags: ["--deflate=takeover"], servers: PEERS,
   },
 ];
 
@@ -143,12 +187,17 @@ function isThere(server, role) {
 }
 
 async function measure(cell, server, options) {
-  const { role, args } = cell;
+  const { role } = cell;
+  const args = [...cell.args];
+  const flags = [...cell.flags ?? []];
   let running;
+  if (cell.tls !== undefined) {
+    args.push("--tls", cell.tls);
+    flags.push("--tls-cert", options.identity.certificate,
+      "--tls-key", options.identity.key);
+  }
   try {
-    running = await startServer([
-      ...server.command(role), ...cell.flags ?? [],
-    ]);
+    running = await startServer([...server.command(role), ...flags]);
   } catch (error) {
     return { ok: false, failure: error.message };
   }
@@ -182,6 +231,19 @@ function quoted(word) {
   return /^[-\w./,=]+$/.test(word) ? word : `'${word}'`;
 }
 
+async function repeat(results, rounds) {
+  for (let round = 1; round <= rounds; round++) {
+    console.error(`round ${round} of ${rounds}`);
+    // Who is first in a case changes from round to round.
+    const order = round % 2 === 1 ? results : [...results].reverse();
+    for (const result of order) {
+      const run = await result.again();
+      result.tell(run);
+      result.runs.push(run);
+    }
+  }
+}
+
 async function main() {
   const options = readOptions();
   const cases = CASES.filter((cell) => options.only.length === 0
@@ -210,15 +272,12 @@ async function main() {
       tell: (run) => progress(cell, server, run),
     })));
 
-  for (let round = 1; round <= options.rounds; round++) {
-    console.error(`round ${round} of ${options.rounds}`);
-    // Who is first in a case changes from round to round.
-    const order = round % 2 === 1 ? results : [...results].reverse();
-    for (const result of order) {
-      const run = await result.again();
-      result.tell(run);
-      result.runs.push(run);
-    }
+  const folder = mkdtempSync(join(tmpdir(), "peal-bench-"));
+  try {
+    options.identity = makeCertificate(folder);
+    await repeat(results, options.rounds);
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 
   const text = report(results, {

@@ -39,6 +39,19 @@ export function output(command, args) {
   }
 }
 
+// A key and a certificate for it, signed by itself, in a folder.
+export function makeCertificate(folder) {
+  const identity = {
+    certificate: join(folder, "certificate.pem"),
+    key: join(folder, "key.pem"),
+  };
+  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt",
+    "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+    "-keyout", identity.key, "-out", identity.certificate],
+  { stdio: ["ignore", "ignore", "pipe"] });
+  return identity;
+}
+
 function ended(child) {
   return new Promise((resolve) => {
     if (child.exitCode !== null || child.signalCode !== null) {

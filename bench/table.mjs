@@ -72,6 +72,9 @@ function complaint(run) {
   const faults = ["lost", "mismatches", "closes", "refused"]
     .filter((name) => run[name] > 0)
     .map((name) => `${run[name]} ${name}`);
+  if (run.tls_handshakes > 0 && faults.length === 0) {
+    faults.push(`${run.tls_resumed} of ${run.tls_handshakes} sessions resumed`);
+  }
   if (run.close_code !== undefined) {
     faults.push(`close code ${run.close_code}`);
   }

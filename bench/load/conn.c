@@ -23,6 +23,8 @@
     "Sec-WebSocket-Extensions: permessage-deflate; "                          \
     "server_no_context_takeover; client_no_context_takeover\r\n"
 
+#define OFFER_TAKEOVER "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+
 #define HANDSHAKE_BYTES_MAX 4096u
 
 static void stash_add(struct stash *stash, const void *bytes, size_t length)
@@ -97,6 +99,9 @@ void conn_drop(struct load *load, struct conn *conn)
     } else if (conn->state == CONN_OPEN) {
         load->open--;
     }
+    if (conn->tls != NULL) {
+        secure_close(conn);
+    }
     close(conn->fd);
     conn->state = CONN_NONE;
     stash_fini(&conn->in);
@@ -120,9 +125,12 @@ static void lose(struct load *load, struct conn *conn)
 static ssize_t write_some(struct conn *conn, const void *bytes,
                           size_t length)
 {
-    ssize_t sent = send(conn->fd, bytes, length,
-                        MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent;
 
+    if (conn->tls != NULL) {
+        return secure_write(conn, bytes, length);
+    }
+    sent = send(conn->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
         return 0;
     }
@@ -182,6 +190,15 @@ void conn_send(struct load *load, struct conn *conn, uint32_t count)
                 (size_t)(to - load->write_buffer));
 }
 
+void conn_send_compressed(struct load *load, struct conn *conn)
+{
+    size_t length =
+        deflate_message(&load->in, conn->index, load->write_buffer);
+
+    conn->sent++;
+    write_bytes(load, conn, load->write_buffer, length);
+}
+
 void conn_close(struct load *load, struct conn *conn)
 {
     const struct load_options *options = load->options;
@@ -192,7 +209,12 @@ void conn_close(struct load *load, struct conn *conn)
     if (options->close_by_frame && options->wire == WIRE_WS) {
         write_bytes(load, conn, close_frame,
                     frame_close(options->wire, close_frame));
-    } else if (shutdown(conn->fd, SHUT_WR) < 0) {
+        return;
+    }
+    if (conn->tls != NULL) {
+        secure_finish(conn);
+    }
+    if (shutdown(conn->fd, SHUT_WR) < 0) {
         lose(load, conn);
     }
 }
@@ -251,13 +273,38 @@ static void begin_handshake(struct load *load, struct conn *conn)
                           "%s\r\n",
                           path_of(load, conn),
                           ntohs(load->options->to.sin_port),
-                          load->options->is_deflated ? OFFER : "");
+                          !load->options->is_deflated ? ""
+                          : load->options->takes_over ? OFFER_TAKEOVER
+                                                      : OFFER);
 
     if (length < 0 || (size_t)length >= sizeof request) {
         die("the path is too long");
     }
     conn->state = CONN_HANDSHAKE;
     write_bytes(load, conn, request, (size_t)length);
+}
+
+static void begin_wire(struct load *load, struct conn *conn)
+{
+    if (load->options->wire == WIRE_TCP) {
+        begin_session(load, conn);
+    } else {
+        begin_handshake(load, conn);
+    }
+}
+
+static void shake_hands(struct load *load, struct conn *conn)
+{
+    bool is_resumed = false;
+    int status = secure_handshake(conn, &is_resumed);
+
+    if (status < 0) {
+        lose(load, conn);
+    } else if (status > 0) {
+        load->handshakes++;
+        load->resumed += is_resumed;
+        begin_wire(load, conn);
+    }
 }
 
 /*
@@ -285,11 +332,13 @@ void conn_open(struct load *load, struct conn *conn)
     conn->received = 0;
     load->opening++;
     watch(load, conn, EPOLL_CTL_ADD, false);
-    if (load->options->wire == WIRE_TCP) {
-        begin_session(load, conn);
-    } else {
-        begin_handshake(load, conn);
+    if (load->options->tls == 0) {
+        begin_wire(load, conn);
+        return;
     }
+    conn->state = CONN_SECURING;
+    secure_open(conn);
+    shake_hands(load, conn);
 }
 
 /* Returns the bytes of the answer, 0 while incomplete, -1 when refused. */
@@ -413,7 +462,8 @@ static ssize_t take(struct load *load, struct conn *conn,
     return taken < 0 ? taken : head + taken;
 }
 
-static void read_ready(struct load *load, struct conn *conn)
+/* Returns whether anything was read, and the connection is still there. */
+static bool read_ready(struct load *load, struct conn *conn)
 {
     unsigned char *buffer = load->read_buffer;
     size_t kept = conn->in.length;
@@ -426,13 +476,15 @@ static void read_ready(struct load *load, struct conn *conn)
     if (kept > 0) {
         memcpy(buffer, conn->in.bytes, kept);
     }
-    got = recv(conn->fd, buffer + kept, READ_BUFFER_BYTES - kept,
-               MSG_DONTWAIT);
+    got = conn->tls != NULL
+              ? secure_read(conn, buffer + kept, READ_BUFFER_BYTES - kept)
+              : recv(conn->fd, buffer + kept, READ_BUFFER_BYTES - kept,
+                     MSG_DONTWAIT);
     if (got <= 0) {
         if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
             lose(load, conn);
         }
-        return;
+        return false;
     }
     conn->in.length = 0;
     kept += (size_t)got;
@@ -440,16 +492,17 @@ static void read_ready(struct load *load, struct conn *conn)
     if (taken < 0) {
         load->mismatches++;
         lose(load, conn);
-        return;
+        return false;
     }
     if (conn->state == CONN_NONE) {
-        return;
+        return false;
     }
     if ((size_t)taken < kept) {
         stash_add(&conn->in, buffer + taken, kept - (size_t)taken);
     } else {
         stash_fini(&conn->in);
     }
+    return true;
 }
 
 void conn_ready(struct load *load, struct conn *conn, uint32_t events)
@@ -460,7 +513,15 @@ void conn_ready(struct load *load, struct conn *conn, uint32_t events)
     if ((events & EPOLLOUT) != 0 && conn->out.length > 0) {
         write_stash(load, conn);
     }
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
-        read_ready(load, conn);
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) {
+        return;
+    }
+    if (conn->state == CONN_SECURING) {
+        shake_hands(load, conn);
+        if (conn->state <= CONN_SECURING || !secure_has_more(conn)) {
+            return;
+        }
+    }
+    while (read_ready(load, conn) && secure_has_more(conn)) {
     }
 }

@@ -58,6 +58,7 @@ void load_init(struct load *load, const struct load_options *options,
     for (uint32_t i = 0; i < conns_count; i++) {
         load->conns[i].index = i;
     }
+    secure_init(options);
     template_init_out(&load->out, options);
     template_init_in(&load->in, options);
     if (load->in.length * 2 > READ_BUFFER_BYTES
@@ -73,6 +74,7 @@ void load_fini(struct load *load)
     }
     template_fini(&load->out);
     template_fini(&load->in);
+    secure_fini();
     close(load->poller);
     free(load->conns);
     free(load->read_buffer);

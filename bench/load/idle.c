@@ -8,9 +8,56 @@
 #include "load.h"
 
 /* Time for a server to finish what opening began. */
-#define SETTLE_NS (NS_PER_SECOND)
+#define SETTLE_NS (NS_PER_SECOND / 2)
 
-static const struct mode_events EVENTS = {.on_open = NULL};
+/* For all to have got their message back. */
+#define EXCHANGE_NS_MAX (30 * NS_PER_SECOND)
+
+static void on_open(struct load *load, struct conn *conn)
+{
+    if (!load->options->exchanges) {
+        return;
+    }
+    if (load->options->is_deflated) {
+        conn_send_compressed(load, conn);
+    } else {
+        conn_send(load, conn, 1);
+    }
+}
+
+static void on_message(struct load *load, struct conn *conn, uint32_t sender,
+                       uint32_t sequence)
+{
+    uint64_t *returned = load->mode;
+
+    if (sender != conn->index || sequence != 0 || conn->received != 1) {
+        load->mismatches++;
+    }
+    (*returned)++;
+}
+
+static const struct mode_events EVENTS = {
+    .on_open = on_open,
+    .on_message = on_message,
+};
+
+/* Opens up to `last`, has them exchange what they should, and settles. */
+static void fill(struct load *load, uint32_t first, uint32_t last)
+{
+    const uint64_t *returned = load->mode;
+    uint64_t deadline;
+
+    load_open(load, first, last);
+    deadline = now_ns() + EXCHANGE_NS_MAX;
+    while (load->options->exchanges && *returned < last) {
+        load_turn(load, deadline);
+        if (now_ns() >= deadline) {
+            die("%llu of %u messages came back in 30 s",
+                (unsigned long long)*returned, last);
+        }
+    }
+    load_run(load, now_ns() + SETTLE_NS);
+}
 
 static double growth(uint64_t from, uint64_t to, uint32_t conns)
 {
@@ -26,17 +73,16 @@ int idle_run(const struct load_options *options)
     struct load load;
     struct mark from;
     struct mark to;
+    uint64_t returned = 0;
     int status;
 
     if (options->pid == 0 || rest == 0) {
         die("idle needs --pid and more than one connection");
     }
-    load_init(&load, options, &EVENTS, NULL, options->conns);
-    load_open(&load, 0, first);
-    load_run(&load, now_ns() + SETTLE_NS);
+    load_init(&load, options, &EVENTS, &returned, options->conns);
+    fill(&load, 0, first);
     process_memory(options->pid, &before);
-    load_open(&load, first, options->conns);
-    load_run(&load, now_ns() + SETTLE_NS);
+    fill(&load, first, options->conns);
     process_memory(options->pid, &after);
 
     /* A server that polls its idle clients shows here. */

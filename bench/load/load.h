@@ -15,7 +15,8 @@
  *   options.c    the command line
  *   template.c   a frame as a pattern: built once, stamped per message
  *   frame.c      what comes back and is not the expected message
- *   inflate.c    messages that come compressed
+ *   inflate.c    messages that come compressed, and one that goes out so
+ *   secure.c     TLS
  *   conn.c       one connection: connect, handshake, read, write, close
  *   driver.c     the epoll set, the connections, the phases of a run
  *   echo.c, fanout.c, idle.c, churn.c    the modes
@@ -61,6 +62,10 @@ struct load_options {
     const char *join;       /* first message of a subscriber, or NULL */
     bool is_binary;         /* ws */
     bool is_deflated;       /* ws: offers permessage-deflate */
+    bool takes_over;        /* and with context takeover */
+    bool exchanges;         /* idle: each sends a message before */
+    int tls;                /* 0: none; 12, 13: the version */
+    bool resumes;           /* takes up sessions of before */
     bool close_by_frame;
     pid_t pid;              /* of the server, 0 if unknown */
     uint32_t conns;         /* subscribers in fan-out */
@@ -148,6 +153,13 @@ ssize_t inflate_match(const struct template *in, const unsigned char *from,
                       size_t length, uint32_t *sender, uint32_t *sequence);
 
 /*
+ * Writes a frame of this message, compressed by itself, and returns its size.
+ * `to` has room for the payload and FRAME_HEAD_MAX bytes more.
+ */
+size_t deflate_message(const struct template *in, uint32_t sender,
+                       unsigned char *to);
+
+/*
  * A message as the command line gives it. For WebSocket that is its payload;
  * for TCP, where type and event are fields of the frame, "TYPE EVENT PAYLOAD",
  * with "-" for an empty event.
@@ -184,6 +196,7 @@ size_t frame_close(enum load_wire wire, unsigned char *to);
 
 enum conn_state {
     CONN_NONE,
+    CONN_SECURING,          /* TLS */
     CONN_HANDSHAKE,
     CONN_JOINING,
     CONN_OPEN,
@@ -204,8 +217,11 @@ struct stash {
     size_t capacity;
 };
 
+struct ssl_st;
+
 struct conn {
     int fd;
+    struct ssl_st *tls;     /* NULL: none */
     enum conn_state state;
     enum conn_role role;
     bool wants_write;
@@ -239,8 +255,35 @@ void conn_send(struct load *load, struct conn *conn, uint32_t count);
 /* Begins a clean end: on_closed follows when the server has closed too. */
 void conn_close(struct load *load, struct conn *conn);
 
+/* The same for one message, compressed by itself. */
+void conn_send_compressed(struct load *load, struct conn *conn);
+
 /* Frees the connection at once, without on_closed. */
 void conn_drop(struct load *load, struct conn *conn);
+
+/* ---- secure.c ---- */
+
+/* Nothing without the option. */
+void secure_init(const struct load_options *options);
+void secure_fini(void);
+
+void secure_open(struct conn *conn);
+
+/* Frees it; says nothing to the server. */
+void secure_close(struct conn *conn);
+
+/* 1 when it is done, 0 when it needs to read, -1 when it failed. */
+int secure_handshake(struct conn *conn, bool *is_resumed);
+
+/* As send and recv on a socket that does not block; 0 bytes written: later. */
+ssize_t secure_write(struct conn *conn, const void *bytes, size_t length);
+ssize_t secure_read(struct conn *conn, unsigned char *to, size_t length);
+
+/* Whether there is something that the socket does not know of. */
+bool secure_has_more(const struct conn *conn);
+
+/* Says that nothing more follows. */
+void secure_finish(struct conn *conn);
 
 /* ---- driver.c ---- */
 
@@ -265,6 +308,8 @@ struct load {
     uint64_t closes;        /* by the server, unasked */
     uint64_t refused;       /* connect or handshake */
     uint64_t compressed;    /* messages that came so */
+    uint64_t handshakes;    /* of TLS */
+    uint64_t resumed;       /* of these: took up a session */
     int close_code;         /* of the last unasked close */
 };
 

@@ -37,6 +37,11 @@ static const char USAGE[] =
 "  --close frame|fin  connect: who ends: a close frame, or a FIN [frame]\n"
 "  --binary           ws: binary messages instead of text\n"
 "  --deflate          ws: offer permessage-deflate without takeover\n"
+"  --takeover         ws: the same with takeover; for idle alone\n"
+"  --exchange         idle: each sends a message first, compressed if that\n"
+"                     was agreed on, and gets it back\n"
+"  --tls 1.2|1.3      TLS of that version; the certificate is not checked\n"
+"  --resume           tls: take up sessions of before\n"
 "  --send PATTERN     message with % for the payload\n"
 "  --expect PATTERN   what comes back for it\n"
 "  --join MESSAGE     first message of subscribers, which is answered\n"
@@ -66,6 +71,10 @@ enum option_name {
     OPTION_CLOSE,
     OPTION_BINARY,
     OPTION_DEFLATE,
+    OPTION_TAKEOVER,
+    OPTION_EXCHANGE,
+    OPTION_TLS,
+    OPTION_RESUME,
     OPTION_SEND,
     OPTION_EXPECT,
     OPTION_JOIN,
@@ -92,6 +101,10 @@ static const struct option OPTIONS[] = {
     {"close", required_argument, NULL, OPTION_CLOSE},
     {"binary", no_argument, NULL, OPTION_BINARY},
     {"deflate", no_argument, NULL, OPTION_DEFLATE},
+    {"takeover", no_argument, NULL, OPTION_TAKEOVER},
+    {"exchange", no_argument, NULL, OPTION_EXCHANGE},
+    {"tls", required_argument, NULL, OPTION_TLS},
+    {"resume", no_argument, NULL, OPTION_RESUME},
     {"send", required_argument, NULL, OPTION_SEND},
     {"expect", required_argument, NULL, OPTION_EXPECT},
     {"join", required_argument, NULL, OPTION_JOIN},
@@ -253,6 +266,19 @@ static void set_text(struct load_options *options, int option,
     case OPTION_DEFLATE:
         options->is_deflated = true;
         break;
+    case OPTION_TAKEOVER:
+        options->is_deflated = true;
+        options->takes_over = true;
+        break;
+    case OPTION_EXCHANGE:
+        options->exchanges = true;
+        break;
+    case OPTION_TLS:
+        options->tls = choice(text, "1.2", "1.3") == 0 ? 12 : 13;
+        break;
+    case OPTION_RESUME:
+        options->resumes = true;
+        break;
     case OPTION_SEND:
         options->send = text;
         break;
@@ -323,6 +349,9 @@ void options_parse(struct load_options *options, int argc, char **argv)
         || options->sources == 0) {
         die("--size is at least %u, the other counts at least 1",
             STAMP_BYTES);
+    }
+    if (options->takes_over && options->mode != MODE_IDLE) {
+        die("--takeover is for idle: windows of many messages are not kept");
     }
     set_dialect_defaults(options);
 }

@@ -1,22 +1,37 @@
 // The npm package `ws` as a peer to measure against. On any path it sends each
 // message back as it came; clients on /sub receive what clients on /pub send.
 //
-//     node ws_server.mjs [--port N] [--deflate]
+//     node ws_server.mjs [--port N] [--deflate[=takeover]]
+//         [--tls-cert FILE --tls-key FILE]
+
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 
 import { WebSocketServer } from "ws";
 
-const at = process.argv.indexOf("--port");
-const port = at < 0 ? 0 : Number(process.argv[at + 1]);
-const deflate = process.argv.includes("--deflate");
+function valueOf(flag) {
+  const at = process.argv.indexOf(flag);
+  return at < 0 ? undefined : process.argv[at + 1];
+}
+
+const port = Number(valueOf("--port") ?? 0);
+const takeover = process.argv.includes("--deflate=takeover");
+const deflate = takeover || process.argv.includes("--deflate");
+const certificate = valueOf("--tls-cert");
+const http = certificate === undefined
+  ? createServer()
+  : createSecureServer({
+    cert: readFileSync(certificate),
+    key: readFileSync(valueOf("--tls-key")),
+  });
 const subscribers = new Set();
 
 const server = new WebSocketServer({
-  host: "127.0.0.1",
-  port,
-  backlog: 4096,
+  server: http,
   perMessageDeflate: deflate && {
-    serverNoContextTakeover: true,
-    clientNoContextTakeover: true,
+    serverNoContextTakeover: !takeover,
+    clientNoContextTakeover: !takeover,
     zlibDeflateOptions: { level: 1 },
   },
   maxPayload: 16 << 20,
@@ -38,7 +53,7 @@ server.on("connection", (socket, request) => {
   }
 });
 
-server.on("listening", () => {
-  console.log(`ready ws=127.0.0.1:${server.address().port}`);
+http.listen({ host: "127.0.0.1", port, backlog: 4096 }, () => {
+  console.log(`ready ws=127.0.0.1:${http.address().port}`);
 });
 process.on("SIGTERM", () => process.exit(0));
