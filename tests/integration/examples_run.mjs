@@ -151,6 +151,51 @@ for (const loops of ["1", "2"]) {
   });
 }
 
+test("client: says and hears, over both transports and a restart", {
+  timeout: 60_000,
+}, async () => {
+  let server = await start("relay", "--port", "0", "--tcp-port", "0");
+  const ada = run(example("client"), [`ws://${server.ws}/`, "lobby"]);
+  const grace = run(example("client"), [`tcp://${server.tcp}`, "lobby"]);
+  const heard = (who, line) =>
+    new Promise((resolve) => {
+      const look = () => who.texts.out.includes(`${line}\n`) && resolve();
+      who.stdout.on("data", look);
+      look();
+    });
+
+  // Who joins first is unknown, so a first word is said until it is heard.
+  const call = async (from, to, word) => {
+    const repeating = setInterval(() => from.stdin.write(`${word}\n`), 50);
+    await heard(to, JSON.stringify(word));
+    clearInterval(repeating);
+  };
+
+  await call(grace, ada, "hello?");
+  await call(ada, grace, "hello!");
+  ada.stdin.write('a "b"\n');
+  await heard(grace, '"a \\"b\\""');
+
+  server.kill("SIGTERM");
+  await server.ended;
+  server = await start("relay", "--port", portOf(server.ws),
+    "--tcp-port", portOf(server.tcp));
+  await call(ada, grace, "back?");
+  ada.stdin.end("bye\n");
+  await heard(grace, '"bye"');
+  const { code, err } = await ada.ended;
+  assert.deepEqual({ code, err }, { code: 0, err: "" });
+  grace.stdin.end();
+  assert.equal((await grace.ended).code, 0);
+  await stopsCleanly(server);
+});
+
+test("client: refuses what is no address", async () => {
+  for (const args of [[], ["ws://", "lobby"], ["http://x/", "lobby"]]) {
+    assert.equal((await run(example("client"), args).ended).code, 1);
+  }
+});
+
 test("stelar_interop ends in time, whoever does not close", async () => {
   const server = await start("stelar_interop", "0", "0");
   const tcp = connect({ port: portOf(server.tcp), host: "127.0.0.1",

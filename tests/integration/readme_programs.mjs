@@ -1,6 +1,6 @@
-// The two programs of the README work as they stand, together: the server is
-// compiled and run, and the client's lines are run twice against it. Only the
-// ports are others, which the system chooses.
+// The programs of the README work as they stand, together: the server and the
+// client in C are compiled and run, and the browser's lines are run twice
+// against it. Only the ports are others, which the system chooses.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -18,15 +18,17 @@ const folder = mkdtempSync(join(tmpdir(), "peal-readme-"));
 
 after(() => rmSync(folder, { recursive: true }));
 
-// The first block of a language.
-const block = (language) =>
-  new RegExp("```" + language + "\\n([^]*?)```").exec(readme)[1];
+// The first block of a language, or the one at `index`.
+const block = (language, index = 0) =>
+  [...readme.matchAll(new RegExp("```" + language + "\\n([^]*?)```", "g"))][
+    index][1];
 
-function compile() {
-  const file = join(folder, "server.c");
-  const program = join(folder, "server");
+function compile(name, index, port) {
+  const file = join(folder, `${name}.c`);
+  const program = join(folder, name);
 
-  writeFileSync(file, block("c").replaceAll(/127\.0\.0\.1:\d+/g, "127.0.0.1:0"));
+  writeFileSync(file,
+    block("c", index).replaceAll(/127\.0\.0\.1:\d+/g, `127.0.0.1:${port}`));
   execFileSync("cc", [
     "-std=c11", "-Wall", "-Werror", file, "-o", program,
     "-I", join(source, "include"), "-L", build, "-lpeal",
@@ -63,9 +65,9 @@ function client(port) {
 }
 
 test("the README's server and clients", { timeout: 60_000 }, async () => {
-  const server = run(compile(), [], {
-    env: { ...process.env, LD_LIBRARY_PATH: build },
-  });
+  const env = { ...process.env, LD_LIBRARY_PATH: build };
+  const server = run(compile("server", 0, 0), [], { env });
+  let inC;
 
   try {
     const port = await new Promise((resolve, reject) => {
@@ -88,9 +90,23 @@ test("the README's server and clients", { timeout: 60_000 }, async () => {
       room: "lobby",
       data: { text: "hello" },
     });
+    // To a terminal, each line is written at once; stdbuf does it for a pipe.
+    inC = run("stdbuf", ["-oL", compile("client", 1, port)], { env });
+    const heard = new Promise((resolve, reject) => {
+      inC.stdout.on("data", () =>
+        inC.texts.out.includes("\n") && resolve(inC.texts.out));
+      inC.ended.then(({ err }) => reject(new Error(`ended: ${err}`)));
+    });
+    await second.line("chat");
+    client(port);
+    assert.equal(await heard, '{"text":"hello"}\n');
     first.ws.close();
     second.ws.close();
   } finally {
+    if (inC) {
+      inC.kill("SIGKILL");
+      await inC.ended;
+    }
     server.kill("SIGKILL");
     await server.ended;
   }
