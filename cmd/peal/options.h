@@ -62,6 +62,7 @@ struct options {
     const char *key;
     const char *server_name;
     bool insecure;
+    bool deflate;
     uint64_t timeout_ms;
     bool retry;
 
@@ -128,6 +129,7 @@ enum command_id {
     COMMAND_REQUEST,
     COMMAND_REPLY,
     COMMAND_PING,
+    COMMAND_DOCTOR,
     COMMAND_COMPLETION,
     COMMAND_HELP,
     COMMAND_COUNT

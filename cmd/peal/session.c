@@ -458,6 +458,7 @@ bool session_read_way(struct link_way *way, const struct options *options)
                 .protocols = options->protocols,
                 .proxy = options->proxy,
                 .tls_server_name = options->server_name,
+                .deflate = options->deflate,
                 .connect_timeout_ms = (uint32_t)options->timeout_ms,
                 .request_timeout_ms = (uint32_t)options->timeout_ms,
                 .message_bytes_max = (size_t)64 << 20,

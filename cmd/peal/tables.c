@@ -4,7 +4,8 @@
 
 #define ONE(name) (UINT32_C(1) << COMMAND_##name)
 #define ALL ((UINT32_C(1) << COMMAND_COUNT) - 1)
-/* Those that connect. */
+/* Those that connect, by the library and by themselves. */
+#define ROUTES (LINKS | ONE(DOCTOR))
 #define LINKS                                                                  \
     (ONE(SUB) | ONE(PUB) | ONE(EMIT) | ONE(REQUEST) | ONE(REPLY) | ONE(PING))
 #define SENDERS (ONE(PUB) | ONE(EMIT))
@@ -16,39 +17,42 @@
 /* What is not said has none: a letter is 0, a text NULL. */
 const struct option_row option_rows[] = {
     /* The server. */
-    {LINKS, 'u', "url", OPTION_TEXT, FIELD(url), "URL", "ws://127.0.0.1:8080/",
+    {ROUTES, 'u', "url", OPTION_TEXT, FIELD(url), "URL", "ws://127.0.0.1:8080/",
      "PEAL_URL", NULL, HINT_NONE,
      "the server: ws://, wss://, tcp://, tls:// or unix:/path"},
-    {LINKS, 't', "token", OPTION_TEXT, FIELD(token), "TOKEN", NULL,
+    {ROUTES, 't', "token", OPTION_TEXT, FIELD(token), "TOKEN", NULL,
      "PEAL_TOKEN", NULL, HINT_NONE,
      "sent as \"Authorization: Bearer TOKEN\" (WebSocket)"},
-    {LINKS, 0, "token-file", OPTION_TEXT, FIELD(token_file), "FILE", NULL,
+    {ROUTES, 0, "token-file", OPTION_TEXT, FIELD(token_file), "FILE", NULL,
      "PEAL_TOKEN_FILE", NULL, HINT_FILE, "the token is the first line of FILE"},
-    {LINKS, 'H', "header", OPTION_LIST, FIELD(headers), "LINE", NULL, NULL,
+    {ROUTES, 'H', "header", OPTION_LIST, FIELD(headers), "LINE", NULL, NULL,
      NULL, HINT_NONE,
      "a header such as \"X-User: ada\", several times (WebSocket)"},
-    {LINKS, 0, "origin", OPTION_TEXT, FIELD(origin), "ORIGIN", NULL, NULL, NULL,
-     HINT_NONE, "the Origin to send (WebSocket)"},
-    {LINKS, 0, "protocol", OPTION_TEXT, FIELD(protocols), "NAMES", NULL, NULL,
+    {ROUTES, 0, "origin", OPTION_TEXT, FIELD(origin), "ORIGIN", NULL, NULL,
+     NULL, HINT_NONE, "the Origin to send (WebSocket)"},
+    {ROUTES, 0, "protocol", OPTION_TEXT, FIELD(protocols), "NAMES", NULL, NULL,
      NULL, HINT_NONE,
      "subprotocols to offer instead of the dialect's, with commas between"},
     {LINKS, 0, "proxy", OPTION_TEXT, FIELD(proxy), "HOST:PORT", NULL,
      "PEAL_PROXY", NULL, HINT_NONE, "an HTTP proxy to go through (CONNECT)"},
-    {LINKS, 0, "cacert", OPTION_TEXT, FIELD(cacert), "FILE", NULL,
+    {ROUTES, 0, "cacert", OPTION_TEXT, FIELD(cacert), "FILE", NULL,
      "PEAL_CACERT", NULL, HINT_FILE,
      "trust these authorities (PEM) instead of the system's"},
-    {LINKS, 0, "cert", OPTION_TEXT, FIELD(cert), "FILE", NULL, NULL, NULL,
+    {ROUTES, 0, "cert", OPTION_TEXT, FIELD(cert), "FILE", NULL, NULL, NULL,
      HINT_FILE, "a certificate to show to the server (PEM)"},
-    {LINKS, 0, "key", OPTION_TEXT, FIELD(key), "FILE", NULL, NULL, NULL,
+    {ROUTES, 0, "key", OPTION_TEXT, FIELD(key), "FILE", NULL, NULL, NULL,
      HINT_FILE, "its key, if it is not in the same file (PEM)"},
-    {LINKS, 0, "server-name", OPTION_TEXT, FIELD(server_name), "NAME", NULL,
+    {ROUTES, 0, "server-name", OPTION_TEXT, FIELD(server_name), "NAME", NULL,
      NULL, NULL, HINT_NONE,
      "the name in the server's certificate, if not the URL's"},
-    {LINKS, 0, "insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, NULL, NULL,
-     HINT_NONE, "trust whoever answers: anybody on the way can listen in"},
-    {LINKS, 0, "dialect", OPTION_CHOICE, FIELD(dialect), "NAME", "peal", NULL,
+    {ROUTES, 0, "insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, NULL,
+     NULL, HINT_NONE,
+     "trust whoever answers: anybody on the way can listen in"},
+    {LINKS, 0, "deflate", OPTION_FLAG, FIELD(deflate), NULL, NULL, NULL, NULL,
+     HINT_NONE, "have messages compressed if the server does that (WebSocket)"},
+    {ROUTES, 0, "dialect", OPTION_CHOICE, FIELD(dialect), "NAME", "peal", NULL,
      "peal stelar", HINT_NONE, "what the server speaks: peal or stelar"},
-    {LINKS, 0, "timeout", OPTION_DURATION, FIELD(timeout_ms), "TIME", "10s",
+    {ROUTES, 0, "timeout", OPTION_DURATION, FIELD(timeout_ms), "TIME", "10s",
      NULL, NULL, HINT_NONE, "how long to wait for the server each time"},
     {LINKS, 0, "retry", OPTION_FLAG, FIELD(retry), NULL, NULL, NULL, NULL,
      HINT_NONE, "keep trying when the server is not there at first"},
@@ -268,6 +272,29 @@ const struct command commands[COMMAND_COUNT] = {
                 {
                     {"peal ping", "ten times"},
                     {"peal ping -n 100 -i 1ms --json", "for a program"},
+                },
+        },
+    [COMMAND_DOCTOR] =
+        {
+            .id = COMMAND_DOCTOR,
+            .name = "doctor",
+            .usage = "doctor [URL]",
+            .summary = "find out what is wrong on the way to a server",
+            .description =
+                "Goes the way to the server step by step: its name, each of "
+                "its addresses, TLS and the certificate, the upgrade, the "
+                "welcome with its limits, a ping; whether it compresses, lets "
+                "in pages of other sites and clients without the token; and "
+                "what this machine allows. Each line says what was found, and "
+                "what to change. The exit code is that of the first failure; "
+                "warnings are none.",
+            .arguments_min = 0,
+            .arguments_max = 1,
+            .run = doctor_run,
+            .examples =
+                {
+                    {"peal doctor", "of $PEAL_URL"},
+                    {"peal doctor \"$PEAL_URL\" --json", "for a program"},
                 },
         },
     [COMMAND_COMPLETION] =

@@ -183,6 +183,20 @@ test("sub ends when nobody reads what it prints", async () => {
   assert.equal((await sub.ended).signal, "SIGPIPE");
 });
 
+test("compressed, when both sides want it", async () => {
+  const own = await start("relay", "--port", "0", "--deflate");
+  const sub = await subscribe(own, "z", "--deflate", "-F", "%l", "-n", "1");
+  const { code } = await peal(own, ["pub", "z", "@-", "--deflate"],
+    { input: "x".repeat(100_000) }).ended;
+  const metrics = await (await fetch(`http://${own.ws}/metrics`)).text();
+  const sent = /^peal_received_bytes_total (\d+)/m.exec(metrics)[1];
+
+  assert.equal(code, 0);
+  assert.ok(Number(sent) < 20_000, sent);
+  assert.equal((await sub.ended).out, "100002\n");
+  await stop(own);
+});
+
 test("with the demo, as it comes", async () => {
   const demo = await start("demo", "--port", "0", "--tcp-port", "0");
   const sub = await subscribe(demo, "lobby", "-n", "1");
