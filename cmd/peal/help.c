@@ -40,9 +40,12 @@ void help_print_overview(FILE *out)
         fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
     }
     fprintf(out, "\npeal COMMAND --help explains one. Without --url they go to "
-                 "$PEAL_URL.\n\n"
-                 "exit codes: 0 ok, 1 error, 2 usage, 3 could not connect, "
-                 "4 refused,\n5 timeout, 130 interrupted\n");
+                 "$PEAL_URL.\n\nexit codes:");
+    for (size_t i = 0; i < exit_meaning_count; i++) {
+        fprintf(out, "%s %d %s", i > 0 ? "," : "", (int)exit_meanings[i].code,
+                exit_meanings[i].text);
+    }
+    fputc('\n', out);
 }
 
 /* A line of an option, and, from COLUMN on, what it is for. */
@@ -169,22 +172,25 @@ void help_print_json(void)
 
 int help_run(const struct options *options)
 {
-    const struct command *command;
+    const struct command *command = NULL;
 
+    if (options->argument_count > 0) {
+        command = command_find(options->arguments[0]);
+        if (command == NULL) {
+            output_say(OUTPUT_ERROR, "there is no command %s",
+                       options->arguments[0]);
+            return EXIT_USAGE;
+        }
+    }
+    if (options->manual != NULL) {
+        return manual_print(command, options->manual);
+    }
     if (options->json) {
         help_print_json();
-        return EXIT_OK;
-    }
-    if (options->argument_count == 0) {
+    } else if (command == NULL) {
         help_print_overview(stdout);
-        return EXIT_OK;
+    } else {
+        help_print_command(stdout, command);
     }
-    command = command_find(options->arguments[0]);
-    if (command == NULL) {
-        output_say(OUTPUT_ERROR, "there is no command %s",
-                   options->arguments[0]);
-        return EXIT_USAGE;
-    }
-    help_print_command(stdout, command);
     return EXIT_OK;
 }

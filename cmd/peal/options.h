@@ -21,6 +21,14 @@ enum exit_code {
     EXIT_INTERRUPTED = 130 /* by SIGINT */
 };
 
+struct exit_meaning {
+    enum exit_code code;
+    const char *text;
+};
+
+extern const struct exit_meaning exit_meanings[];
+extern const size_t exit_meaning_count;
+
 #define OPTION_LIST_MAX 64
 
 /* An option that may be given several times. */
@@ -72,6 +80,7 @@ struct options {
     const char *color;
     bool help;
     bool version;
+    const char *manual;
 
     /* Of single commands. */
     bool all;

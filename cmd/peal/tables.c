@@ -106,6 +106,10 @@ const struct option_row option_rows[] = {
     {ONE(PING), 'i', "interval", OPTION_DURATION, FIELD(interval_ms), "TIME",
      "100ms", NULL, NULL, HINT_NONE, "from one ping to the next"},
 
+    /* For whoever makes the pages. */
+    {ONE(HELP), 0, "manual", OPTION_TEXT, FIELD(manual), "FILE", NULL, NULL,
+     NULL, HINT_FILE, "print the manual page (mdoc) with the prose of FILE"},
+
     /* All. */
     {ALL, 0, "json", OPTION_FLAG, FIELD(json), NULL, NULL, NULL, NULL,
      HINT_NONE, "print JSON, one object a line, for programs"},
@@ -121,6 +125,18 @@ const struct option_row option_rows[] = {
 };
 
 const size_t option_row_count = sizeof option_rows / sizeof *option_rows;
+
+const struct exit_meaning exit_meanings[] = {
+    {EXIT_OK, "ok"},
+    {EXIT_ERROR, "error"},
+    {EXIT_USAGE, "usage"},
+    {EXIT_CONNECT, "could not connect"},
+    {EXIT_REFUSED, "refused"},
+    {EXIT_TIMEOUT, "timeout"},
+    {EXIT_INTERRUPTED, "interrupted"},
+};
+
+const size_t exit_meaning_count = sizeof exit_meanings / sizeof *exit_meanings;
 
 #define DATA_HELP                                                              \
     "DATA that is JSON is sent as that, anything else as a string: hello and " \
