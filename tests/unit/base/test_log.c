@@ -221,7 +221,7 @@ static void test_next_line_tells_the_count(void **state)
  * room for others. */
 static void test_many_names(void **state)
 {
-    static char names[40][8];
+    static char names[40][16];
     struct seen seen = {0};
     struct log log = {keep_line, &seen, PEAL_LOG_INFO};
 
@@ -241,7 +241,7 @@ static void test_many_names(void **state)
 /* What a log has left out that is no more is not told, and does no harm. */
 static void test_forgotten_logs(void **state)
 {
-    static char names[20][8];
+    static char names[20][16];
     struct seen seen = {0};
     struct log log = {keep_line, &seen, PEAL_LOG_INFO};
     struct log gone = {keep_line, NULL, PEAL_LOG_INFO};
