@@ -422,6 +422,16 @@ struct peal_server_options {
 
     /* Of ws_listen and tcp_listen; needs trusted_proxies; default: off. */
     enum peal_proxy_protocol proxy_protocol;
+
+    /*
+     * Connections of one address that are no clients, or not yet: in their TLS
+     * handshake, in the middle of a request or between two, or answered by an
+     * HTTP handler. More are reset when they are accepted. Of a trusted proxy
+     * there may be any number, but each address that its PROXY headers tell is
+     * bounded. Unix sockets and internal listeners are not. Default 1,000;
+     * PEAL_OFF: no bound.
+     */
+    uint32_t handshakes_per_address_max;
 };
 
 #ifdef __cplusplus

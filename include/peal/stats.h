@@ -91,6 +91,8 @@ struct peal_server_stats {
     /* Connections without a PROXY header that they had to begin with, with one
      * that is malformed, or with one that was not theirs to send. */
     uint64_t refused_proxy_protocol;
+
+    uint64_t refused_handshakes_per_address; /* handshakes_per_address_max */
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

@@ -96,6 +96,7 @@ static const struct option {
     RUNNING(alive_by),
     RUNNING(heartbeats),
     RUNNING(proxy_protocol),
+    RUNNING(handshakes_per_address_max),
 #undef RESTART
 #undef RUNNING
 #undef OPTION
@@ -379,6 +380,10 @@ static void put_in_force(struct peal_server *server, struct config *config)
     atomic_store(&head->mailbox_bytes_max, config->options.mailbox_bytes_max);
     atomic_store(&server->engine->log.level, config->options.log_level);
     atomic_store(&head->version, config->version);
+    if (server->number == 0) {
+        server->engine->arrival_limits.clients_per_address_max =
+            config->options.handshakes_per_address_max;
+    }
     if (former != NULL) {
         struct hub_limits limits = config_hub_limits(config);
 

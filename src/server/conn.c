@@ -5,8 +5,10 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "base/utf8.h"
+#include "hub/door.h"
 #include "server/account.h"
 #include "server/admission.h"
+#include "server/arrival.h"
 #include "server/conn_extra.h"
 #include "server/deflate.h"
 #include "server/gate.h"
@@ -98,6 +100,7 @@ void conn_cut(struct conn *conn)
         conn_tls_end(conn);
     }
     conn->state = CONN_CLOSED;
+    arrival_end(conn);
     timer_stop(&conn->stream.loop->timers, &conn->timer);
     stream_close(&conn->stream);
     if (conn->client == NULL) {
@@ -388,17 +391,21 @@ static void turn_away(int fd)
     close(fd);
 }
 
-/* A conn for the socket; NULL: no memory. */
+/* A conn for the socket, which takes `arrival` over; NULL: no memory. */
 static struct conn *make(struct worker *worker, const struct listener *listener,
-                         int fd)
+                         int fd, struct address_count *arrival)
 {
     struct conn *conn = mem_zalloc(sizeof *conn);
 
     if (conn == NULL ||
         stream_open(&conn->stream, worker->loop, fd, &conn_events) < 0) {
+        if (arrival != NULL) {
+            door_leave(&worker->engine->arrivals, arrival);
+        }
         mem_free(conn);
         return NULL;
     }
+    arrival_keep(conn, arrival);
     timer_init(&conn->timer, deadline);
     conn->state = CONN_PROXY;
     conn->of.listener = listener;
@@ -415,6 +422,7 @@ void conn_accept(struct worker *worker, const struct listener *listener,
 {
     struct seat *seat = worker->seats[listener->server->number];
     enum proxy_expected expected = conn_proxy_expected(seat, listener, peer);
+    struct address_count *arrival;
     uint64_t open = stats_sum_all(worker->engine, GAUGE_CONNECTIONS);
     struct conn *conn;
 
@@ -429,7 +437,11 @@ void conn_accept(struct worker *worker, const struct listener *listener,
         turn_away(fd);
         return;
     }
-    conn = make(worker, listener, fd);
+    if (!arrival_take(seat, listener, peer, &arrival)) {
+        turn_away(fd);
+        return;
+    }
+    conn = make(worker, listener, fd, arrival);
     if (conn == NULL) {
         seat_count(seat, COUNT_ACCEPT_EXHAUSTED);
         close(fd);
@@ -571,6 +583,7 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
     conn->of.reason = NULL;
     conn->state = connect->transport == PEAL_WS ? CONN_WS_OPEN : CONN_TCP_OPEN;
     conn_proxy_forget(conn);
+    arrival_end(conn);
     seat_count(seat, COUNT_CLIENTS);
     seat_count(seat, conn->state == CONN_WS_OPEN ? GAUGE_WS_CLIENTS
                                                  : GAUGE_TCP_CLIENTS);

@@ -53,7 +53,10 @@ struct conn {
         const struct listener *listener; /* CONN_PROXY, _TLS, _HEAD */
         char *reason;                    /* leaving; NULL is "" */
     } of;
-    struct ws_parser parser;
+    union {
+        struct ws_parser parser;
+        struct address_count *arrival; /* is_arriving */
+    };
     struct conn_input *input; /* NULL: none is kept */
     struct conn_extra *extra; /* NULL: needs none yet; conn_extra.h */
     uint64_t active_ms;       /* when the peer last gave a sign of life */
@@ -70,6 +73,7 @@ struct conn {
     bool takes_over_in : 1;
     bool has_own_deflate : 1;
     bool is_accounted : 1; /* account.h */
+    bool is_arriving : 1; /* counted so: arrival.h */
     bool lives_by_pongs : 1; /* nothing else is a sign of life */
     uint8_t window_out : 4;
     uint8_t window_in : 4;

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "proto/proxy_header.h"
+#include "server/arrival.h"
 #include "server/conn_extra.h"
 #include "server/gate.h"
 
@@ -140,6 +141,7 @@ size_t conn_read_proxy(struct conn *conn, char *data, size_t size)
 {
     struct seat *seat = conn_seat(conn);
     const struct peal_server_options *options = &seat->config->options;
+    struct address_count *arrival;
     struct socket_address peer;
     struct proxy_header header;
     const char *problem;
@@ -166,10 +168,14 @@ size_t conn_read_proxy(struct conn *conn, char *data, size_t size)
         conn_cut(conn);
         return size;
     }
-    if (keep_peer(conn, &header) < 0 || !conn_peer(conn, &peer)) {
+    if (keep_peer(conn, &header) < 0 || !conn_peer(conn, &peer) ||
+        !arrival_take(seat, conn->of.listener, &peer, &arrival)) {
+        socket_reset_on_close(conn->stream.fd);
         conn_cut(conn);
         return size;
     }
+    arrival_end(conn); /* by the proxy, if it was not trusted before */
+    arrival_keep(conn, arrival);
     return (size_t)used +
            conn_begin(conn, &peer, data + used, size - (size_t)used);
 }

@@ -83,6 +83,7 @@ static const struct line rejected[] = {
     {"tls_handshake", COUNT_TLS_FAILED},
     {"tls_handshakes_max", COUNT_REFUSED_TLS_HANDSHAKES},
     {"proxy_protocol", COUNT_REFUSED_PROXY_PROTOCOL},
+    {"handshakes_per_address_max", COUNT_REFUSED_HANDSHAKES_PER_ADDRESS},
 };
 
 static const struct line received[] = {

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "hub/door.h"
 #include "net/tls.h"
 #include "server/adopt.h"
 #include "server/deflate.h"
@@ -331,10 +332,14 @@ static struct engine *engine_new(void)
 {
     struct engine *engine = mem_zalloc(sizeof *engine);
 
-    if (engine != NULL) {
-        router_init(&engine->routes);
-        router_init(&engine->resources);
+    if (engine == NULL ||
+        door_init(&engine->arrivals, &engine->arrival_limits, NULL) < 0) {
+        mem_free(engine);
+        return NULL;
     }
+    engine->arrival_limits.clients_max = UINT32_MAX;
+    router_init(&engine->routes);
+    router_init(&engine->resources);
     return engine;
 }
 
@@ -357,6 +362,7 @@ static void engine_free(struct engine *engine)
     mem_free(engine->workers);
     router_fini(&engine->routes, mem_free);
     router_fini(&engine->resources, resource_free);
+    door_fini(&engine->arrivals);
     log_forget(&engine->log);
     mem_free(engine);
 }

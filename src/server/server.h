@@ -110,6 +110,7 @@ enum counter {
     COUNT_TLS_FAILED,
     COUNT_REFUSED_TLS_HANDSHAKES,
     COUNT_REFUSED_PROXY_PROTOCOL,
+    COUNT_REFUSED_HANDSHAKES_PER_ADDRESS,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,
@@ -257,6 +258,8 @@ struct engine {
     struct listener adopted[DIALECT_COUNT]; /* [I] whom conns come by that */
     _Atomic unsigned adopted_count; /* [a] others have accepted: adopt.c */
     bool is_attached; /* [I] the program takes the turns: attach.c */
+    struct hub_limits arrival_limits; /* [a] */
+    struct hub_door arrivals;         /* see arrival.h */
 };
 
 struct peal_server {

@@ -97,6 +97,8 @@ static const struct {
     FIELD(COUNT_TLS_FAILED, tls_failed),
     FIELD(COUNT_REFUSED_TLS_HANDSHAKES, refused_tls_handshakes),
     FIELD(COUNT_REFUSED_PROXY_PROTOCOL, refused_proxy_protocol),
+    FIELD(COUNT_REFUSED_HANDSHAKES_PER_ADDRESS,
+          refused_handshakes_per_address),
 #undef FIELD
 };
 

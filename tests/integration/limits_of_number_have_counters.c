@@ -115,6 +115,83 @@ static void clients_per_address_max(void **state)
     host_stop(&host);
 }
 
+/* Connections that never become clients. */
+static void handshakes_per_address_max(void **state)
+{
+    static const char page[] = "GET /none HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct peal_server_options options = {
+        .handshakes_per_address_max = FEW,
+        .internal_listen = "127.0.0.1:0",
+        .close_timeout_ms = PEAL_OFF,
+    };
+    struct member members[2 * FEW];
+    struct http_reply reply;
+    struct peer silent[FEW];
+    struct peer late;
+    char internal[PEAL_ADDRESS_MAX];
+
+    (void)state;
+    start(options);
+    CHECK_EQUAL(peal_server_address(host.server, 2, internal), 0);
+    open_some(members, 2 * FEW); /* clients are none of them */
+    for (int i = 0; i < FEW; i++) {
+        peer_dial(&silent[i], host.ws);
+    }
+    CHECK_SOON(host_stats(&host).connections == 3 * FEW);
+    for (int i = 0; i < 2; i++) {
+        peer_dial(&late, i == 0 ? host.ws : host.tcp);
+        peer_expect_end(&late);
+        peer_close(&late);
+    }
+    CHECK_EQUAL(host_stats(&host).refused_handshakes_per_address, 2);
+    CHECK_EQUAL(host_stats(&host).refused_clients, 0);
+    http_ask(internal, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    CHECK_EQUAL(reply.status, 200);
+
+    /* A request is not the end of it; becoming a client is, or going. */
+    peer_send(&silent[0], page, sizeof page - 1);
+    http_read(&silent[0], &reply, true);
+    CHECK_EQUAL(reply.status, 426);
+    peer_dial(&late, host.ws);
+    peer_expect_end(&late);
+    peer_close(&late);
+    ws_ask(&silent[1], "/", "");
+    ws_expect_open(&silent[1]);
+    peer_close(&silent[2]);
+    CHECK_SOON(host_stats(&host).connections == 2 * FEW + 2);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQUAL(ws_try(host.ws, "/", ""), 101);
+        CHECK_SOON(host_stats(&host).connections == 2 * FEW + 2);
+    }
+    CHECK_EQUAL(host_stats(&host).refused_handshakes_per_address, 3);
+    for (int i = 0; i < 2; i++) {
+        peer_close(&silent[i]);
+    }
+    close_all(members, 2 * FEW);
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
+static void handshakes_without_bound(void **state)
+{
+    struct peal_server_options options = {
+        .handshakes_per_address_max = PEAL_OFF,
+    };
+    struct peer silent[FEW];
+
+    (void)state;
+    start(options);
+    for (int i = 0; i < FEW; i++) {
+        peer_dial(&silent[i], host.ws);
+    }
+    CHECK_SOON(host_stats(&host).connections == FEW);
+    for (int i = 0; i < FEW; i++) {
+        peer_close(&silent[i]);
+    }
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
 /* --- Rooms --------------------------------------------------------------- */
 
 static void ask_to_join(struct member *member, const char *room)
@@ -307,6 +384,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clients_max),
         cmocka_unit_test(clients_per_address_max),
+        cmocka_unit_test(handshakes_per_address_max),
+        cmocka_unit_test(handshakes_without_bound),
         cmocka_unit_test(rooms_per_client_max),
         cmocka_unit_test(rooms_max),
         cmocka_unit_test(room_name_bytes_max),

@@ -452,6 +452,35 @@ static void test_what_counts(void **state)
     host_stop(&host);
 }
 
+/* The proxy may have any number of connections, whom it speaks for may not. */
+static void test_arrivals(void **state)
+{
+    static const char same[] = "PROXY TCP6 2001:db8::7 ::1 5 6\r\n";
+    struct peer silent[4];
+    struct peer late;
+
+    (void)state;
+    begin_with((struct peal_server_options){
+        .proxy_protocol = PEAL_PROXY_REQUIRED,
+        .trusted_proxies = here,
+        .handshakes_per_address_max = 2,
+    });
+    for (int i = 0; i < 4; i++) {
+        say(&silent[i], false, good[1].header, i < 2 ? good[1].size : 3);
+    }
+    CHECK_SOON(host_stats(&host).connections == 4);
+    /* Of the same network, and counted as one. */
+    say(&late, false, same, sizeof same - 1);
+    peer_expect_end(&late);
+    peer_close(&late);
+    CHECK_EQUAL(host_stats(&host).refused_handshakes_per_address, 1);
+    for (int i = 0; i < 4; i++) {
+        peer_close(&silent[i]);
+    }
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
 /* Handlers see it, for each request of a connection. */
 static void test_http(void **state)
 {
@@ -745,6 +774,7 @@ int main(void)
         cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_off),
         cmocka_unit_test(test_what_counts),
+        cmocka_unit_test(test_arrivals),
         cmocka_unit_test(test_http),
         cmocka_unit_test(test_middleware),
         cmocka_unit_test(test_half_a_header),

@@ -43,6 +43,7 @@ static const struct {
     NUMBER(request_timeout_ms),
     NUMBER(stop_timeout_ms),
     NUMBER(tls_handshakes_max),
+    NUMBER(handshakes_per_address_max),
     NUMBER(turn_timeout_ms),
     NUMBER(stop_delay_ms),
     NUMBER(return_spread_ms),
