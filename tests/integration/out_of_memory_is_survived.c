@@ -13,6 +13,7 @@
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
+#include "support/scarce.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -21,54 +22,6 @@
 
 /* Waited for at the most that often: a test that never ends is none. */
 #define RUNS_MAX 2000
-
-/* --- Memory that fails once ---------------------------------------------- */
-
-static _Atomic long allocations; /* of this run */
-static _Atomic long fail_at;     /* 0: never */
-static _Atomic long live;
-
-static bool must_fail(void)
-{
-    return atomic_fetch_add(&allocations, 1) + 1 == atomic_load(&fail_at);
-}
-
-static void *allocate(size_t size, void *user)
-{
-    void *block = must_fail() ? NULL : malloc(size);
-
-    (void)user;
-    if (block != NULL) {
-        atomic_fetch_add(&live, 1);
-    }
-    return block;
-}
-
-static void *reallocate(void *block, size_t size, void *user)
-{
-    void *moved = must_fail() ? NULL : realloc(block, size);
-
-    (void)user;
-    if (block == NULL && moved != NULL) {
-        atomic_fetch_add(&live, 1);
-    }
-    return moved;
-}
-
-static void release(void *block, void *user)
-{
-    (void)user;
-    if (block != NULL) {
-        atomic_fetch_sub(&live, 1);
-    }
-    free(block);
-}
-
-static void arm(long at)
-{
-    atomic_store(&allocations, 0);
-    atomic_store(&fail_at, at);
-}
 
 /* --- The application ----------------------------------------------------- */
 
@@ -385,7 +338,7 @@ static void expect_good(int *failures, bool is_good, const char *what)
 {
     if (!is_good) {
         (*failures)++;
-        if (atomic_load(&fail_at) == 0) {
+        if (scarce_is_plenty()) {
             fprintf(stderr, "with memory for all, this failed: %s\n", what);
         }
     }
@@ -464,7 +417,7 @@ static bool run(int loops, long at)
 
     atomic_store(&connects, 0);
     atomic_store(&disconnects, 0);
-    arm(at);
+    scarce_arm(at);
     rc = peal_server_new(&server, &options);
     if (rc == 0) {
         rc = set_up(server);
@@ -472,25 +425,25 @@ static bool run(int loops, long at)
     if (rc < 0) {
         CHECK_EQUAL(rc, PEAL_ENOMEM);
         peal_server_free(server);
-        CHECK_EQUAL(atomic_load(&live), 0);
+        CHECK_EQUAL(scarce_live(), 0);
         return true;
     }
     for (size_t i = 0; i < 2; i++) {
         CHECK_EQUAL(peal_server_address(server, i, texts[i]), 0);
     }
     failures = visit(server, addresses);
-    has_failed = atomic_load(&allocations) >= at;
+    has_failed = scarce_has_failed();
     CHECK(failures == 0 || has_failed);
     await_no_clients(server);
 
     /* Memory is back, and so is the server. */
-    arm(0);
+    scarce_arm(0);
     CHECK_EQUAL(visit(server, addresses), 0);
     peal_server_stop(server);
     CHECK_EQUAL(peal_server_wait(server), 0);
     CHECK_EQUAL(atomic_load(&connects), atomic_load(&disconnects));
     peal_server_free(server);
-    CHECK_EQUAL(atomic_load(&live), 0);
+    CHECK_EQUAL(scarce_live(), 0);
     return has_failed;
 }
 
@@ -531,31 +484,26 @@ static void a_stop_needs_no_memory(void **state)
         member_open(&members[i], host_address(&host, i == 1), i == 1);
         member_join(&members[i], "room");
     }
-    arm(1);
+    scarce_arm(1);
     peal_server_stop(host.server);
     for (int i = 0; i < 2; i++) {
         peer_drain(&members[i].peer);
         peer_close(&members[i].peer);
     }
     CHECK_EQUAL(peal_server_wait(host.server), 0);
-    arm(0);
+    scarce_arm(0);
     peal_server_free(host.server);
-    CHECK_EQUAL(atomic_load(&live), 0);
+    CHECK_EQUAL(scarce_live(), 0);
 }
 
 int main(void)
 {
-    const struct peal_memory memory = {
-        .allocate = allocate,
-        .reallocate = reallocate,
-        .release = release,
-    };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(each_allocation_may_fail_on_several_loops),
         cmocka_unit_test(a_stop_needs_no_memory),
     };
 
-    peal_memory_set(&memory);
+    scarce_install();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

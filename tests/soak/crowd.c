@@ -1,7 +1,7 @@
 #include "crowd.h"
 
 #include "chance.h"
-#include "line.h"
+#include "support/line.h"
 #include "support/tcp.h"
 
 #include <poll.h>

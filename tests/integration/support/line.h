@@ -2,8 +2,8 @@
  * A client's connection that never blocks: WebSocket or TCP frames, with or
  * without TLS, with or without permessage-deflate.
  */
-#ifndef SOAK_LINE_H
-#define SOAK_LINE_H
+#ifndef SUPPORT_LINE_H
+#define SUPPORT_LINE_H
 
 #include "support/check.h"
 
@@ -53,6 +53,9 @@ struct line_message {
  */
 void line_open(struct line *line, int host, int port, bool is_tcp,
                SSL_CTX *context, int receive_bytes);
+
+/* The same with a socket that is connected, for WebSocket without TLS. */
+void line_take(struct line *line, int fd);
 
 /* What poll is to wait for. */
 short line_events(const struct line *line);

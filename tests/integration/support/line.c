@@ -1,10 +1,11 @@
-#include "line.h"
+#include "support/line.h"
 
 #include "support/tcp.h"
 #include "support/ws.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -70,6 +71,12 @@ void line_open(struct line *line, int host, int port, bool is_tcp,
         CHECK_EQUAL(SSL_set_fd(line->ssl, line->fd), 1);
         SSL_set_connect_state(line->ssl);
     }
+}
+
+void line_take(struct line *line, int fd)
+{
+    *line = (struct line){.fd = fd};
+    CHECK_EQUAL(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
 }
 
 short line_events(const struct line *line)
@@ -184,8 +191,10 @@ void line_close(struct line *line, bool by_reset)
 
 void line_write(struct line *line, const void *data, size_t size)
 {
-    memcpy(reserve(&line->out, size), data, size);
-    line->out.end += size;
+    if (size > 0) {
+        memcpy(reserve(&line->out, size), data, size);
+        line->out.end += size;
+    }
 }
 
 /* RFC 7692, 7.2.1: what a flush ends with is left out. */

@@ -1,0 +1,792 @@
+/*
+ * Goal: as out_of_memory_is_survived.c, for what that session leaves out: hooks
+ * and middleware that decide later, rates, HTTP handlers, compression, TLS,
+ * connections handed over, options that change while the server runs. No failed
+ * allocation crashes, leaks or hangs, and whoever asked is answered, refused or
+ * closed.
+ *
+ * Method: a short session for each feature is run again and again; in each run
+ * the next allocation fails, until one has passed without a failure. After each
+ * the same session must pass on the same server with memory back.
+ */
+#define _GNU_SOURCE /* memmem */
+#include "support/suite.h"
+
+#include "support/certificates.h"
+#include "support/line.h"
+#include "support/scarce.h"
+#include "support/tcp.h"
+
+#include <peal/http.h>
+#include <peal/policy.h>
+
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Runs of a session: a test that never ends is none. */
+#define RUNS_MAX 2000
+
+/* --- Guests: they are answered, refused or closed ------------------------ */
+
+struct guest {
+    struct line line;
+    bool is_in;
+};
+
+enum outcome { GONE, GOOD, REFUSED };
+
+/* Moves bytes; false when the stream has ended. */
+static bool step(struct guest *guest, uint64_t until_ms)
+{
+    struct pollfd polled = {.fd = guest->line.fd};
+
+    CHECK(check_now_ms() < until_ms && "answered, refused or closed in time");
+    polled.events = line_events(&guest->line);
+    poll(&polled, 1, 100);
+    line_move(&guest->line);
+    return !guest->line.is_ended;
+}
+
+static bool holds(const struct line_bytes *bytes, const char *text)
+{
+    return bytes->end > bytes->start &&
+           memmem(bytes->data + bytes->start, bytes->end - bytes->start, text,
+                  strlen(text)) != NULL;
+}
+
+/* Waits for a message with this text. */
+static enum outcome await(struct guest *guest, const char *text)
+{
+    uint64_t until_ms = check_now_ms() + check_patience_ms();
+    struct line_message message;
+
+    for (;;) {
+        while (line_hear(&guest->line, &message)) {
+            bool is_it =
+                memmem(message.data, message.size, text, strlen(text)) != NULL;
+
+            if (message.kind == LINE_CLOSE) {
+                guest->is_in = false;
+                return GONE;
+            }
+            if (is_it) {
+                return message.type == TCP_ERROR_FRAME ||
+                               memmem(message.data, message.size, "peal:error",
+                                      10) != NULL
+                           ? REFUSED
+                           : GOOD;
+            }
+        }
+        if (!step(guest, until_ms)) {
+            guest->is_in = false;
+            return GONE;
+        }
+    }
+}
+
+/* Upgrades; a server without memory may refuse that with an error of its own.
+ */
+static void upgrade(struct guest *guest, const char *target,
+                    const char *headers)
+{
+    uint64_t until_ms = check_now_ms() + check_patience_ms();
+    struct line_bytes *in = &guest->line.in;
+    char head[1024];
+    const char *end;
+    int size = snprintf(head, sizeof head,
+                        "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                        "%s\r\n",
+                        target, headers);
+
+    line_write(&guest->line, head, (size_t)size);
+    while (!holds(in, "\r\n\r\n")) {
+        if (!step(guest, until_ms)) {
+            return;
+        }
+    }
+    end = memmem(in->data + in->start, in->end - in->start, "\r\n\r\n", 4);
+    size = (int)(end - in->data - (long)in->start) + 4;
+    CHECK((size_t)size < sizeof head);
+    memcpy(head, in->data + in->start, (size_t)size);
+    head[size] = '\0';
+    in->start += (size_t)size;
+    if (strncmp(head, "HTTP/1.1 101 ", 13) == 0) {
+        line_agree(&guest->line, head);
+        guest->is_in = await(guest, "peal:welcome") == GOOD;
+    } else if (strncmp(head, "HTTP/1.1 5", 10) != 0) {
+        fprintf(stderr, "answered: %s\n", head);
+        CHECK(!"neither open nor a server's error");
+    }
+}
+
+static int port_of(struct peal_server *server, bool is_tcp)
+{
+    char address[PEAL_ADDRESS_MAX];
+
+    CHECK_EQUAL(peal_server_address(server, is_tcp, address), 0);
+    return atoi(strrchr(address, ':') + 1);
+}
+
+static void come_in(struct guest *guest, struct peal_server *server,
+                    bool is_tcp, SSL_CTX *context, const char *headers)
+{
+    *guest = (struct guest){.is_in = false};
+    line_open(&guest->line, 1, port_of(server, is_tcp), is_tcp, context, 0);
+    if (!is_tcp) {
+        upgrade(guest, "/", headers);
+    } else {
+        guest->is_in = await(guest, "\"protocol\"") == GOOD;
+    }
+}
+
+/* Says {"id":"ID",...} and waits for the answer. */
+static enum outcome ask(struct guest *guest, const char *id, const char *rest)
+{
+    char json[4096];
+    char frame[4200];
+    char pattern[64];
+    int size = snprintf(json, sizeof json, "{\"id\":\"%s\",%s}", id, rest);
+
+    if (!guest->is_in) {
+        return GONE;
+    }
+    if (guest->line.is_tcp) {
+        line_write(
+            &guest->line, frame,
+            tcp_make(frame, TCP_ENVELOPE_FRAME, NULL, json, (size_t)size));
+    } else {
+        line_say(&guest->line, 1, json, (size_t)size);
+    }
+    snprintf(pattern, sizeof pattern, "\"id\":\"%s\"", id);
+    return await(guest, pattern);
+}
+
+static enum outcome join(struct guest *guest)
+{
+    return ask(guest, "join",
+               "\"event\":\"peal:join\",\"data\":{\"room\":"
+               "\"room\"}");
+}
+
+/* Counts what has not worked, and says what it was if nothing may fail. */
+static int failures;
+
+static void expect_good(bool is_good, const char *what)
+{
+    if (!is_good) {
+        failures++;
+        if (scarce_is_plenty()) {
+            fprintf(stderr, "with memory for all, this failed: %s\n", what);
+        }
+    }
+}
+
+static void expect_done(int rc, const char *what)
+{
+    CHECK(rc == 0 || rc == PEAL_ENOMEM || rc == PEAL_EGONE);
+    expect_good(rc == 0, what);
+}
+
+/* --- What all sessions have ---------------------------------------------- */
+
+struct session {
+    const char *name;
+    struct peal_server_options options;
+    int (*set_up)(struct peal_server *server);
+    void (*visit)(struct peal_server *server);
+    long allocations_min; /* fewer: it was not this that was tested */
+};
+
+static _Atomic int connects;
+static _Atomic int disconnects;
+
+static void on_connect(struct peal_client *client,
+                       const struct peal_connect *connect, void *user)
+{
+    (void)client;
+    (void)connect;
+    (void)user;
+    atomic_fetch_add(&connects, 1);
+}
+
+static void on_disconnect(struct peal_client *client,
+                          const struct peal_disconnect *disconnect, void *user)
+{
+    (void)client;
+    (void)user;
+    CHECK(disconnect->code >= 1000);
+    atomic_fetch_add(&disconnects, 1);
+}
+
+static void on_echo(struct peal_client *from, const struct peal_event *event,
+                    struct peal_request request, void *user)
+{
+    (void)from;
+    (void)user;
+    (void)peal_request_answer_event(request, event);
+}
+
+/* --- Hooks and middleware ------------------------------------------------ */
+
+static struct peal_admission admission;
+static struct peal_ticket ticket;
+static _Atomic bool is_admission_due;
+static _Atomic bool is_ticket_due;
+
+static enum peal_verdict later_at_the_door(const struct peal_connect *connect,
+                                           struct peal_admission due,
+                                           struct peal_denial *denial,
+                                           void *user)
+{
+    (void)connect;
+    (void)user;
+    if (peal_admission_set(due, "key", "value") < 0) {
+        denial->status = 503;
+        denial->code = 1013;
+        return PEAL_REFUSE;
+    }
+    admission = due;
+    atomic_store(&is_admission_due, true);
+    return PEAL_LATER;
+}
+
+static enum peal_verdict before_message(struct peal_client *client,
+                                        const struct peal_event *event,
+                                        struct peal_failure *failure,
+                                        void *user)
+{
+    (void)client;
+    (void)event;
+    (void)failure;
+    (void)user;
+    return PEAL_ALLOW;
+}
+
+static enum peal_verdict limit_message(struct peal_client *client,
+                                       const struct peal_event *event,
+                                       uint32_t cost, struct peal_ticket due,
+                                       void *user)
+{
+    (void)client;
+    (void)cost;
+    (void)user;
+    if (!peal_slice_equal(event->name, peal_slice("echo"))) {
+        return PEAL_ALLOW;
+    }
+    ticket = due;
+    atomic_store(&is_ticket_due, true);
+    return PEAL_LATER;
+}
+
+static int before_broadcast(struct peal_server *server,
+                            struct peal_client *from,
+                            const struct peal_event *event,
+                            const struct peal_client_ref *except,
+                            size_t except_count, void *user)
+{
+    (void)server;
+    (void)from;
+    (void)event;
+    (void)except;
+    (void)except_count;
+    (void)user;
+    return 0;
+}
+
+static int before_emit(struct peal_client *client,
+                       const struct peal_event *event, void *user)
+{
+    (void)client;
+    (void)event;
+    (void)user;
+    return 0;
+}
+
+static int allow(struct peal_client *client, struct peal_slice room, void *user)
+{
+    (void)client;
+    (void)room;
+    (void)user;
+    return 0;
+}
+
+static long make_id(const struct peal_connect *connect, char *id, void *user)
+{
+    static _Atomic int last;
+
+    (void)connect;
+    (void)user;
+    return snprintf(id, PEAL_ID_MAX, "guest-%d", atomic_fetch_add(&last, 1));
+}
+
+static const struct peal_hooks hooks = {
+    .size = sizeof hooks,
+    .before_message = before_message,
+    .limit_message = limit_message,
+    .before_broadcast = before_broadcast,
+    .before_emit = before_emit,
+    .on_leave = allow,
+};
+
+/* Does what is due while the guest waits; the loop is another thread. */
+static void *decide(void *over)
+{
+    while (!atomic_load((_Atomic bool *)over)) {
+        int rc = 0;
+
+        if (atomic_exchange(&is_admission_due, false)) {
+            do {
+                rc = peal_admission_decide(admission, PEAL_ALLOW, NULL);
+            } while (rc == PEAL_ENOMEM);
+        }
+        CHECK(rc == 0 || rc == PEAL_EGONE);
+        if (atomic_exchange(&is_ticket_due, false)) {
+            do {
+                rc = peal_ticket_decide(ticket, PEAL_ALLOW);
+            } while (rc == PEAL_ENOMEM);
+        }
+        CHECK(rc == 0 || rc == PEAL_EGONE);
+        check_breathe();
+    }
+    return NULL;
+}
+
+static int set_up_hooks(struct peal_server *server)
+{
+    return peal_server_use(server, later_at_the_door, NULL);
+}
+
+static void visit_with_hooks(struct peal_server *server)
+{
+    _Atomic bool is_over = false;
+    struct peal_event event = peal_json("hello", "1");
+    struct peal_client_ref first;
+    pthread_t thread;
+
+    CHECK_EQUAL(pthread_create(&thread, NULL, decide, &is_over), 0);
+    for (int i = 0; i < 2; i++) {
+        struct guest guest;
+
+        come_in(&guest, server, i == 1, NULL, "");
+        expect_good(guest.is_in, "come in");
+        expect_good(join(&guest) == GOOD, "join");
+        expect_good(ask(&guest, "echo", "\"event\":\"echo\"") == GOOD, "echo");
+        if (guest.is_in && peal_server_clients(server, &first, 1) == 1) {
+            expect_done(peal_server_emit(server, first, &event), "emit");
+        }
+        expect_good(ask(&guest, "leave",
+                        "\"event\":\"peal:leave\",\"data\":{\"room\":"
+                        "\"room\"}") == GOOD,
+                    "leave");
+        line_close(&guest.line, false);
+    }
+    atomic_store(&is_over, true);
+    CHECK_EQUAL(pthread_join(thread, NULL), 0);
+}
+
+/* --- Rates --------------------------------------------------------------- */
+
+static void visit_with_rates(struct peal_server *server)
+{
+    const struct peal_rate rate = {.capacity = 50};
+    struct peal_client_ref first;
+    struct guest guest;
+
+    expect_done(peal_server_set_event_rate(server, "echo", &rate),
+                "event rate");
+    come_in(&guest, server, false, NULL, "");
+    expect_good(guest.is_in, "come in");
+    expect_good(ask(&guest, "1", "\"event\":\"echo\"") == GOOD, "echo");
+    expect_done(peal_server_set_event_rate(server, "else", &rate), "another");
+    expect_good(ask(&guest, "2", "\"event\":\"echo\"") == GOOD, "echo");
+    if (guest.is_in && peal_server_clients(server, &first, 1) == 1) {
+        expect_done(peal_server_set_rate(server, first, &rate), "own rate");
+    }
+    expect_good(ask(&guest, "3", "\"event\":\"echo\"") == GOOD, "echo");
+    expect_done(peal_server_set_event_rate(server, "echo", NULL), "no rate");
+    expect_good(ask(&guest, "4", "\"event\":\"peal:ping\"") == GOOD, "ping");
+    line_close(&guest.line, false);
+}
+
+/* --- HTTP ---------------------------------------------------------------- */
+
+static int respond(struct peal_http_reply reply, struct peal_slice body)
+{
+    const struct peal_http_field field = {"X-Kind", "test"};
+    struct peal_http_response response = {
+        .size = sizeof response,
+        .type = "text/plain",
+        .body = body,
+        .fields = &field,
+        .field_count = 1,
+    };
+
+    return peal_http_respond(reply, &response);
+}
+
+static void on_hook(const struct peal_http_request *request,
+                    struct peal_http_reply reply, void *user)
+{
+    (void)user;
+    if (respond(reply, request->body) == PEAL_ENOMEM) {
+        CHECK_EQUAL(respond(reply, request->body), 0);
+    }
+}
+
+static struct peal_http_reply owed;
+static _Atomic bool is_owed;
+
+static void on_later(const struct peal_http_request *request,
+                     struct peal_http_reply reply, void *user)
+{
+    (void)request;
+    (void)user;
+    owed = reply;
+    atomic_store(&is_owed, true);
+}
+
+static int set_up_http(struct peal_server *server)
+{
+    int rc = peal_server_http(server, "POST", "/hook/:name", on_hook, NULL);
+
+    return rc < 0 ? rc
+                  : peal_server_http(server, "GET", "/later", on_later, NULL);
+}
+
+/* Writes a request in two pieces, and waits for an answer or the end. */
+static void visit_page(struct peal_server *server, const char *request,
+                       const char *expected)
+{
+    uint64_t until_ms = check_now_ms() + check_patience_ms();
+    struct guest guest = {.is_in = false};
+    size_t half = strlen(request) - 4;
+    bool is_open = true;
+
+    line_open(&guest.line, 1, port_of(server, false), false, NULL, 0);
+    atomic_store(&is_owed, false);
+    line_write(&guest.line, request, half);
+    is_open = step(&guest, until_ms);
+    line_write(&guest.line, request + half, 4);
+    while (is_open && !holds(&guest.line.in, expected) &&
+           !holds(&guest.line.in, "HTTP/1.1 5")) {
+        is_open = step(&guest, until_ms);
+        if (atomic_exchange(&is_owed, false)) {
+            int rc;
+
+            do {
+                rc = respond(owed, peal_slice("=later"));
+            } while (rc == PEAL_ENOMEM);
+            CHECK(rc == 0 || rc == PEAL_EGONE);
+        }
+    }
+    expect_good(holds(&guest.line.in, expected), expected);
+    line_close(&guest.line, false);
+}
+
+static void visit_pages(struct peal_server *server)
+{
+    visit_page(server,
+               "POST /hook/a HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n"
+               "=length",
+               "=length");
+    visit_page(server,
+               "POST /hook/b HTTP/1.1\r\nHost: x\r\n"
+               "Transfer-Encoding: chunked\r\n\r\n"
+               "5\r\n=chun\r\n3\r\nked\r\n0\r\n\r\n",
+               "=chunked");
+    visit_page(server, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n", "=later");
+}
+
+/* --- Compression --------------------------------------------------------- */
+
+static const struct peal_deflate_options with_takeover = {
+    .size = sizeof with_takeover,
+    .enabled = true,
+    .context_takeover = true,
+    .threshold_bytes = 1,
+};
+
+static void visit_with_compression(struct peal_server *server)
+{
+    static const char *const offers[] = {
+        "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+        "Sec-WebSocket-Extensions: permessage-deflate; "
+        "server_no_context_takeover; client_no_context_takeover\r\n",
+        "Sec-WebSocket-Extensions: permessage-deflate; "
+        "server_no_context_takeover; server_max_window_bits=10\r\n"};
+    struct peal_event event = peal_json("all", "\"xxxxxxxxxxxxxxxxxxxxxxx\"");
+    struct guest guests[3];
+
+    for (int i = 0; i < 3; i++) {
+        come_in(&guests[i], server, false, NULL, offers[i]);
+        expect_good(guests[i].is_in && guests[i].line.is_deflated, "come in");
+        expect_good(join(&guests[i]) == GOOD, "join");
+    }
+    expect_done(peal_server_room_emit(server, "room", &event, NULL, 0), "emit");
+    for (int i = 0; i < 3; i++) {
+        expect_good(ask(&guests[i], "echo",
+                        "\"event\":\"echo\",\"data\":\"abababababababab\"") ==
+                        GOOD,
+                    "echo");
+        line_close(&guests[i].line, false);
+    }
+}
+
+/* --- TLS ----------------------------------------------------------------- */
+
+static struct peal_tls *tls;
+static SSL_CTX *trusting;
+
+static void visit_with_tls(struct peal_server *server)
+{
+    for (int i = 0; i < 2; i++) {
+        struct guest guest;
+
+        come_in(&guest, server, i == 1, trusting, "");
+        expect_good(guest.is_in, "come in");
+        expect_good(ask(&guest, "echo", "\"event\":\"echo\"") == GOOD, "echo");
+        expect_done(peal_tls_reload(tls, NULL, 0), "reload");
+        expect_good(ask(&guest, "again", "\"event\":\"echo\"") == GOOD, "echo");
+        line_close(&guest.line, false);
+    }
+}
+
+static int make_tls(void)
+{
+    const struct peal_tls_options options = {
+        .size = sizeof options,
+        .certificate_file = certificates_path("scarce.crt"),
+        .key_file = certificates_path("scarce.key"),
+    };
+
+    tls = NULL;
+    return peal_tls_new(&tls, &options, NULL, 0);
+}
+
+/* --- Handed over --------------------------------------------------------- */
+
+static void visit_by_adoption(struct peal_server *server)
+{
+    static const char head[] =
+        "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    struct peal_adopt adopt = {
+        .size = sizeof adopt, .head = head, .head_size = sizeof head - 1};
+    uint64_t until_ms = check_now_ms() + check_patience_ms();
+    struct guest guest = {.is_in = false};
+    bool is_open = true;
+    int ends[2];
+    int rc;
+
+    CHECK_EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    adopt.fd = ends[1];
+    rc = peal_server_adopt(server, &adopt);
+    expect_done(rc, "adopt");
+    if (rc < 0) {
+        close(ends[1]); /* it is still ours */
+    }
+    line_take(&guest.line, ends[0]);
+    while (is_open && !holds(&guest.line.in, "\r\n\r\n")) {
+        is_open = step(&guest, until_ms);
+    }
+    if (holds(&guest.line.in, "HTTP/1.1 101 ")) {
+        const char *at = guest.line.in.data + guest.line.in.start;
+        const char *end =
+            memmem(at, guest.line.in.end - guest.line.in.start, "\r\n\r\n", 4);
+
+        guest.line.in.start += (size_t)(end - at) + 4;
+        guest.is_in = await(&guest, "peal:welcome") == GOOD;
+    }
+    expect_good(guest.is_in, "come in");
+    expect_good(ask(&guest, "echo", "\"event\":\"echo\"") == GOOD, "echo");
+    line_close(&guest.line, false);
+}
+
+/* --- Options that change ------------------------------------------------- */
+
+static void visit_with_updates(struct peal_server *server)
+{
+    const char *const origins[] = {"https://example.com", "", NULL};
+    const char *const proxies[] = {"10.0.0.0/8", "::1", NULL};
+    const char *const protocols[] = {"peal", NULL};
+    struct peal_server_options options = {.size = sizeof options};
+    struct guest guest;
+    int rc;
+
+    come_in(&guest, server, false, NULL, "");
+    expect_good(guest.is_in, "come in");
+    for (uint32_t i = 0; i < 2; i++) {
+        CHECK_EQUAL(peal_server_config(server, &options), 0);
+        options.clients_max = 100 + i;
+        options.origins = i == 0 ? origins : NULL;
+        options.trusted_proxies = i == 0 ? proxies : NULL;
+        options.protocols = protocols;
+        rc = peal_server_update(server, &options, NULL);
+        expect_done(rc, "update");
+        CHECK_EQUAL(peal_server_config(server, &options), 0);
+        CHECK(rc < 0 || options.clients_max == 100 + i);
+        expect_good(ask(&guest, "echo", "\"event\":\"echo\"") == GOOD, "echo");
+    }
+    line_close(&guest.line, false);
+}
+
+/* --- Again and again ----------------------------------------------------- */
+
+static int begin(const struct session *session, struct peal_server **server)
+{
+    struct peal_server_options options = session->options;
+    int rc = 0;
+
+    options.size = sizeof options;
+    options.loops = 1;
+    options.ws_listen = "127.0.0.1:0";
+    options.tcp_listen = "127.0.0.1:0";
+    options.clients_may_join = true;
+    options.on_connect = on_connect;
+    options.on_disconnect = on_disconnect;
+    *server = NULL;
+    if (session->visit == visit_with_tls) {
+        rc = make_tls();
+        options.tls = tls;
+    }
+    if (rc == 0) {
+        rc = peal_server_new(server, &options);
+    }
+    if (rc == 0) {
+        rc = peal_server_on_request(*server, "echo", on_echo, NULL);
+    }
+    if (rc == 0 && session->set_up != NULL) {
+        rc = session->set_up(*server);
+    }
+    if (rc == 0) {
+        rc = peal_server_start(*server);
+    }
+    return rc;
+}
+
+static void end(struct peal_server *server)
+{
+    peal_server_free(server);
+    peal_tls_free(tls);
+    tls = NULL;
+    CHECK_EQUAL(scarce_live(), 0);
+}
+
+static void await_nobody(struct peal_server *server)
+{
+    struct peal_server_stats stats = {.size = sizeof stats};
+
+    CHECK_SOON(peal_server_stats(server, &stats) == 0 &&
+               stats.connections == 0);
+}
+
+/* Returns whether an allocation has failed. */
+static bool run(const struct session *session, long at)
+{
+    struct peal_server *server;
+    bool has_failed;
+    int rc;
+
+    failures = 0;
+    scarce_arm(at);
+    rc = begin(session, &server);
+    if (rc < 0) {
+        CHECK_EQUAL(rc, PEAL_ENOMEM);
+        end(server);
+        return true;
+    }
+    session->visit(server);
+    has_failed = scarce_has_failed();
+    CHECK(failures == 0 || has_failed);
+    await_nobody(server);
+
+    /* Memory is back, and so is the server. */
+    scarce_arm(0);
+    failures = 0;
+    session->visit(server);
+    CHECK_EQUAL(failures, 0);
+    await_nobody(server);
+    peal_server_stop(server);
+    CHECK_EQUAL(peal_server_wait(server), 0);
+    CHECK_EQUAL(atomic_load(&connects), atomic_load(&disconnects));
+    end(server);
+    return has_failed;
+}
+
+static void run_all(void **state)
+{
+    const struct session *session = *state;
+    long at = 1;
+
+    while (run(session, at)) {
+        at++;
+        CHECK(at < RUNS_MAX);
+    }
+    CHECK(at > session->allocations_min);
+}
+
+static int prepare(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN); /* of OpenSSL's own writes */
+    certificates_open();
+    certificates_make(&(struct certificate){
+        .name = "scarce", .names = "IP:127.0.0.1", .from_day = -1});
+    trusting = SSL_CTX_new(TLS_client_method());
+    CHECK(trusting != NULL);
+    SSL_CTX_set_mode(trusting, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    SSL_CTX_free(trusting);
+    certificates_close();
+    return 0;
+}
+
+int main(void)
+{
+    static struct session sessions[] = {
+        {"hooks and middleware",
+         {.hooks = &hooks, .on_join = allow, .make_id = make_id},
+         set_up_hooks,
+         visit_with_hooks,
+         50},
+        {"rates",
+         {.client_rate = {.capacity = 1000},
+          .address_rate = {.capacity = 1000}},
+         NULL,
+         visit_with_rates,
+         35},
+        {"HTTP handlers", {.size = 0}, set_up_http, visit_pages, 35},
+        {"compression",
+         {.deflate = &with_takeover},
+         NULL,
+         visit_with_compression,
+         60},
+        {"TLS", {.size = 0}, NULL, visit_with_tls, 30},
+        {"adoption", {.size = 0}, NULL, visit_by_adoption, 22},
+        {"updates", {.size = 0}, NULL, visit_with_updates, 25},
+    };
+    struct CMUnitTest tests[ARRAY_SIZE(sessions)];
+
+    for (size_t i = 0; i < ARRAY_SIZE(sessions); i++) {
+        tests[i] = (struct CMUnitTest){.name = sessions[i].name,
+                                       .test_func = run_all,
+                                       .initial_state = &sessions[i]};
+    }
+    scarce_install();
+    return cmocka_run_group_tests(tests, prepare, finish);
+}
