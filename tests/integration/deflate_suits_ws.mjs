@@ -11,8 +11,8 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { constants, deflateRawSync } from "node:zlib";
-import WebSocket from "ws";
 import { portOf, start } from "./support/process.mjs";
+import { openWebSocket } from "./support/websocket.mjs";
 
 const words = ["alpha", "beta", "gamma", "delta", "{\"a\":", "é", "😀", "\n"];
 
@@ -24,34 +24,11 @@ function text(size) {
   return out;
 }
 
-async function open(address, deflate, path = "/") {
-  const socket = new WebSocket(`ws://${address}${path}`, {
+const open = (address, deflate, path) =>
+  openWebSocket(address, path, {
     perMessageDeflate: deflate,
     maxPayload: 64 << 20,
   });
-  const messages = [];
-  const waiting = [];
-
-  socket.on("message", (data, isBinary) => {
-    const message = isBinary ? data : data.toString();
-    const next = waiting.shift();
-    if (next) {
-      next(message);
-    } else {
-      messages.push(message);
-    }
-  });
-  socket.receive = () =>
-    messages.length > 0
-      ? Promise.resolve(messages.shift())
-      : new Promise((resolve) => waiting.push(resolve));
-  socket.on("upgrade", (response) => {
-    socket.answer = response.headers["sec-websocket-extensions"] ?? "";
-    socket.upgraded = response.socket;
-  });
-  await once(socket, "open");
-  return socket;
-}
 
 // Sends a message in pieces, the first of which may be empty.
 function sendInPieces(socket, message, pieces) {

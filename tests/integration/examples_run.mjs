@@ -7,29 +7,7 @@ import { connect } from "node:net";
 import { test } from "node:test";
 import WebSocket from "ws";
 import { example, portOf, run, start } from "./support/process.mjs";
-
-// A client that keeps what it receives, until somebody asks for it.
-async function open(address, path = "/", options = {}) {
-  const socket = new WebSocket(`ws://${address}${path}`, options);
-  const messages = [];
-  const waiting = [];
-
-  socket.on("message", (data, isBinary) => {
-    const message = isBinary ? data : data.toString();
-    const next = waiting.shift();
-    if (next) {
-      next(message);
-    } else {
-      messages.push(message);
-    }
-  });
-  socket.receive = () =>
-    messages.length > 0
-      ? Promise.resolve(messages.shift())
-      : new Promise((resolve) => waiting.push(resolve));
-  await once(socket, "open");
-  return socket;
-}
+import { openWebSocket as open } from "./support/websocket.mjs";
 
 // SIGTERM: clients are told, and the exit code is 0.
 async function stopsCleanly(server, ...clients) {
