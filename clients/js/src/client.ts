@@ -10,14 +10,14 @@ import {
   disposeKey, Handlers, reportUnhandled, type Subscription,
 } from "./events.js";
 import { sendFile } from "./file.js";
+import { Listener } from "./listener.js";
 import type { Room } from "./room.js";
 import { Rooms } from "./rooms.js";
 import { Sender } from "./sender.js";
-import { messages, type StreamOptions } from "./stream.js";
 import type { Dialers } from "./transport.js";
 import type {
   AnyCalls, AnyEvents, Call, CallArgs, CallData, CallResult,
-  ChangeableOptions, EmitOptions, FileOptions, Message, Meta, Metrics,
+  ChangeableOptions, EmitOptions, FileOptions, Meta, Metrics,
   Name, Options, RequestOptions, State, WaitOptions, Watched,
 } from "./types.js";
 import type { Address } from "./url.js";
@@ -25,11 +25,9 @@ import type { Address } from "./url.js";
 export class Client<
   In extends object = AnyEvents, Calls extends object = AnyCalls,
   Out extends object = AnyEvents, Asks extends object = AnyCalls,
-> {
+> extends Listener<In, Out> {
   #options: Options;
   readonly #connection: Connection;
-  readonly #handlers = new Handlers((error, event) =>
-    this.#handlerFailed(error, event));
   readonly #watchers = new Handlers((error) => reportUnhandled(error));
   readonly #sender: Sender;
   readonly #answers: Answers;
@@ -41,10 +39,11 @@ export class Client<
 
   /** @internal Use `connect`. */
   constructor(address: Address, options: Options, dialers: Dialers) {
+    super();
     this.#options = { codec: pealCodec, ...options };
     const self = this;
     const failed = (error: unknown, event: string) =>
-      this.#handlerFailed(error, event);
+      this.handlerFailed(error, event);
     this.#sender = new Sender({
       get options() { return self.#options; },
       get connection() { return self.#connection; },
@@ -66,6 +65,7 @@ export class Client<
         this.#sender.control(event, data, options),
       session: () =>
         this.#connection.isOpen ? this.#connection.dialCount : null,
+      isClosed: () => this.state.name === "closed",
       refused: (error) => this.#fail(error),
       failed,
     });
@@ -137,6 +137,9 @@ export class Client<
 
   /** When nothing waits in the outbox or in the socket. */
   async flush(options: WaitOptions = {}): Promise<void> {
+    if (this.state.name === "closed") {
+      return;
+    }
     const wait = this.#sender.wait("the outbox", options);
     const look = () => {
       if (this.state.name === "closed" ||
@@ -200,76 +203,17 @@ export class Client<
 
   // --- Events ----------------------------------------------------------------
 
-  /** Events of this name, also those that come through rooms. */
-  on<E extends Name<In>>(
-    event: E, fn: (data: In[E], meta: Meta) => void,
-  ): Subscription {
-    return this.#handlers.add(event, fn);
-  }
-
-  once<E extends Name<In>>(
-    event: E, fn: (data: In[E], meta: Meta) => void,
-  ): Subscription {
-    return this.#handlers.add(event, fn, true);
-  }
-
-  /** All events. */
-  any(fn: (data: In[Name<In>], meta: Meta) => void): Subscription {
-    return this.#handlers.add(null, fn);
-  }
-
-  /** One function, or all of that event. */
-  off<E extends Name<In>>(
-    event: E, fn?: (data: In[E], meta: Meta) => void,
-  ): void {
-    this.#handlers.remove(event, fn);
-  }
-
   /** The data of the next event of this name. */
   async next<E extends Name<In>>(
     event: E, options: WaitOptions = {},
   ): Promise<In[E]> {
     const wait = this.#sender.wait(event, options);
-    const handler = this.#handlers.add(event, (data) => wait.done(null, data));
+    const handler = this.handlers.add(event, (data) => wait.done(null, data));
     try {
       return await wait.promise as In[E];
     } finally {
       handler.off();
     }
-  }
-
-  /** All events as a stream, until the client is closed. */
-  messages(options: StreamOptions = {}): AsyncGenerator<Message<In>, void> {
-    return messages<Message<In>>((push, end) => {
-      const all = this.#handlers.add(null, (data, meta) =>
-        push({ ...meta, data }));
-      const state = this.#watchers.add("state", ({ name }: State) =>
-        name === "closed" && end());
-      return () => {
-        all.off();
-        state.off();
-      };
-    }, options);
-  }
-
-  [Symbol.asyncIterator](): AsyncGenerator<Message<In>, void> {
-    return this.messages();
-  }
-
-  /**
-   * Sends an event. True: it is on its way or waits in the outbox, which does
-   * not mean delivered; with `{ ack: true }` a promise of the server's word
-   * that it has it. What is not sent after all is told to `watch("drop")`, or
-   * rejects the promise. Bytes go as bytes, all else as JSON.
-   */
-  emit<E extends Name<Out>>(
-    event: E, data: Out[E] | undefined, options: EmitOptions & { ack: true },
-  ): Promise<unknown>;
-  emit<E extends Name<Out>>(
-    event: E, data?: Out[E], options?: EmitOptions & { ack?: false },
-  ): boolean;
-  emit(event: string, data?: unknown, options: EmitOptions = {}): unknown {
-    return this.#sender.emit(event, data, options);
   }
 
   /**
@@ -325,6 +269,18 @@ export class Client<
   declare [Symbol.dispose]: () => void;
   declare [Symbol.asyncDispose]: () => Promise<void>;
 
+  /** @internal */
+  protected send(event: string, data: unknown, options: EmitOptions): unknown {
+    return this.#sender.emit(event, data, options);
+  }
+
+  /** @internal */
+  protected whenOver(end: () => void): () => void {
+    const look = ({ name }: State) => name === "closed" && end();
+    look(this.state);
+    return this.watch("state", look).off;
+  }
+
   // --- In --------------------------------------------------------------------
 
   #receive(envelope: Envelope): void {
@@ -357,11 +313,11 @@ export class Client<
       void this.#answers.reply(event, meta.id!, () => fn(data, meta));
       return;
     }
-    const isKnown = this.#handlers.has(meta.event);
+    const isKnown = this.handlers.has(meta.event);
     if (meta.room !== undefined) {
       this.#rooms.receive(meta.room, data, meta);
     }
-    this.#handlers.call(meta.event, data, meta);
+    this.handlers.call(meta.event, data, meta);
     if (meta.id !== undefined) {
       void this.#answers.reply(event, meta.id, () => {
         if (!isKnown) {
@@ -424,12 +380,13 @@ export class Client<
     try {
       return call();
     } catch (error) {
-      this.#handlerFailed(error, "a hook");
+      this.handlerFailed(error, "a hook");
       return undefined;
     }
   }
 
-  #handlerFailed(error: unknown, event: string): void {
+  /** @internal */
+  protected handlerFailed(error: unknown, event: string): void {
     this.#fail(localError("handler_failed", `A handler of ${event} threw`,
       error));
     if (!this.#watchers.has("error")) {

@@ -4,11 +4,9 @@
  */
 import { checkName } from "./codec.js";
 import { localError, PealError } from "./errors.js";
-import { disposeKey, Handlers, type Subscription } from "./events.js";
-import { messages, type StreamOptions } from "./stream.js";
-import type {
-  AnyEvents, EmitOptions, Message, Meta, Name, WaitOptions,
-} from "./types.js";
+import { disposeKey } from "./events.js";
+import { Listener } from "./listener.js";
+import type { AnyEvents, EmitOptions, Meta, WaitOptions } from "./types.js";
 
 /**
  * - `joining`: until the server says yes, also while there is no connection.
@@ -26,15 +24,16 @@ export interface RoomOwner {
   wait(what: string, options: WaitOptions): {
     promise: Promise<unknown>; done(error?: unknown): void;
   };
+  /** Nothing comes any more, unless it is opened again. */
+  isClosed(): boolean;
   failed(error: unknown, event: string): void;
 }
 
 export class Room<
   In extends object = AnyEvents, Out extends object = AnyEvents,
-> {
+> extends Listener<In, Out> {
   readonly name: string;
   readonly #owner: RoomOwner;
-  readonly #handlers: Handlers;
   #state: RoomState = "left";
   #why: PealError | undefined;
   /** Called at each change; with true when the client is closed. */
@@ -42,10 +41,10 @@ export class Room<
 
   /** @internal */
   constructor(name: string, owner: RoomOwner) {
+    super();
     checkName("A room", name);
     this.name = name;
     this.#owner = owner;
-    this.#handlers = new Handlers((error, event) => owner.failed(error, event));
   }
 
   get state(): RoomState {
@@ -94,74 +93,35 @@ export class Room<
     return this.#owner.leave(this.name, options);
   }
 
-  on<E extends Name<In>>(
-    event: E, fn: (data: In[E], meta: Meta) => void,
-  ): Subscription {
-    return this.#handlers.add(event, fn);
-  }
-
-  once<E extends Name<In>>(
-    event: E, fn: (data: In[E], meta: Meta) => void,
-  ): Subscription {
-    return this.#handlers.add(event, fn, true);
-  }
-
-  /** All events of this room. */
-  any(fn: (data: In[Name<In>], meta: Meta) => void): Subscription {
-    return this.#handlers.add(null, fn);
-  }
-
-  /** One function, or all of that event. */
-  off<E extends Name<In>>(
-    event: E, fn?: (data: In[E], meta: Meta) => void,
-  ): void {
-    this.#handlers.remove(event, fn);
-  }
-
-  /**
-   * To all others in the room, where the server lets clients publish. As
-   * `emit` of the client.
-   */
-  emit<E extends Name<Out>>(
-    event: E, data: Out[E] | undefined, options: EmitOptions & { ack: true },
-  ): Promise<unknown>;
-  emit<E extends Name<Out>>(
-    event: E, data?: Out[E], options?: EmitOptions & { ack?: false },
-  ): boolean;
-  emit(event: string, data?: unknown, options: EmitOptions = {}): unknown {
-    return this.#owner.emit(event, data, { ...options, room: this.name });
-  }
-
-  /** The same events as a stream: `for await (const m of room.messages())`. */
-  messages(options: StreamOptions = {}): AsyncGenerator<Message<In>, void> {
-    return messages<Message<In>>((push, end) => {
-      const subscription = this.#handlers.add(null, (data, meta) =>
-        push({ ...meta, data }));
-      const look = (isOver: boolean) => {
-        if (this.#state === "refused") {
-          end(this.#why);
-        } else if (isOver || this.#why?.name === "left") {
-          end();
-        }
-      };
-      this.#watchers.add(look);
-      look(false);
-      return () => {
-        subscription.off();
-        this.#watchers.delete(look);
-      };
-    }, options);
-  }
-
-  [Symbol.asyncIterator](): AsyncGenerator<Message<In>, void> {
-    return this.messages();
-  }
-
   declare [Symbol.dispose]: () => void;
 
   /** @internal */
+  protected handlerFailed(error: unknown, event: string): void {
+    this.#owner.failed(error, event);
+  }
+
+  /** @internal */
+  protected send(event: string, data: unknown, options: EmitOptions): unknown {
+    return this.#owner.emit(event, data, { ...options, room: this.name });
+  }
+
+  /** @internal */
+  protected whenOver(end: (error?: unknown) => void): () => void {
+    const look = (isOver: boolean) => {
+      if (this.#state === "refused") {
+        end(this.#why);
+      } else if (isOver || this.#why?.name === "left") {
+        end();
+      }
+    };
+    this.#watchers.add(look);
+    look(this.#owner.isClosed());
+    return () => this.#watchers.delete(look);
+  }
+
+  /** @internal */
   receive(data: unknown, meta: Meta): void {
-    this.#handlers.call(meta.event, data, meta);
+    this.handlers.call(meta.event, data, meta);
   }
 
   /** @internal */

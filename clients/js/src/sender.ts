@@ -127,8 +127,13 @@ export class Sender {
     }
   }
 
+  /** What is closed already will not bring it. */
   wait(what: string, options: WaitOptions): Wait {
     const waiting = this.#open(what, options);
+    const { state } = this.#owner.connection;
+    if (state.name === "closed") {
+      waiting.fail(state.why);
+    }
     return {
       promise: waiting.promise,
       done: (error, value) => error

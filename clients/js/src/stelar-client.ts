@@ -320,6 +320,10 @@ export class StelarClientBase {
   }
 
   joinRoom(room: string): this {
+    if (this.#client.state.name === "closed") {
+      this.#wantedRooms.add(room);
+      return this;
+    }
     const joined = this.#client.room(room);
     joined.ready({ timeout: 0 }).then(() => this.#dispatch("joined-room", room),
       (error: unknown) => this.#error(error, "room"));
@@ -327,6 +331,7 @@ export class StelarClientBase {
   }
 
   leaveRoom(room: string): this {
+    this.#wantedRooms.delete(room);
     this.#client.room(room, { join: false }).leave().then(
       () => this.#dispatch("left-room", room),
       (error: unknown) => this.#error(error, "room"));
@@ -338,6 +343,9 @@ export class StelarClientBase {
   /** `done` is called when it is connected, however long that takes. */
   connect(done?: () => void): this {
     this.#client.connect();
+    const wanted = [...this.#wantedRooms];
+    this.#wantedRooms.clear();
+    wanted.forEach((room) => this.joinRoom(room));
     if (done !== undefined) {
       this.#client.ready({ timeout: 0 }).then(done, () => {});
     }
@@ -350,6 +358,8 @@ export class StelarClientBase {
   }
 
   #lastData: unknown;
+  /** Asked for after `disconnect`, for the next `connect`. */
+  readonly #wantedRooms = new Set<string>();
 
   get #hooks(): StelarClientHooks {
     return this.#wanted.hooks ?? {};

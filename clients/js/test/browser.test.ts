@@ -97,6 +97,26 @@ it("dials at once when the network is back", async () => {
     .toBe(2);
 });
 
+it("looks when the page is back from the browser's cache", async () => {
+  const first = await startServer();
+  const { page } = await open(first.ws, { reconnect: { min: 1e6, max: 1e6 } });
+  const show = () => page.evaluate(() => {
+    const { rt } = globalThis as any;
+    const before = rt.metrics.roundTripMs;
+    dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+    return before;
+  });
+  /* Open: it asks whether that is still true. */
+  const before = await show();
+  await page.waitForFunction((was) =>
+    (globalThis as any).rt.metrics.roundTripMs !== was, before);
+  await first.end("SIGKILL");
+  await stateIs(page, "waiting");
+  await startAgain(first);
+  await show();
+  await stateIs(page, "open");
+});
+
 it("notices while it is offline that the server has gone", async () => {
   const server = await startServer();
   const { page, context } = await open(server.ws,

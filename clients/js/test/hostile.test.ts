@@ -4,6 +4,7 @@
  */
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
+import { deflateRawSync } from "node:zlib";
 
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { WebSocketServer } from "ws";
@@ -43,6 +44,9 @@ describe("the opening handshake", () => {
     ["403", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", /403/],
     ["200", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", /200/],
     ["101 without upgrade", "HTTP/1.1 101 Fine\r\n\r\n", /./],
+    ["another place", "HTTP/1.1 302 Found\r\nLocation: http://a.example/\r\n" +
+      "Content-Length: 0\r\n\r\n", /302/],
+    ["an endless status", `HTTP/1.1 ${"1".repeat(100_000)}\r\n\r\n`, /./],
     ["nonsense", "SSH-2.0-OpenSSH_9.2\r\n\r\n", /./],
   ])("tells of %s", async (_, answer, message) => {
     const at = await listen((socket) =>
@@ -77,7 +81,16 @@ describe("the opening handshake", () => {
       .toMatchObject({ why: { name: "dial_failed" } });
   });
 
-  it.each(["ws", "tcp"])("does not wait for silent %s", async (scheme) => {
+  it("does not wait for the rest of an answer", async () => {
+    const at = await listen((socket) => socket.once("data", () =>
+      socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: web")));
+    const rt = connect(`ws://${at}`, options);
+    expect(await reached(rt, "closed"))
+      .toMatchObject({ why: { temporary: true } });
+  });
+
+  it.each(["ws", "tcp", "wss", "tls"])(
+    "does not wait for silent %s", async (scheme) => {
     const rt = connect(`${scheme}://${await listen(() => {})}`, options);
     const asked = errorOf(rt.request("sum", 1, { timeout: 0 }));
     expect(await reached(rt, "closed"))
@@ -107,6 +120,41 @@ describe("frames of WebSocket", () => {
     }), options);
     expect(await reached(rt, "closed")).toMatchObject({ code });
   });
+
+  it.each([
+    ["ws", () => upgrade((socket) => {
+      socket.write(text(WELCOME));
+      socket.write(text('{"event":"news"}').subarray(0, 9));
+    })],
+    ["tcp", async () => `tcp://${await listen((socket) => {
+      socket.write(writeTcpFrame(16, WELCOME));
+      socket.write(writeTcpFrame(16, '{"event":"news"}').subarray(0, 9));
+    })}`],
+  ] as const)("of %s end at half a frame and silence", async (_, serve) => {
+    const rt = connect(await serve(), options);
+    await rt.ready();
+    const asked = errorOf(rt.request("sum", 1, { timeout: 0 }));
+    expect(await reached(rt, "closed"))
+      .toMatchObject({ why: { name: "server_silent" } });
+    expect(await asked).toMatchObject({ name: "server_silent" });
+    expect(rt.metrics.received).toBe(0);
+  });
+
+  it("compressed, which nobody agreed on, end it before they swell",
+    async () => {
+      const bomb = deflateRawSync(Buffer.alloc(64 * 1024 * 1024));
+      const rt = connect(await upgrade((socket) => {
+        socket.write(text(WELCOME));
+        socket.write(Buffer.concat([
+          frame(0xc1, 127, 0, 0, 0, 0), Buffer.from(
+            [bomb.length >> 24, bomb.length >> 16, bomb.length >> 8,
+              bomb.length]), bomb]));
+      }), options);
+      const before = process.memoryUsage().arrayBuffers;
+      expect(await reached(rt, "closed")).toMatchObject({ code: 1002 });
+      expect(process.memoryUsage().arrayBuffers - before)
+        .toBeLessThan(16 * 1024 * 1024);
+    });
 
   it("end at half a frame and a goodbye", async () => {
     const rt = connect(await upgrade((socket) => {
@@ -189,11 +237,14 @@ describe("messages", () => {
     server.on("connection", (socket) => {
       socket.send(WELCOME);
       garbage.forEach((one) => socket.send(one));
+      socket.send(`{"event":${"[".repeat(100_000)}`);
       socket.send(Buffer.from([0, 0]));
       socket.send(Buffer.from([255, 255, 255, 255, 1]));
       for (const one of [
         '{"event":"peal:ok","id":77}', '{"event":"peal:error","id":78}',
-        '{"event":"peal:unknown"}', '{"event":"peal:welcome","data":null}',
+        '{"event":"peal:unknown"}', '{"event":"peal:goodbye","data":7}',
+        `{"event":"deep","data":${"[".repeat(1e5)}${"]".repeat(1e5)}}`,
+        '{"event":"peal:welcome","data":null}',
         '{"event":"__proto__","data":{"__proto__":{"x":1}}}',
         '{"event":"constructor","id":1}', '{"event":"fine","room":7,"id":{}}',
       ]) {
@@ -208,9 +259,9 @@ describe("messages", () => {
     const errors: number[] = [];
     rt.watch("error", ({ code }) => errors.push(code));
     await rt.next("end");
-    expect(rt.metrics.invalid).toBe(garbage.length + 2);
+    expect(rt.metrics.invalid).toBe(garbage.length + 3);
     expect(errors).toEqual([
-      ...Array.from({ length: garbage.length + 2 }, () => 100), 102]);
+      ...Array.from({ length: garbage.length + 3 }, () => 100), 102]);
     expect(({} as { x?: number }).x).toBeUndefined();
     expect(rt.state.name).toBe("open");
   });

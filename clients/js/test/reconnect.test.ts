@@ -1,7 +1,11 @@
 /** What becomes of a client when its server goes and comes back. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
 import { describe, expect, it, vi } from "vitest";
 
-import { connect as connectFake, PealError, type Drop } from "../src/index.js";
+import { connect as connectFake, PealError, type Client, type Drop }
+  from "../src/index.js";
 import { FakeServer } from "../src/testing.js";
 import { connect, errorOf, reached, until } from "./support/client.js";
 import { startAgain, startServer } from "./support/server.js";
@@ -355,6 +359,86 @@ describe("the way back", () => {
     vi.restoreAllMocks();
     expect(asked).toBe(2);
     await rt.close();
+  });
+});
+
+describe("every promise settles, with an error that says enough", () => {
+  const readme = readFileSync(
+    join(import.meta.dirname, "../README.md"), "utf8");
+
+  /* One promise of each kind; streams are read until they end. */
+  function all(rt: Client): Record<string, Promise<unknown>> {
+    const room = rt.room("lobby");
+    const forever = { timeout: 0 };
+    return {
+      ready: rt.ready(forever),
+      flush: rt.flush(forever),
+      ping: rt.ping(forever),
+      next: rt.next("never", forever),
+      request: rt.request("never", 1, forever),
+      emit: rt.emit("never", 1, { ack: true, ...forever }),
+      sendFile: rt.sendFile("never", new Blob(["x"]), forever),
+      roomReady: room.ready(forever),
+      roomEmit: room.emit("never", 1, { ack: true, ...forever }),
+      leave: rt.room("other").leave(forever),
+      messages: (async () => { for await (const _ of rt) { /* All. */ } })(),
+      roomMessages: (async () => {
+        for await (const _ of room) { /* All. */ }
+      })(),
+    };
+  }
+
+  it.each([
+    ["before it was opened", async () => fake({ autoConnect: false })],
+    ["while it dials", async () => {
+      const made = fake({ token: () => new Promise(() => {}) });
+      expect(made.rt.state.name).toBe("connecting");
+      return made;
+    }],
+    ["while nobody answers", async () => {
+      const made = fake();
+      await made.rt.ready();
+      made.server.isSilent = true;
+      return made;
+    }],
+    ["while it waits", async () => {
+      const made = fake({ reconnect: { min: 1e6, max: 1e6 } });
+      await made.rt.ready();
+      made.server.isDown = true;
+      made.server.closeAll();
+      await reached(made.rt, "waiting");
+      return made;
+    }],
+    ["after it was closed", async () => {
+      const made = fake();
+      await made.rt.close();
+      return made;
+    }],
+  ])("%s", async (_, make) => {
+    const { rt, server } = await make();
+    const isOver = rt.state.name === "closed";
+    const promises = all(rt);
+    const settled = Object.entries(promises).map(async ([name, promise]) =>
+      promise.then(() => [name, null], (error) => [name, error]));
+    if (!isOver) {
+      await rt.ready({ timeout: 20 }).catch(() => {});
+      server.closeAll();
+    }
+    await rt.close();
+    const outcomes = await Promise.all(settled);
+    for (const [what, error] of outcomes) {
+      if (error !== null) {
+        const { code, name, temporary, docs, message } = error;
+        expect(error, what).toBeInstanceOf(PealError);
+        expect([typeof code, typeof name, typeof temporary, typeof message])
+          .toEqual(["number", "string", "boolean", "string"]);
+        expect(readme).toContain(`id="${docs.split("#")[1]}"`);
+      }
+    }
+    expect(outcomes.filter(([, error]) => error !== null).length)
+      .toBeGreaterThan(3);
+    expect(rt.metrics.pending).toBe(0);
+    expect(rt.metrics.queued).toBe(0);
   });
 });
 

@@ -108,6 +108,11 @@ describe.each(["ws", "tcp"] as const)(
     const rooms = next(one, "rooms");
     one.emit("rooms");
     expect(await rooms).toEqual([]);
+    one.disconnect();
+    const later = next(one, "joined-room");
+    one.joinRoom("gone").joinRoom("tower").leaveRoom("gone");
+    await connected(one);
+    expect(await later).toBe("tower");
   });
 
   it("is in its rooms again, whatever was asked when the server went",
