@@ -315,13 +315,17 @@ static int use_up_descriptors(int *fds, int max)
 
 /*
  * Connects until it is let in: who comes while the listener is still turning
- * away those who waited is turned away, too.
+ * away those who waited is turned away, too; and so is who comes again at once,
+ * which a busy machine may have happen for as long as that lasts.
  */
 static void open_at_last(struct peer *peer)
 {
+    uint64_t until_ms = check_now_ms() + check_patience_ms();
+
     peer_dial(peer, host.ws);
     ws_ask(peer, "/", "");
-    for (int i = 0; i < 10 && !peer_wait(peer, 1); i++) {
+    while (!peer_wait(peer, 1)) {
+        CHECK(check_now_ms() < until_ms);
         peer_close(peer);
         peer_dial(peer, host.ws);
         ws_ask(peer, "/", "");
@@ -358,7 +362,8 @@ static void descriptors(void **state)
         peer_close(&late);
         fds[count++] = dup(STDERR_FILENO);
     }
-    CHECK(host_stats(&host).accept_exhausted > 0);
+    /* It is counted when those who waited are gone. */
+    CHECK_SOON(host_stats(&host).accept_exhausted > 0);
     cpu = cpu_seconds();
     member_expect_silence(&members[0]);
     member_expect_silence(&members[1]);

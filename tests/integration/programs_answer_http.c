@@ -259,7 +259,7 @@ static void ask(const char *request, int status, const char *body)
 static void dial_and_send(struct peer *peer, const char *text)
 {
     peer_dial(peer, host.ws);
-    peer_send(peer, text, strlen(text));
+    peer_send_if_open(peer, text, strlen(text));
 }
 
 /* --- Requests ---------------------------------------------------------------
@@ -614,7 +614,6 @@ static void late_answers_are_given_by_the_server(void **state)
 
     (void)state;
     start_with((struct peal_server_options){.http_timeout_ms = 50,
-                                            .handshake_timeout_ms = 100,
                                             .metrics_path = "/metrics"});
     dial_and_send(&peer, GET("/later") "\r\n");
     expect(&peer, 503, NULL);
@@ -629,11 +628,28 @@ static void late_answers_are_given_by_the_server(void **state)
     CHECK(host_stats(&host).http_requests >= 1);
     CHECK_EQUAL(respond(replies[0], 0, "too late"), 0);
 
+    stop(NULL);
+}
+
+/* And bodies that do not come. */
+static void late_bodies_are_not_waited_for(void **state)
+{
+    struct peer peer;
+    uint64_t attempts = 1;
+
+    (void)state;
+    start_with((struct peal_server_options){.handshake_timeout_ms = 100});
     dial_and_send(&peer, POST("/hook") "Content-Length: 1\r\n\r\n");
+    /* On a busy machine even the head may be late: that has no answer. */
+    while (!peer_wait(&peer, 1)) {
+        peer_close(&peer);
+        dial_and_send(&peer, POST("/hook") "Content-Length: 1\r\n\r\n");
+        CHECK(++attempts < 100);
+    }
     expect(&peer, 408, NULL);
     peer_expect_end(&peer);
     peer_close(&peer);
-    CHECK_EQUAL(host_stats(&host).closed_handshake_timeout, 1);
+    CHECK_EQUAL(host_stats(&host).closed_handshake_timeout, attempts);
     stop(NULL);
 }
 
@@ -692,6 +708,7 @@ int main(void)
     const struct CMUnitTest own[] = {
         cmocka_unit_test(addresses_are_those_behind_proxies),
         cmocka_unit_test(late_answers_are_given_by_the_server),
+        cmocka_unit_test(late_bodies_are_not_waited_for),
         cmocka_unit_test(stops_wait_for_answers),
     };
 

@@ -23,7 +23,7 @@ void ws_ask(struct peer *peer, const char *target, const char *headers)
                         target, headers);
 
     CHECK(size > 0 && (size_t)size < sizeof request);
-    peer_send(peer, request, (size_t)size);
+    peer_send_if_open(peer, request, (size_t)size);
 }
 
 void ws_expect_open(struct peer *peer)

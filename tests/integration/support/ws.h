@@ -26,7 +26,10 @@ struct ws_received {
 /* Opens a WebSocket at `target`, such as "/chat?x=1". */
 void ws_open(struct peer *peer, const char *address, const char *target);
 
-/* The upgrade request, with further header lines or "". */
+/*
+ * The upgrade request, with further header lines or "". If the server has
+ * closed, reading will show it.
+ */
 void ws_ask(struct peer *peer, const char *target, const char *headers);
 
 /* Asks for an upgrade on a connection of its own; returns the status. */
