@@ -6,7 +6,8 @@
  * Method: 100 links of both transports send numbered requests and numbered
  * events all the time; the server, which notes the numbers, goes away eight
  * times. In the end each request has had one outcome, and the events that did
- * not arrive are no more than were reported as dropped or unproven.
+ * not arrive are no more than were reported as dropped or unproven. The seed is
+ * printed; PEAL_TEST_SEED sets it.
  */
 #include "support/suite.h"
 
@@ -283,6 +284,7 @@ int main(void)
     };
     int failed;
 
+    check_seed();
     CHECK(mkdtemp(folder) != NULL);
     snprintf(ws_address, sizeof ws_address, "unix:%s/ws", folder);
     snprintf(tcp_address, sizeof tcp_address, "unix:%s/tcp", folder);

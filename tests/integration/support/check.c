@@ -63,3 +63,15 @@ void check_breathe(void)
 {
     poll(NULL, 0, 1);
 }
+
+void check_seed(void)
+{
+    const char *given = getenv("PEAL_TEST_SEED");
+    unsigned seed = given != NULL ? (unsigned)strtoul(given, NULL, 10)
+                                  : (unsigned)check_now_ms() ^
+                                        (unsigned)getpid() << 16;
+
+    printf("PEAL_TEST_SEED=%u\n", seed);
+    fflush(stdout);
+    srand(seed);
+}

@@ -47,6 +47,9 @@ uint64_t check_patience_ms(void);
 
 uint64_t check_now_ms(void);
 
+/* Seeds rand() with PEAL_TEST_SEED, or at random, and prints the seed. */
+void check_seed(void);
+
 /* Lets others run for a moment, between two looks at a condition. */
 void check_breathe(void);
 

@@ -50,15 +50,11 @@ static void read_line(struct child *child)
     }
 }
 
-void child_start_example(struct child *child, const char *name,
-                         const char *const *arguments)
+void child_start(struct child *child, const char *path,
+                 const char *const *arguments)
 {
-    const char *folder = getenv("PEAL_EXAMPLES");
-    char path[1024];
     int ends[2];
 
-    CHECK(folder != NULL && "PEAL_EXAMPLES tells where the examples are");
-    snprintf(path, sizeof path, "%s/%s", folder, name);
     CHECK_EQUAL(pipe2(ends, O_CLOEXEC), 0);
     child->pid = fork();
     CHECK(child->pid >= 0);
@@ -68,6 +64,17 @@ void child_start_example(struct child *child, const char *name,
     close(ends[1]);
     child->output = ends[0];
     read_line(child);
+}
+
+void child_start_example(struct child *child, const char *name,
+                         const char *const *arguments)
+{
+    const char *folder = getenv("PEAL_EXAMPLES");
+    char path[1024];
+
+    CHECK(folder != NULL && "PEAL_EXAMPLES tells where the examples are");
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    child_start(child, path, arguments);
 }
 
 void child_ready_value(const struct child *child, const char *key, char *out,
@@ -90,14 +97,23 @@ void child_ready_value(const struct child *child, const char *key, char *out,
     out[length] = '\0';
 }
 
+bool child_has_ended(struct child *child, int *status)
+{
+    pid_t pid = waitpid(child->pid, status, WNOHANG);
+
+    if (pid == 0) {
+        return false;
+    }
+    CHECK(pid == child->pid);
+    close(child->output);
+    return true;
+}
+
 int child_wait(struct child *child)
 {
     int status = -1;
-    pid_t pid = 0;
 
-    CHECK_SOON((pid = waitpid(child->pid, &status, WNOHANG)) != 0);
-    CHECK(pid == child->pid);
-    close(child->output);
+    CHECK_SOON(child_has_ended(child, &status));
     return status;
 }
 

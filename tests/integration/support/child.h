@@ -13,9 +13,13 @@ struct child {
 };
 
 /*
- * Starts an example: `arguments` end with NULL and do not have its name. Waits
+ * Starts a program: `arguments` end with NULL and do not have its name. Waits
  * for its first line of output.
  */
+void child_start(struct child *child, const char *path,
+                 const char *const *arguments);
+
+/* The same for an example. */
 void child_start_example(struct child *child, const char *name,
                          const char *const *arguments);
 
@@ -25,6 +29,9 @@ void child_ready_value(const struct child *child, const char *key, char *out,
 
 /* Sends SIGTERM; it has to exit with 0. */
 void child_stop(struct child *child);
+
+/* Whether it has exited by now; then its status, and it is done with. */
+bool child_has_ended(struct child *child, int *status);
 
 /* Waits for it to exit by itself; returns its status. */
 int child_wait(struct child *child);
