@@ -348,6 +348,13 @@ PEAL_API int peal_link_tls(const struct peal_link *link,
 /* --- Listening ------------------------------------------------------------ */
 
 /*
+ * A server of the peal dialect that drops messages for a slow reader says so,
+ * in the place where they would have been: an event named "peal:gap", with the
+ * room and {"count":3,"reason":"drop_oldest"} (docs/protocol.md: Gaps). It is
+ * listened to like any other.
+ */
+
+/*
  * Calls `handler` for events of this name, in the order in which handlers were
  * added. They stay over reconnects. PEAL_EINVAL, PEAL_ENOMEM, PEAL_EFULL (the
  * mailbox, as for all functions below).
@@ -504,6 +511,8 @@ struct peal_link_stats {
     uint64_t inflated;
     uint64_t inflated_bytes;
     uint64_t inflated_wire_bytes;
+    uint64_t gaps;   /* peal:gap events of the server */
+    uint64_t missed; /* messages that it dropped, as they tell */
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. */

@@ -224,6 +224,27 @@ enum peal_deflate {
     PEAL_DEFLATE_OFF
 };
 
+/*
+ * What happens to messages to a room, or to everybody, for a client that reads
+ * too slowly: what it has not taken yet may be queue_bytes_max. Only such
+ * messages are ever dropped; answers, what is sent to a client alone, joins and
+ * heartbeats are not: for those room is made, and the client is closed with
+ * 1013 when they alone are too much.
+ *
+ * What is dropped leaves a gap: the client is told in its place (docs/
+ * protocol.md: Gaps), where its dialect can say it, the application by
+ * on_dropped, and everybody by the counters.
+ */
+enum peal_pressure {
+    PEAL_PRESSURE_CLOSE,       /* the client is closed with 1013; nothing is
+                                  dropped */
+    PEAL_PRESSURE_DROP_OLDEST, /* older messages make room for the new one */
+    PEAL_PRESSURE_DROP_NEWEST, /* the new message is dropped */
+    PEAL_PRESSURE_CONFLATE     /* the new message replaces an older one of the
+                                  same room, event and key that has not been
+                                  sent yet; beyond that as drop_oldest */
+};
+
 struct peal_server_options {
     size_t size; /* sizeof(struct peal_server_options) */
 
@@ -432,6 +453,17 @@ struct peal_server_options {
      * PEAL_OFF: no bound.
      */
     uint32_t handshakes_per_address_max;
+
+    /*
+     * For slow readers; rooms can have policies of their own
+     * (peal_server_set_room_policy). `conflate_by` names the member of an
+     * event's data, a JSON object, whose value is the key for
+     * PEAL_PRESSURE_CONFLATE, such as "symbol"; NULL, or where there is none:
+     * an event has no key, and its name decides. Values are the same when they
+     * are written the same.
+     */
+    enum peal_pressure pressure; /* default: PEAL_PRESSURE_CLOSE */
+    const char *conflate_by;
 };
 
 #ifdef __cplusplus

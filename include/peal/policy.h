@@ -177,6 +177,32 @@ PEAL_API int peal_admission_decide(struct peal_admission admission,
 PEAL_API int peal_admission_set(struct peal_admission admission,
                                 const char *key, const char *value);
 
+/* --- Slow readers -------------------------------------------------------- */
+
+struct peal_room_policy {
+    size_t size; /* sizeof(struct peal_room_policy) */
+    enum peal_pressure pressure;
+    const char *conflate_by; /* as in the options */
+};
+
+/* Patterns there can be, and bytes of one. */
+#define PEAL_ROOM_POLICIES_MAX 64
+#define PEAL_ROOM_PATTERN_MAX 256
+
+/*
+ * Gives the rooms whose name matches the pattern a policy, or takes the pattern
+ * away for NULL. "*" stands for any bytes, also none: "prices:*". Of several
+ * patterns that match, the one that was set first counts; setting one again
+ * keeps its place. Heeded from the next message on; what waits already was
+ * taken in under the former policy. Before or after the start.
+ *
+ * 0, PEAL_EINVAL for a pattern that is empty or too long or an unknown policy,
+ * PEAL_ELIMIT beyond PEAL_ROOM_POLICIES_MAX, PEAL_ENOMEM. Any thread.
+ */
+PEAL_API int peal_server_set_room_policy(struct peal_server *server,
+                                         const char *pattern,
+                                         const struct peal_room_policy *policy);
+
 /* --- Hooks --------------------------------------------------------------- */
 
 struct peal_connections_limited {

@@ -93,6 +93,11 @@ struct peal_server_stats {
     uint64_t refused_proxy_protocol;
 
     uint64_t refused_handshakes_per_address; /* handshakes_per_address_max */
+
+    /* Dropped for slow readers, for each receiver: enum peal_pressure. */
+    uint64_t dropped_oldest;
+    uint64_t dropped_newest;
+    uint64_t conflated;
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

@@ -185,6 +185,8 @@ struct link_counters {
     _Atomic uint64_t inflated;
     _Atomic uint64_t inflated_bytes;
     _Atomic uint64_t inflated_wire_bytes;
+    _Atomic uint64_t gaps;
+    _Atomic uint64_t missed;
 };
 
 struct peal_link {

@@ -435,6 +435,8 @@ int peal_link_stats(const struct peal_link *link, struct peal_link_stats *stats)
     now.inflated = atomic_load(&counters->inflated);
     now.inflated_bytes = atomic_load(&counters->inflated_bytes);
     now.inflated_wire_bytes = atomic_load(&counters->inflated_wire_bytes);
+    now.gaps = atomic_load(&counters->gaps);
+    now.missed = atomic_load(&counters->missed);
     memcpy(stats, &now, size);
     return PEAL_OK;
 }

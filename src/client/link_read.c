@@ -78,6 +78,11 @@ static void read_message(struct peal_link *link, const struct wire *wire)
     }
     link_add(&link->counters.received, 1);
     switch (wire->kind) {
+    case WIRE_GAP:
+        link_add(&link->counters.gaps, 1);
+        link_add(&link->counters.missed, wire->gap.count);
+        link_handler_dispatch(link, wire);
+        break;
     case WIRE_EVENT:
         link_handler_dispatch(link, wire);
         break;

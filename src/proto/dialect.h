@@ -34,7 +34,8 @@ enum wire_kind {
     WIRE_WELCOME, /* the client is in */
     WIRE_JOINED,  /* confirms a join that has no id */
     WIRE_LEFT,
-    WIRE_GOODBYE /* the server is about to close: `failure` has the code */
+    WIRE_GOODBYE, /* the server is about to close: `failure` has the code */
+    WIRE_GAP /* messages of `room` are missing here: `gap`, `data` as JSON */
 };
 
 /* What a welcome tells. */
@@ -53,6 +54,12 @@ struct wire_failure {
     int code;
     bool temporary; /* the same again may work later */
     uint32_t retry_after_ms; /* of a goodbye: when to come back; 0: unsaid */
+};
+
+/* What a gap tells. */
+struct wire_gap {
+    uint64_t count;           /* of messages */
+    struct peal_slice reason; /* "drop_oldest" */
 };
 
 struct wire {
@@ -77,12 +84,13 @@ struct wire {
     bool is_event_too;
     struct wire_failure failure;
     struct wire_welcome welcome;
+    struct wire_gap gap;
 };
 
 /*
- * An empty wire of this kind. `welcome` is left as it is: only its own kind has
- * it. Field by field, because clearing the whole struct for every message
- * showed in the cost of small ones.
+ * An empty wire of this kind. `welcome` and `gap` are left as they are: only
+ * their own kinds have them. Field by field, because clearing the whole struct
+ * for every message showed in the cost of small ones.
  */
 static inline void wire_begin(struct wire *wire, enum wire_kind kind)
 {

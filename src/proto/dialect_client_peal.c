@@ -57,6 +57,35 @@ static void read_welcome(struct wire *wire, const char *text, size_t size)
     welcome->rooms_max = read_whole(&limits[1], UINT64_MAX);
 }
 
+/*
+ * Messages are missing here. It is also an event by that name, with the room
+ * and data as they are. A server that counts nothing has nothing to tell.
+ */
+static void read_gap(struct wire *wire, const struct json_value *data)
+{
+    static const struct peal_slice names[] = {{"count", 5}, {"reason", 6}};
+    struct json_value values[ARRAY_SIZE(names)];
+
+    if (data->type != JSON_TYPE_OBJECT ||
+        json_scan(data->raw.data, data->raw.size, names, ARRAY_SIZE(names),
+                  values) < 0 ||
+        read_whole(&values[0], UINT64_MAX) == 0) {
+        wire_invalidate(wire, WIRE_BAD_MESSAGE);
+        return;
+    }
+    wire->kind = WIRE_GAP;
+    wire->name = SLICE("peal:gap");
+    wire->data = data->raw;
+    wire->wants_answer = false;
+    wire->gap.count = read_whole(&values[0], UINT64_MAX);
+    wire->gap.reason = (struct peal_slice){NULL, 0};
+    if (values[1].type == JSON_TYPE_STRING && values[1].raw.size >= 2) {
+        /* A word of the protocol has no escapes. */
+        wire->gap.reason =
+            slice_make(values[1].raw.data + 1, values[1].raw.size - 2);
+    }
+}
+
 static void become_answer(struct wire *wire)
 {
     wire->wants_answer = false;
@@ -92,6 +121,8 @@ static void read_system(struct wire *wire, const struct json_value *data)
         read_welcome(wire, data->raw.data, data->raw.size);
     } else if (slice_equal(name, SLICE("peal:goodbye"))) {
         dialect_peal_read_goodbye(wire, data->raw.data, data->raw.size);
+    } else if (slice_equal(name, SLICE("peal:gap"))) {
+        read_gap(wire, data);
     } else {
         wire->kind = WIRE_IGNORED;
     }

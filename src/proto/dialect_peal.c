@@ -31,6 +31,8 @@ static struct peal_slice envelope_name(const struct wire *wire)
         return SLICE("peal:welcome");
     case WIRE_GOODBYE:
         return SLICE("peal:goodbye");
+    case WIRE_GAP:
+        return SLICE("peal:gap");
     default:
         return wire->name;
     }
@@ -66,10 +68,27 @@ static char *put_welcome(char *out, const struct wire_welcome *welcome)
     return wire_put(out, SLICE("}}"));
 }
 
+static size_t gap_size(const struct wire_gap *gap)
+{
+    return LITERAL_SIZE("{\"count\":,\"reason\":}") +
+           wire_number_size((int64_t)gap->count) +
+           json_quoted_size(gap->reason);
+}
+
+static char *put_gap(char *out, const struct wire_gap *gap)
+{
+    out = wire_put(out, SLICE("{\"count\":"));
+    out = wire_put_number(out, (int64_t)gap->count);
+    out = wire_put(out, SLICE(",\"reason\":"));
+    out = json_quote(out, gap->reason);
+    return wire_put(out, SLICE("}"));
+}
+
 static bool has_body(const struct wire *wire)
 {
     return wire->kind == WIRE_FAILURE || wire->kind == WIRE_WELCOME ||
-           wire->kind == WIRE_GOODBYE || wire_has_data(wire);
+           wire->kind == WIRE_GOODBYE || wire->kind == WIRE_GAP ||
+           wire_has_data(wire);
 }
 
 /* What stands as "data"; 0: nothing does. */
@@ -82,6 +101,8 @@ static size_t body_size(const struct wire *wire)
         return welcome_size(&wire->welcome);
     case WIRE_GOODBYE:
         return dialect_peal_goodbye_size(&wire->failure);
+    case WIRE_GAP:
+        return gap_size(&wire->gap);
     default:
         return wire_data_size(wire);
     }
@@ -97,6 +118,8 @@ static char *put_body(char *out, const struct wire *wire)
         return put_welcome(out, &wire->welcome);
     case WIRE_GOODBYE:
         return dialect_peal_put_goodbye(out, &wire->failure);
+    case WIRE_GAP:
+        return put_gap(out, &wire->gap);
     default:
         return wire_put_data(out, wire);
     }
@@ -192,6 +215,7 @@ static bool can_say(const struct wire *wire, enum transport transport)
         return wire->id.size > 0;
     case WIRE_FAILURE:
     case WIRE_WELCOME:
+    case WIRE_GAP:
         return true;
     case WIRE_GOODBYE:
         /* A close frame has no room for when to come back. */
@@ -212,6 +236,9 @@ static unsigned choose_shape(const struct wire *wire, enum transport transport)
 
     if (transport == TRANSPORT_WS) {
         return is_binary ? SHAPE_BINARY : SHAPE_TEXT;
+    }
+    if (wire->kind == WIRE_GAP) {
+        return SHAPE_TEXT;
     }
     if (!is_message) {
         return wire->kind == WIRE_PING || wire->kind == WIRE_PONG

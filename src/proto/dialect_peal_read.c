@@ -160,6 +160,13 @@ static void read_system(struct wire *wire, const struct json_value *data)
     }
 }
 
+/* Of the protocol's own events only gaps are about the room beside them. */
+static bool has_room(const struct wire *wire)
+{
+    return !slice_has_prefix(wire->name, system_prefix) ||
+           slice_equal(wire->name, SLICE("peal:gap"));
+}
+
 /*
  * Reads event, id and room of an envelope; what the event means is left to the
  * caller. The id comes first, so that a complaint can be tied to it. False when
@@ -179,8 +186,7 @@ bool dialect_peal_read_envelope(struct wire *wire, const char *text,
         return false;
     }
     *data = values[MEMBER_DATA];
-    return slice_has_prefix(wire->name, system_prefix) ||
-           !is_given(&values[MEMBER_ROOM]) ||
+    return !has_room(wire) || !is_given(&values[MEMBER_ROOM]) ||
            read_room(wire, &values[MEMBER_ROOM]);
 }
 

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/slice.h"
 #include "proto/http.h"
+#include "server/backlog.h"
 #include "server/conn_extra.h"
 #include "server/gate.h"
 #include "server/request.h"
@@ -209,7 +210,9 @@ int peal_client_set_rate(struct peal_client *client,
 
 size_t peal_client_queued_bytes(const struct peal_client *client)
 {
-    return stream_queued(&on_loop(client)->stream);
+    const struct conn *conn = on_loop(client);
+
+    return stream_queued(&conn->stream) + backlog_bytes(conn);
 }
 
 /* To a room ("" for everybody), but not to `from`. */

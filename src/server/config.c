@@ -97,6 +97,8 @@ static const struct option {
     RUNNING(heartbeats),
     RUNNING(proxy_protocol),
     RUNNING(handshakes_per_address_max),
+    RUNNING(pressure),
+    OPTION(conflate_by, OPTION_TEXT, true),
 #undef RESTART
 #undef RUNNING
 #undef OPTION

@@ -9,6 +9,7 @@
 #include "server/account.h"
 #include "server/admission.h"
 #include "server/arrival.h"
+#include "server/backlog.h"
 #include "server/conn_extra.h"
 #include "server/deflate.h"
 #include "server/gate.h"
@@ -102,6 +103,7 @@ void conn_cut(struct conn *conn)
     conn->state = CONN_CLOSED;
     arrival_end(conn);
     timer_stop(&conn->stream.loop->timers, &conn->timer);
+    backlog_clear(conn);
     stream_close(&conn->stream);
     if (conn->client == NULL) {
         list_remove(&conn->link);
@@ -169,6 +171,10 @@ void conn_close(struct conn *conn, int code, const char *reason)
     struct peal_slice text = peal_slice(reason);
 
     if (conn->state == CONN_WS_OPEN) {
+        backlog_finish(conn);
+        if (conn->state == CONN_CLOSED) {
+            return; /* no memory */
+        }
         leave(conn, code, text, false);
         send_close_frame(conn, code, text);
         if (conn->state == CONN_CLOSED) {
@@ -191,6 +197,10 @@ void conn_fail(struct conn *conn, int code, const char *reason)
     if (!conn_is_open(conn)) {
         return;
     }
+    backlog_finish(conn);
+    if (conn->state == CONN_CLOSED) {
+        return; /* no memory */
+    }
     leave(conn, code, text, false);
     if (conn->state == CONN_WS_OPEN) {
         send_close_frame(conn, code, text);
@@ -202,6 +212,10 @@ void conn_fail(struct conn *conn, int code, const char *reason)
 
 void conn_closed_by_peer(struct conn *conn, int code, struct peal_slice reason)
 {
+    backlog_finish(conn);
+    if (conn->state == CONN_CLOSED) {
+        return; /* no memory */
+    }
     leave(conn, code, reason, true);
     if (conn->state == CONN_WS_OPEN && code != WS_CLOSE_ABNORMAL) {
         /* The answer repeats the code (RFC 6455, 5.5.1). Nothing may follow the

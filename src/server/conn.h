@@ -309,6 +309,29 @@ int output_control(struct conn *conn, enum ws_opcode opcode,
 void output_begin(struct worker *worker, const struct peal_event *event);
 void output_deliver(struct conn *conn);
 
+/* For backlog.c. A frame's size, and laying it at its place. */
+size_t output_frame_size(const struct wire_plan *plan,
+                         enum transport transport);
+void output_frame_write(char *out, const struct dialect *dialect,
+                        const struct wire_plan *plan, const struct wire *wire,
+                        enum transport transport);
+bool output_is_message(enum wire_kind kind);
+
+/* The event that is being fanned out, as this client's form has it. 0,
+ * PEAL_ENOTSUP or PEAL_ENOMEM. */
+int output_fanout_frame(struct conn *conn, struct tape_slice *frame);
+
+/* Room for a frame, NULL without memory, and queueing what was laid there; a
+ * slice that lies elsewhere; a compressed message. After PEAL_ENOMEM from the
+ * last three the connection may be cut. */
+char *output_reserve(struct conn *conn, size_t size);
+int output_commit(struct conn *conn, size_t size);
+int output_slice(struct conn *conn, struct tape_slice slice);
+int output_packed(struct conn *conn, struct peal_slice packed, bool is_binary);
+
+/* The queue is full: closes with 1013. */
+void output_overflow(struct conn *conn);
+
 /* Lets the tapes start over; what is queued stays. Not within a fan-out. */
 void output_rewind(struct worker *worker);
 

@@ -24,7 +24,7 @@ void conn_extra_free(struct conn *conn)
     struct conn_extra *extra = conn->extra;
 
     if (extra != NULL) {
-        ASSERT(extra->held == NULL);
+        ASSERT(extra->held == NULL && extra->backlog == NULL);
         admission_forget(conn);
         mem_free(extra->address);
         mem_free(extra->peer);

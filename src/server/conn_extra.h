@@ -10,6 +10,7 @@
 
 struct held; /* a message that waits for a decision: guard.c */
 struct account;
+struct backlog;
 
 struct conn_extra {
     struct conn_requests requests;
@@ -31,6 +32,8 @@ struct conn_extra {
     uint32_t event_bucket_count;
     struct event_bucket *event_buckets; /* by slot of the event's rate */
     struct held *held;                  /* NULL: none */
+
+    struct backlog *backlog; /* NULL: its socket takes everything: backlog.h */
 };
 
 /* Makes it if need be; NULL when there is no memory. */

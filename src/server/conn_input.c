@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "server/account.h"
+#include "server/backlog.h"
 #include "server/reply.h"
 
 #include <string.h>
@@ -107,12 +108,13 @@ static bool should_yield(struct conn *conn)
 static bool should_hold(struct conn *conn)
 {
     size_t most = conn_seat(conn)->config->options.queue_bytes_max / 2;
+    size_t waiting = backlog_waits(conn) ? backlog_kept_bytes(conn) : 0;
 
-    if (stream_queued(&conn->stream) <= most) {
+    if (stream_queued(&conn->stream) + waiting <= most) {
         return false;
     }
     stream_flush(&conn->stream);
-    return stream_queued(&conn->stream) > most &&
+    return stream_queued(&conn->stream) + waiting > most &&
            (conn_is_open(conn) || conn->state == CONN_HEAD);
 }
 
@@ -326,6 +328,7 @@ static void on_drained(struct stream *stream)
         conn_finish(conn);
         return;
     }
+    backlog_pump(conn);
     if (conn->is_held) {
         conn->is_held = false;
         conn_input_go_on(conn);

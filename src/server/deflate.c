@@ -148,46 +148,80 @@ void deflate_close(struct seat *seat)
 
 /* --- Messages ------------------------------------------------------------ */
 
-bool deflate_pack(struct conn *conn, const struct wire_plan *plan,
-                  const struct wire *wire, struct peal_slice *packed)
+/* A message on its way through the codecs. */
+struct packing {
+    struct conn *conn;
+    struct ws_codecs *codecs;
+    struct ws_codecs_own *own;
+    size_t size;
+};
+
+/* Where to lay a message of this size; NULL: it is sent as it is. */
+static char *pack_begin(struct packing *packing, struct conn *conn, size_t size)
 {
     struct seat *seat = conn_seat(conn);
+
+    *packing = (struct packing){.conn = conn, .size = size};
+    if (size < seat->server->deflate.threshold_bytes) {
+        return NULL;
+    }
+    packing->codecs = codecs_of(seat);
+    if (packing->codecs == NULL ||
+        !set_own(conn, conn->takes_over_out, &packing->own)) {
+        return NULL;
+    }
+    return ws_codecs_reserve(packing->codecs, size);
+}
+
+/* Compresses what has been laid there. */
+static bool pack_end(const struct packing *packing, struct peal_slice *packed)
+{
+    struct seat *seat = conn_seat(packing->conn);
     const struct peal_deflate_options *options = &seat->server->deflate;
     const struct ws_deflater_options wanted = {
-        .bits = conn->window_out,
+        .bits = packing->conn->window_out,
         .level = options->level,
         .memory_level = options->memory_level,
     };
-    struct ws_codecs_own *own;
-    struct ws_codecs *codecs;
-    uint64_t began_ns;
-    size_t before;
-    bool is_packed;
-    char *plain;
+    size_t before = packing->codecs->memory;
+    uint64_t began_ns = clock_monotonic_ns();
+    bool is_packed = ws_codecs_pack(packing->codecs, packing->own, &wanted,
+                                    packing->size, packed);
 
-    if (plan->size < options->threshold_bytes) {
-        return false;
-    }
-    codecs = codecs_of(seat);
-    if (codecs == NULL || !set_own(conn, conn->takes_over_out, &own)) {
-        return false;
-    }
-    plain = ws_codecs_reserve(codecs, plan->size);
-    if (plain == NULL) {
-        return false;
-    }
-    conn_dialect(conn)->write(plain, plan, wire, TRANSPORT_WS);
-    before = codecs->memory;
-    began_ns = clock_monotonic_ns();
-    is_packed = ws_codecs_pack(codecs, own, &wanted, plan->size, packed);
     seat_add(seat, COUNT_DEFLATE_NS, clock_monotonic_ns() - began_ns);
     count_memory(seat, before);
     if (is_packed) {
         seat_count(seat, COUNT_DEFLATED_MESSAGES);
-        seat_add(seat, COUNT_DEFLATED_BYTES, plan->size);
+        seat_add(seat, COUNT_DEFLATED_BYTES, packing->size);
         seat_add(seat, COUNT_DEFLATED_WIRE_BYTES, packed->size);
     }
     return is_packed;
+}
+
+bool deflate_pack(struct conn *conn, const struct wire_plan *plan,
+                  const struct wire *wire, struct peal_slice *packed)
+{
+    struct packing packing;
+    char *plain = pack_begin(&packing, conn, plan->size);
+
+    if (plain == NULL) {
+        return false;
+    }
+    conn_dialect(conn)->write(plain, plan, wire, TRANSPORT_WS);
+    return pack_end(&packing, packed);
+}
+
+bool deflate_pack_payload(struct conn *conn, struct peal_slice payload,
+                          struct peal_slice *packed)
+{
+    struct packing packing;
+    char *plain = pack_begin(&packing, conn, payload.size);
+
+    if (plain == NULL) {
+        return false;
+    }
+    memcpy(plain, payload.data, payload.size);
+    return pack_end(&packing, packed);
 }
 
 int deflate_unpack(struct conn *conn, struct ws_item *item,

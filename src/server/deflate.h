@@ -32,6 +32,10 @@ int deflate_agree(struct conn *conn, const struct http_request *request,
 bool deflate_pack(struct conn *conn, const struct wire_plan *plan,
                   const struct wire *wire, struct peal_slice *packed);
 
+/* The same for a message that has been written. */
+bool deflate_pack_payload(struct conn *conn, struct peal_slice payload,
+                          struct peal_slice *packed);
+
 /*
  * Inflates a message where it is compressed: its data then lie in the worker,
  * until deflate_release. 0, or a refusal as ws_inflater_run.

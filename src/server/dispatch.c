@@ -412,6 +412,7 @@ void dispatch_admitted(struct conn *conn, const struct wire *wire)
     case WIRE_JOINED:
     case WIRE_LEFT:
     case WIRE_GOODBYE:
+    case WIRE_GAP:
         UNREACHABLE(); /* no dialect reads these from a client */
     }
 }

@@ -101,6 +101,12 @@ static const struct line refused[] = {
     {"rate", COUNT_REFUSED_MESSAGES},
 };
 
+static const struct line dropped[] = {
+    {"drop_oldest", COUNT_DROPPED_OLDEST},
+    {"drop_newest", COUNT_DROPPED_NEWEST},
+    {"conflate", COUNT_CONFLATED},
+};
+
 static void write_connections(struct text *text,
                               const struct peal_server *server)
 {
@@ -150,6 +156,8 @@ static void write_messages(struct text *text, const struct peal_server *server)
             atomic_load_explicit(&server->refused_mail, memory_order_relaxed));
     counter(text, "peal_messages_dropped", "{reason=\"unsayable\"}",
             stats_sum(server, COUNT_MESSAGES_UNSAYABLE));
+    lines(text, server, "peal_messages_dropped", "reason", dropped,
+          ARRAY_SIZE(dropped));
     family(text, "peal_limit_refusals", METRIC_COUNTER, NULL,
            "What clients were refused, by the limit's option.");
     lines(text, server, "peal_limit_refusals", "limit", refused,

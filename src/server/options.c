@@ -195,6 +195,9 @@ static const char *find_problem(const struct peal_server_options *options)
     if (options->rate_refusal > PEAL_REFUSE_CLOSE) {
         return "rate_refusal";
     }
+    if (options->pressure > PEAL_PRESSURE_CONFLATE) {
+        return "pressure";
+    }
     return find_bad_path(options);
 }
 

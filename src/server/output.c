@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/slice.h"
 #include "server/account.h"
+#include "server/backlog.h"
 #include "server/deflate.h"
 
 #include <string.h>
@@ -30,6 +31,12 @@ static bool fits(struct conn *conn, size_t size, size_t most)
     return queued == 0 || queued + size <= most;
 }
 
+void output_overflow(struct conn *conn)
+{
+    seat_count(conn_seat(conn), COUNT_CLOSED_QUEUE_BYTES);
+    conn_fail(conn, WS_CLOSE_TRY_AGAIN, "queue is full");
+}
+
 /* Makes sure that `size` bytes of a message may be queued. */
 static int admit(struct conn *conn, size_t size)
 {
@@ -38,8 +45,7 @@ static int admit(struct conn *conn, size_t size)
     if (fits(conn, size, seat->config->options.queue_bytes_max)) {
         return conn->state == CONN_CLOSED ? PEAL_EGONE : 0;
     }
-    seat_count(seat, COUNT_CLOSED_QUEUE_BYTES);
-    conn_fail(conn, WS_CLOSE_TRY_AGAIN, "queue is full");
+    output_overflow(conn);
     return PEAL_EFULL;
 }
 
@@ -58,14 +64,13 @@ static int queue(struct conn *conn, struct tape_slice slice)
     return 0;
 }
 
-/* The whole frame's size in bytes. */
-static size_t frame_size(const struct wire_plan *plan, enum transport transport)
+size_t output_frame_size(const struct wire_plan *plan, enum transport transport)
 {
     return transport == TRANSPORT_WS ? ws_header_size(plan->size) + plan->size
                                      : plan->size;
 }
 
-static void write_frame(char *out, const struct dialect *dialect,
+void output_frame_write(char *out, const struct dialect *dialect,
                         const struct wire_plan *plan, const struct wire *wire,
                         enum transport transport)
 {
@@ -83,19 +88,42 @@ static size_t packed_size(struct peal_slice packed)
     return ws_header_size(packed.size) + packed.size;
 }
 
-static void write_packed(char *out, const struct wire_plan *plan,
-                         struct peal_slice packed)
+static void write_packed(char *out, bool is_binary, struct peal_slice packed)
 {
     char *payload = ws_header_write(
-        out, plan->is_binary ? WS_OPCODE_BINARY : WS_OPCODE_TEXT, packed.size);
+        out, is_binary ? WS_OPCODE_BINARY : WS_OPCODE_TEXT, packed.size);
 
     ws_header_set_compressed(out);
     memcpy(payload, packed.data, packed.size);
 }
 
-static bool is_message(enum wire_kind kind)
+bool output_is_message(enum wire_kind kind)
 {
     return kind == WIRE_EVENT || kind == WIRE_ANSWER || kind == WIRE_FAILURE;
+}
+
+/* What needs no place among the messages: it may overtake them, and has the
+ * reserve for control frames. */
+static bool is_heartbeat(enum wire_kind kind)
+{
+    return kind == WIRE_PING || kind == WIRE_PONG;
+}
+
+/* As admit(), for a message that may also be a heartbeat or the last one. */
+static int admit_wire(struct conn *conn, enum wire_kind kind, size_t size)
+{
+    if (kind == WIRE_GOODBYE) {
+        return 0;
+    }
+    if (!is_heartbeat(kind)) {
+        return admit(conn, size);
+    }
+    if (!fits(conn, size,
+              conn_seat(conn)->config->options.queue_bytes_max +
+                  CONTROL_RESERVE_BYTES)) {
+        return PEAL_EFULL; /* as output_control: it is left out */
+    }
+    return conn->state == CONN_CLOSED ? PEAL_EGONE : 0;
 }
 
 int output_wire(struct conn *conn, const struct wire *wire)
@@ -116,9 +144,13 @@ int output_wire(struct conn *conn, const struct wire *wire)
     if (!dialect->plan(&plan, wire, transport)) {
         return PEAL_ENOTSUP;
     }
+    if (backlog_waits(conn) && !is_heartbeat(wire->kind)) {
+        return backlog_wire(conn, wire, &plan);
+    }
     is_packed = conn->is_deflated && deflate_pack(conn, &plan, wire, &packed);
-    size = is_packed ? packed_size(packed) : frame_size(&plan, transport);
-    rc = wire->kind == WIRE_GOODBYE ? 0 : admit(conn, size);
+    size =
+        is_packed ? packed_size(packed) : output_frame_size(&plan, transport);
+    rc = admit_wire(conn, wire->kind, size);
     if (rc < 0) {
         return rc;
     }
@@ -131,16 +163,46 @@ int output_wire(struct conn *conn, const struct wire *wire)
         return PEAL_ENOMEM;
     }
     if (is_packed) {
-        write_packed(out, &plan, packed);
+        write_packed(out, plan.is_binary, packed);
     } else {
-        write_frame(out, dialect, &plan, wire, transport);
+        output_frame_write(out, dialect, &plan, wire, transport);
     }
     worker->unflushed_bytes += size;
-    if (is_message(wire->kind)) {
+    if (output_is_message(wire->kind)) {
         seat_count(conn_seat(conn), COUNT_MESSAGES_OUT);
         account_message_out(conn);
     }
     return queue(conn, tape_commit(&worker->direct, size));
+}
+
+char *output_reserve(struct conn *conn, size_t size)
+{
+    return tape_reserve(&conn_worker(conn)->direct, size);
+}
+
+int output_commit(struct conn *conn, size_t size)
+{
+    struct worker *worker = conn_worker(conn);
+
+    worker->unflushed_bytes += size;
+    return queue(conn, tape_commit(&worker->direct, size));
+}
+
+int output_slice(struct conn *conn, struct tape_slice slice)
+{
+    return queue(conn, slice);
+}
+
+int output_packed(struct conn *conn, struct peal_slice packed, bool is_binary)
+{
+    size_t size = packed_size(packed);
+    char *out = output_reserve(conn, size);
+
+    if (out == NULL) {
+        return PEAL_ENOMEM;
+    }
+    write_packed(out, is_binary, packed);
+    return output_commit(conn, size);
 }
 
 int output_bytes(struct conn *conn, struct peal_slice head,
@@ -206,6 +268,7 @@ void output_begin(struct worker *worker, const struct peal_event *event)
     memset(fanout->frames, 0, sizeof fanout->frames);
     memset(fanout->is_unsayable, 0, sizeof fanout->is_unsayable);
     fanout->narrow_count = 0;
+    fanout->is_pressing = false;
 }
 
 /* The frame for clients that share no form, but a small window; or NULL. */
@@ -261,20 +324,55 @@ static bool encode(struct worker *worker, struct conn *conn,
     }
     is_packed = conn->is_deflated &&
                 deflate_pack(conn, &plan, &fanout->wire, &packed);
-    size = is_packed ? packed_size(packed) : frame_size(&plan, transport);
+    size =
+        is_packed ? packed_size(packed) : output_frame_size(&plan, transport);
     out = tape_reserve(tape, size);
     if (out == NULL) {
         return false;
     }
     if (is_packed) {
-        write_packed(out, &plan, packed);
+        write_packed(out, plan.is_binary, packed);
     } else {
-        write_frame(out, dialect, &plan, &fanout->wire, transport);
+        output_frame_write(out, dialect, &plan, &fanout->wire, transport);
     }
     *frame = tape_commit(tape, size);
     keep_frame(fanout, conn, is_packed, *frame);
     worker->unflushed_bytes += size;
     return true;
+}
+
+int output_fanout_frame(struct conn *conn, struct tape_slice *frame)
+{
+    struct worker *worker = conn_worker(conn);
+    const struct fanout *fanout = &worker->fanout;
+
+    *frame = fanout->frames[conn->form];
+    if (frame->size == 0 && !fanout->is_unsayable[conn->form] &&
+        encode(worker, conn, frame)) {
+        return 0;
+    }
+    return fanout->is_unsayable[conn->form] ? PEAL_ENOTSUP
+           : frame->size == 0               ? PEAL_ENOMEM
+                                            : 0;
+}
+
+/*
+ * Whether the frame is to be queued for the client. When its queue turns out to
+ * be full, that is up to the policy. A frame that the peer's window needs must
+ * go in any case: then the queue is a little too long, once.
+ */
+static bool admit_delivery(struct conn *conn, size_t size)
+{
+    if (fits(conn, size, conn_seat(conn)->config->options.queue_bytes_max)) {
+        return conn->state != CONN_CLOSED;
+    }
+    if (conn->takes_over_out && backlog_may_drop(conn)) {
+        return true;
+    }
+    if (conn->takes_over_out || !backlog_deliver(conn)) {
+        output_overflow(conn);
+    }
+    return false;
 }
 
 void output_deliver(struct conn *conn)
@@ -284,6 +382,9 @@ void output_deliver(struct conn *conn)
     struct tape_slice frame = fanout->frames[conn->form];
 
     if (!conn_is_open(conn)) {
+        return;
+    }
+    if ((conn->stream.flags & STREAM_BLOCKED) != 0 && backlog_deliver(conn)) {
         return;
     }
     if (frame.size == 0 && !fanout->is_unsayable[conn->form] &&
@@ -296,7 +397,7 @@ void output_deliver(struct conn *conn)
         account_dropped(conn);
         return;
     }
-    if (admit(conn, frame.size) == 0 && queue(conn, frame) == 0) {
+    if (admit_delivery(conn, frame.size) && queue(conn, frame) == 0) {
         seat_count(conn_seat(conn), COUNT_MESSAGES_OUT);
         account_message_out(conn);
     }
@@ -305,6 +406,7 @@ void output_deliver(struct conn *conn)
 void output_rewind(struct worker *worker)
 {
     worker->unflushed_bytes = 0;
+    backlog_rewind(worker);
     tape_rewind(&worker->direct);
     for (size_t i = 0; i < FORM_COUNT; i++) {
         tape_rewind(&worker->tapes[i]);

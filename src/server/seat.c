@@ -146,6 +146,7 @@ void seat_close_all(struct peal_server *server)
 
         guard_set_event_rates(seat, NULL);
         deflate_close(seat);
+        room_policy_forget(seat);
         config_unref(seat->config);
     }
     hub_cluster_fini(&server->cluster);

@@ -294,6 +294,7 @@ static struct peal_server *server_make(struct engine *engine)
     server->number = (uint8_t)engine->space_count;
     map_init(&server->handlers, handler_key);
     guard_init(&server->guard);
+    room_policy_open(&server->room_policies);
     engine->spaces[engine->space_count++] = server;
     return server;
 }
@@ -324,6 +325,7 @@ static void server_unmake(struct peal_server *server)
     free_values(&server->handlers);
     mem_free(server->any);
     guard_fini(&server->guard);
+    room_policy_close(&server->room_policies);
     admission_free_middleware(server);
     mem_free(server);
 }

@@ -23,9 +23,10 @@
 #include "proto/dialect.h"
 #include "proto/ws_frame.h"
 #include "server/config.h"
-#include "server/router.h"
-#include "server/measure.h"
 #include "server/guard.h"
+#include "server/measure.h"
+#include "server/room_policy.h"
+#include "server/router.h"
 
 #include <pthread.h>
 
@@ -111,6 +112,9 @@ enum counter {
     COUNT_REFUSED_TLS_HANDSHAKES,
     COUNT_REFUSED_PROXY_PROTOCOL,
     COUNT_REFUSED_HANDSHAKES_PER_ADDRESS,
+    COUNT_DROPPED_OLDEST,
+    COUNT_DROPPED_NEWEST,
+    COUNT_CONFLATED,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,
@@ -118,6 +122,7 @@ enum counter {
     GAUGE_REQUESTS,
     GAUGE_DEFLATE_STATE_BYTES,
     GAUGE_TLS_HANDSHAKES,
+    GAUGE_BACKLOG_BYTES,
     COUNTER_COUNT
 };
 
@@ -152,6 +157,7 @@ struct ws_codecs;     /* proto/ws_codecs.h */
 struct ws_codecs_own; /* the same */
 struct door;           /* a listener on one worker: accept.c */
 struct pending_table;
+struct pressing; /* backlog.c */
 struct conn;
 struct middleware; /* admission.c */
 
@@ -167,6 +173,7 @@ struct fanout {
         struct tape_slice frame;
     } narrow[NARROW_FRAMES];
     size_t narrow_count;
+    bool is_pressing; /* worker->pressing is about this one */
 };
 
 struct worker {
@@ -198,6 +205,7 @@ struct worker {
     struct tape tapes[FORM_COUNT]; /* [L] frames for many, by form */
     size_t unflushed_bytes;        /* [L] encoded since the last flush */
     struct fanout fanout;          /* [L] */
+    struct pressing *pressing;     /* [L] NULL: no reader was slow yet */
 
     /* [L] The message being handled: its name and data are known as valid. */
     struct peal_slice checked_name;
@@ -230,6 +238,7 @@ struct seat {
     struct event_rates *event_rates; /* NULL: no event has its own */
 
     struct ws_codecs *deflate; /* [L] NULL: there was no need yet */
+    struct room_policy_cache *policies; /* [L] the same */
     _Atomic uint64_t counters[COUNTER_COUNT];
     struct measures measures;
 
@@ -279,6 +288,7 @@ struct peal_server {
     _Atomic uint64_t refused_mail; /* [a] */
     struct peal_hooks hooks;       /* [I] all NULL: none given */
     struct guard guard;
+    struct room_policy_head room_policies;
     struct middleware *middleware; /* [I] */
 };
 

@@ -29,7 +29,7 @@ uint64_t stats_sum_all(const struct engine *engine, enum counter counter)
 
 uint64_t stats_queued_bytes(const struct engine *engine)
 {
-    uint64_t sum = 0;
+    uint64_t sum = stats_sum_all(engine, GAUGE_BACKLOG_BYTES);
 
     for (int i = 0; i < engine->worker_count; i++) {
         sum += atomic_load_explicit(&engine->workers[i].loop->blocked_bytes,
@@ -99,6 +99,9 @@ static const struct {
     FIELD(COUNT_REFUSED_PROXY_PROTOCOL, refused_proxy_protocol),
     FIELD(COUNT_REFUSED_HANDSHAKES_PER_ADDRESS,
           refused_handshakes_per_address),
+    FIELD(COUNT_DROPPED_OLDEST, dropped_oldest),
+    FIELD(COUNT_DROPPED_NEWEST, dropped_newest),
+    FIELD(COUNT_CONFLATED, conflated),
 #undef FIELD
 };
 

@@ -4,8 +4,9 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "server/deflate.h"
 #include "server/admission.h"
+#include "server/backlog.h"
+#include "server/deflate.h"
 #include "server/mail.h"
 #include "server/reply.h"
 #include "server/request.h"
@@ -215,6 +216,7 @@ void worker_close(struct worker *worker)
     worker->loop = NULL;
     request_table_free(worker->pending);
     reply_table_free(worker->replies);
+    backlog_close(worker);
     map_fini(&worker->admissions);
     tape_fini(&worker->direct);
     for (size_t i = 0; i < FORM_COUNT; i++) {

@@ -157,6 +157,58 @@ static void test_the_welcome_is_read(void **state)
     }
 }
 
+static void test_gaps_are_read(void **state)
+{
+    const struct wire wires[] = {
+        {.kind = WIRE_GAP,
+         .room = SLICE("pri\"ces"),
+         .gap = {12, SLICE("drop_oldest")}},
+        {.kind = WIRE_GAP, .gap = {1, SLICE("conflate")}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t j = 0; j < 2; j++) {
+            struct wire got;
+            char *out = pass(&dialect_peal, &dialect_client_peal, &wires[i],
+                             transports[j], &got);
+
+            assert_int_equal(got.kind, WIRE_GAP);
+            assert_slice(got.name, "peal:gap");
+            assert_true(slice_equal(got.room, wires[i].room));
+            assert_int_equal(got.gap.count, wires[i].gap.count);
+            assert_true(slice_equal(got.gap.reason, wires[i].gap.reason));
+            free(out);
+        }
+    }
+}
+
+/* One that counts nothing is not understood; one without a reason is. */
+static void test_odd_gaps(void **state)
+{
+    static const char *const bad[] = {
+        "{\"event\":\"peal:gap\"}",
+        "{\"event\":\"peal:gap\",\"data\":[1]}",
+        "{\"event\":\"peal:gap\",\"data\":{\"count\":0}}",
+        "{\"event\":\"peal:gap\",\"data\":{\"count\":-1}}",
+        "{\"event\":\"peal:gap\",\"data\":{\"reason\":\"x\"}}",
+    };
+    char copy[256];
+    struct wire got;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        read_text(&dialect_client_peal, bad[i], copy, &got);
+        assert_int_equal(got.kind, WIRE_INVALID);
+    }
+    read_text(&dialect_client_peal,
+              "{\"event\":\"peal:gap\",\"data\":{\"count\":3,\"reason\":4}}",
+              copy, &got);
+    assert_int_equal(got.kind, WIRE_GAP);
+    assert_int_equal(got.gap.count, 3);
+    assert_int_equal(got.gap.reason.size, 0);
+}
+
 /* Of a newer or careless server. */
 static void test_odd_welcomes_are_tolerated(void **state)
 {
@@ -321,6 +373,8 @@ int main(void)
         cmocka_unit_test(test_what_servers_say_is_read),
         cmocka_unit_test(test_the_welcome_is_read),
         cmocka_unit_test(test_odd_welcomes_are_tolerated),
+        cmocka_unit_test(test_gaps_are_read),
+        cmocka_unit_test(test_odd_gaps),
         cmocka_unit_test(test_what_is_for_later_is_ignored),
         cmocka_unit_test(test_beats_and_goodbyes_are_frames),
         cmocka_unit_test(test_goodbyes_say_when_to_come_back),

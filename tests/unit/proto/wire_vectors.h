@@ -21,7 +21,7 @@ static const char *const wire_kind_names[] = {
     [WIRE_LEAVE] = "leave",     [WIRE_IGNORED] = "ignored",
     [WIRE_INVALID] = "invalid", [WIRE_WELCOME] = "welcome",
     [WIRE_JOINED] = "joined",   [WIRE_LEFT] = "left",
-    [WIRE_GOODBYE] = "goodbye",
+    [WIRE_GOODBYE] = "goodbye", [WIRE_GAP] = "gap",
 };
 
 static void wire_log_slice(struct vector_log *log, const char *what,
@@ -157,6 +157,8 @@ static void wire_build(const struct vector *vector, struct wire *wire)
             (uint32_t)vector_get_number(vector, "interval", 0),
         .welcome.ping_timeout_ms =
             (uint32_t)vector_get_number(vector, "timeout", 0),
+        .gap.count = (uint64_t)vector_get_number(vector, "count", 0),
+        .gap.reason = wire_setting(vector, "reason"),
     };
     wire->wants_answer = slice_equal(kind, SLICE("request"));
     for (size_t i = 0; i < sizeof wire_kind_names / sizeof(char *); i++) {

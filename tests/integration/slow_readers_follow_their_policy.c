@@ -1,0 +1,797 @@
+/*
+ * Goal: a member that reads too slowly gets what the policy of its room says:
+ * what arrives and what the gaps in its stream count is together everything
+ * that was sent, in order. What was sent to it alone always arrives, and those
+ * who keep up miss nothing.
+ *
+ * Method: numbered messages to a room, every fiftieth to the slow member alone,
+ * over every transport and compression, while it does not read; a member that
+ * keeps up reads each of them before the next is sent. Then the slow one reads,
+ * and counts.
+ */
+#include "support/suite.h"
+
+#include "support/host.h"
+#include "support/member.h"
+
+#include <peal/policy.h>
+
+#include <jansson.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#define QUEUE_BYTES_MAX 300000
+#define MESSAGE_BYTES 10000
+#define NARROW_BYTES 4096
+#define DIRECT_EVERY 50
+#define KEYS 7
+#define DROPS_MIN 100
+
+/* --- A member that can be slow on every kind of connection ---------------- */
+
+enum way { OVER_WS, OVER_TCP, OVER_TLS, OVER_DEFLATE, OVER_TAKEOVER, WAYS };
+
+static const char *const way_names[WAYS] = {"ws", "tcp", "tls", "deflate",
+                                            "context takeover"};
+
+struct reader {
+    enum way way;
+    struct peer peer;
+    SSL_CTX *context; /* NULL: not encrypted */
+    SSL *ssl;
+    z_stream window; /* of what the server compresses */
+    char text[2 * MESSAGE_BYTES];
+};
+
+static void await_input(struct reader *reader)
+{
+    struct pollfd waiting = {.fd = reader->peer.fd, .events = POLLIN};
+
+    CHECK(poll(&waiting, 1, (int)check_patience_ms()) == 1);
+}
+
+/* The next bytes; false at the end. */
+static bool take(struct reader *reader, void *out, size_t size)
+{
+    size_t done = 0;
+
+    if (reader->ssl == NULL) {
+        if (!peer_wait(&reader->peer, size)) {
+            return false;
+        }
+        memcpy(out, peer_take(&reader->peer, size), size);
+        return true;
+    }
+    while (done < size) {
+        size_t part;
+
+        if (SSL_read_ex(reader->ssl, (char *)out + done, size - done, &part)) {
+            done += part;
+        } else if (SSL_get_error(reader->ssl, 0) == SSL_ERROR_WANT_READ) {
+            await_input(reader);
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put(struct reader *reader, const void *data, size_t size)
+{
+    size_t part;
+
+    if (reader->ssl == NULL) {
+        peer_send(&reader->peer, data, size);
+        return;
+    }
+    CHECK_EQUAL(SSL_write_ex(reader->ssl, data, size, &part), 1);
+    CHECK_EQUAL(part, size);
+}
+
+static void encrypt(struct reader *reader)
+{
+    int rc;
+
+    reader->context = SSL_CTX_new(TLS_client_method());
+    reader->ssl = SSL_new(reader->context);
+    SSL_set_fd(reader->ssl, reader->peer.fd);
+    while ((rc = SSL_connect(reader->ssl)) != 1) {
+        CHECK_EQUAL(SSL_get_error(reader->ssl, rc), SSL_ERROR_WANT_READ);
+        await_input(reader);
+    }
+}
+
+static void upgrade(struct reader *reader)
+{
+    static const char request[] =
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        "Sec-WebSocket-Version: 13\r\n%s\r\n";
+    bool is_deflated =
+        reader->way == OVER_DEFLATE || reader->way == OVER_TAKEOVER;
+    char text[512];
+    size_t size;
+
+    snprintf(text, sizeof text, request,
+             is_deflated ? "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+                         : "");
+    put(reader, text, strlen(text));
+    size = 0;
+    do {
+        CHECK(size < sizeof reader->text - 1);
+        CHECK(take(reader, reader->text + size, 1));
+        reader->text[++size] = '\0';
+    } while (size < 4 || strcmp(reader->text + size - 4, "\r\n\r\n") != 0);
+    CHECK(strncmp(reader->text, "HTTP/1.1 101", 12) == 0);
+    CHECK((strstr(reader->text, "permessage-deflate") != NULL) == is_deflated);
+    CHECK(is_deflated == false ||
+          (strstr(reader->text, "server_no_context_takeover") == NULL) ==
+              (reader->way == OVER_TAKEOVER));
+    CHECK_EQUAL(inflateInit2(&reader->window, -15), Z_OK);
+}
+
+/* Inflates `size` bytes of the text where they are (RFC 7692, 7.2.2). */
+static size_t inflate_text(struct reader *reader, const char *data, size_t size)
+{
+    static char packed[2 * MESSAGE_BYTES];
+
+    CHECK(size + 4 <= sizeof packed);
+    memcpy(packed, data, size);
+    memcpy(packed + size, "\0\0\xff\xff", 4);
+    reader->window.next_in = (unsigned char *)packed;
+    reader->window.avail_in = (unsigned)size + 4;
+    reader->window.next_out = (unsigned char *)reader->text;
+    reader->window.avail_out = sizeof reader->text - 1;
+    CHECK_EQUAL(inflate(&reader->window, Z_SYNC_FLUSH), Z_OK);
+    size = sizeof reader->text - 1 - reader->window.avail_out;
+    if (reader->way == OVER_DEFLATE) {
+        CHECK_EQUAL(inflateReset(&reader->window), Z_OK);
+    }
+    return size;
+}
+
+/* One frame: its first byte, or its type; its payload is in `text`. */
+static int hear_frame(struct reader *reader)
+{
+    static char payload[2 * MESSAGE_BYTES];
+    unsigned char head[10];
+    size_t size;
+    int first;
+
+    if (reader->way == OVER_TCP) {
+        CHECK(take(reader, head, 7));
+        size = ((size_t)head[0] << 24 | (size_t)head[1] << 16 |
+                (size_t)head[2] << 8 | head[3]) -
+               7;
+        first = head[4];
+    } else {
+        CHECK(take(reader, head, 2));
+        first = head[0];
+        size = head[1];
+        if (size == 126) {
+            CHECK(take(reader, head + 2, 2));
+            size = (size_t)head[2] << 8 | head[3];
+        }
+    }
+    CHECK(size < sizeof payload);
+    CHECK(size == 0 || take(reader, payload, size));
+    if ((first & 0x40) != 0 && reader->way != OVER_TCP) {
+        size = inflate_text(reader, payload, size);
+        first &= ~0x40;
+    } else {
+        memcpy(reader->text, payload, size);
+    }
+    reader->text[size] = '\0';
+    return first;
+}
+
+/* The next message that is an envelope; pings and the like are passed over. */
+static json_t *hear(struct reader *reader)
+{
+    for (;;) {
+        int first = hear_frame(reader);
+
+        if (reader->way == OVER_TCP && first == TCP_JSON_FRAME) {
+            /* An event to this client alone, whose name stands in the frame
+             * and has one letter here. */
+            return json_pack("{s:s#,s:o}", "event", reader->text, 1, "data",
+                             json_loads(reader->text + 1, 0, NULL));
+        }
+        if (first ==
+            (reader->way == OVER_TCP ? TCP_ENVELOPE_FRAME : WS_TEXT_FRAME)) {
+            json_t *json = json_loads(reader->text, 0, NULL);
+
+            CHECK(json != NULL);
+            return json;
+        }
+        CHECK(first != WS_CLOSE_FRAME && "closed");
+        CHECK((reader->way != OVER_TCP || first != TCP_DISCONNECT_FRAME) &&
+              "closed");
+    }
+}
+
+static void open_reader(struct reader *reader, const struct host *host,
+                        enum way way)
+{
+    memset(reader, 0, sizeof *reader);
+    reader->way = way;
+    peer_dial_narrow(&reader->peer, host_address(host, way == OVER_TCP),
+                     NARROW_BYTES);
+    if (way == OVER_TLS) {
+        encrypt(reader);
+    }
+    if (way != OVER_TCP) {
+        upgrade(reader);
+    }
+}
+
+static void close_reader(struct reader *reader)
+{
+    if (reader->ssl != NULL) {
+        SSL_free(reader->ssl);
+        SSL_CTX_free(reader->context);
+    }
+    inflateEnd(&reader->window);
+    peer_close(&reader->peer);
+}
+
+/* --- The server ----------------------------------------------------------- */
+
+static struct host host;
+static struct peal_tls *tls;
+static _Atomic uint64_t newest_client;
+
+static void on_connect(struct peal_client *client,
+                       const struct peal_connect *connect, void *user)
+{
+    (void)connect;
+    (void)user;
+    CHECK_EQUAL(peal_client_join(client, "feed:1"), 0);
+    atomic_store(&newest_client, peal_client_ref(client).value);
+}
+
+static char folder[] = "/tmp/peal-pressure-XXXXXX";
+
+static int make_certificate(void **state)
+{
+    char command[512];
+
+    (void)state;
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(command, sizeof command,
+             "openssl req -x509 -newkey ec -pkeyopt "
+             "ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -days 30 "
+             "-keyout %s/key.pem -out %s/cert.pem 2>/dev/null",
+             folder, folder);
+    return system(command);
+}
+
+static int remove_certificate(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return system(command);
+}
+
+static void set_policy(const char *pattern, enum peal_pressure pressure,
+                       const char *conflate_by)
+{
+    struct peal_room_policy policy = {
+        .size = sizeof policy,
+        .pressure = pressure,
+        .conflate_by = conflate_by,
+    };
+
+    CHECK_EQUAL(peal_server_set_room_policy(host.server, pattern, &policy), 0);
+}
+
+static void begin(enum way way, struct peal_server_options options)
+{
+    struct peal_deflate_options deflate = {
+        .size = sizeof deflate,
+        .enabled = way == OVER_DEFLATE || way == OVER_TAKEOVER,
+        .context_takeover = way == OVER_TAKEOVER,
+        .window_bits = 15,
+    };
+
+    options.queue_bytes_max = QUEUE_BYTES_MAX;
+    options.on_connect = on_connect;
+    options.deflate = &deflate;
+    if (way == OVER_TLS) {
+        char certificate[64];
+        char key[64];
+        struct peal_tls_options of_tls = {
+            .size = sizeof of_tls,
+            .certificate_file = certificate,
+            .key_file = key,
+        };
+
+        snprintf(certificate, sizeof certificate, "%s/cert.pem", folder);
+        snprintf(key, sizeof key, "%s/key.pem", folder);
+        CHECK_EQUAL(peal_tls_new(&tls, &of_tls, NULL, 0), 0);
+        options.tls = tls;
+    }
+    host_start(&host, &options, NULL);
+}
+
+static void end(void)
+{
+    host_stop(&host);
+    if (tls != NULL) {
+        peal_tls_free(tls);
+        tls = NULL;
+    }
+}
+
+/* --- Sending -------------------------------------------------------------- */
+
+/* Data that does not compress to nothing. */
+static struct peal_event numbered(char name, int number)
+{
+    static char json[MESSAGE_BYTES + 100];
+    static char text[2];
+    uint64_t seed = (uint64_t)number + 1;
+    int at =
+        snprintf(json, sizeof json, "{\"n\":%d,\"key\":\"k%d\",\"fill\":\"",
+                 number, number % KEYS);
+
+    for (int i = 0; i < MESSAGE_BYTES - 60; i++) {
+        seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+        json[at++] = (char)('A' + (seed >> 58) % 57 % 26);
+    }
+    strcpy(json + at, "\"}");
+    text[0] = name;
+    return peal_json(text, json);
+}
+
+static uint64_t dropped(void)
+{
+    struct peal_server_stats stats = host_stats(&host);
+
+    return stats.dropped_oldest + stats.dropped_newest + stats.conflated;
+}
+
+/* Sends one: to the room, or to the slow one alone. */
+static void send_one(struct peal_client_ref slow, int number)
+{
+    if (number % DIRECT_EVERY == DIRECT_EVERY - 1) {
+        struct peal_event event = numbered('d', number);
+
+        CHECK_EQUAL(peal_server_emit(host.server, slow, &event), 0);
+    } else {
+        struct peal_event event = numbered('r', number);
+
+        CHECK_EQUAL(
+            peal_server_room_emit(host.server, "feed:1", &event, NULL, 0), 0);
+    }
+}
+
+static int number_of(json_t *message)
+{
+    return (int)json_integer_value(
+        json_object_get(json_object_get(message, "data"), "n"));
+}
+
+static bool is_event(json_t *message, const char *name)
+{
+    return strcmp(json_string_value(json_object_get(message, "event")), name) ==
+           0;
+}
+
+/* Hears what send_one has sent to the room, right after it was sent. */
+static void follow(struct member *quick, int number)
+{
+    struct heard heard;
+    json_t *json;
+
+    if (number % DIRECT_EVERY == DIRECT_EVERY - 1) {
+        return;
+    }
+    CHECK(member_hear(quick, &heard));
+    json = json_loads(heard.json, 0, NULL);
+    CHECK(is_event(json, "r"));
+    CHECK_EQUAL(number_of(json), number);
+    json_decref(json);
+    heard_free(&heard);
+}
+
+/* --- Counting ------------------------------------------------------------- */
+
+struct count {
+    int received;
+    int told; /* as missing */
+    int last; /* number that was received */
+    int last_of_key[KEYS];
+};
+
+static void count_gap(struct count *count, json_t *gap, const char *reason)
+{
+    json_t *data = json_object_get(gap, "data");
+    const char *told = json_string_value(json_object_get(data, "reason"));
+    int missing = (int)json_integer_value(json_object_get(data, "count"));
+
+    CHECK(strcmp(json_string_value(json_object_get(gap, "room")), "feed:1") ==
+          0);
+    /* With more keys than the queue holds, the oldest of them go. */
+    CHECK(
+        reason == NULL || strcmp(told, reason) == 0 ||
+        (strcmp(reason, "conflate") == 0 && strcmp(told, "drop_oldest") == 0));
+    CHECK(missing > 0);
+    count->told += missing;
+}
+
+/* Reads until all is accounted for; NULL: for whatever reason. */
+static void read_all(struct reader *slow, int total, const char *reason,
+                     struct count *count)
+{
+    *count = (struct count){.last = -1};
+    while (count->received + count->told < total) {
+        json_t *message = hear(slow);
+
+        if (is_event(message, "peal:gap")) {
+            count_gap(count, message, reason);
+        } else if (!is_event(message, "peal:welcome")) {
+            /* In its place: all before it were received or told as missing. */
+            CHECK_EQUAL(number_of(message), count->received + count->told);
+            count->last = number_of(message);
+            count->last_of_key[count->last % KEYS] = count->last;
+            CHECK(is_event(
+                message,
+                count->last % DIRECT_EVERY == DIRECT_EVERY - 1 ? "d" : "r"));
+            count->received++;
+        }
+        json_decref(message);
+    }
+}
+
+/*
+ * Sends until enough was dropped, ending with one to the slow member alone.
+ * Returns how many. What is queued stays bounded: a message that a context has
+ * been compressed into may be too much once.
+ */
+static int flood(struct peal_client_ref slow, struct member *quick)
+{
+    int count = 0;
+
+    while (dropped() < DROPS_MIN || count % DIRECT_EVERY != 0) {
+        send_one(slow, count);
+        if (quick != NULL) {
+            follow(quick, count);
+        }
+        CHECK(host_stats(&host).queued_bytes <=
+              QUEUE_BYTES_MAX + MESSAGE_BYTES);
+        count++;
+        CHECK(count < 10000 && "a queue without a bound");
+    }
+    return count;
+}
+
+static void follows(enum way way, enum peal_pressure pressure,
+                    const char *reason)
+{
+    struct peal_client_ref ref;
+    struct reader slow;
+    struct member quick;
+    struct count count;
+    bool has_quick = way != OVER_TLS; /* there everybody has to be encrypted */
+    int total;
+
+    begin(way, (struct peal_server_options){0});
+    set_policy("feed:*", pressure, "key");
+    open_reader(&slow, &host, way);
+    CHECK_SOON(atomic_load(&newest_client) != 0);
+    ref.value = atomic_load(&newest_client);
+    if (has_quick) {
+        member_open(&quick, host_address(&host, false), false);
+    }
+    total = flood(ref, has_quick ? &quick : NULL);
+    read_all(&slow, total, reason, &count);
+    CHECK_EQUAL(count.last, total - 1); /* it was sent to it alone */
+    CHECK_EQUAL(count.told, dropped());
+    CHECK_EQUAL(host_stats(&host).clients, has_quick ? 2 : 1);
+    CHECK_EQUAL(host_stats(&host).closed_queue_bytes, 0);
+    CHECK_SOON(host_stats(&host).queued_bytes == 0);
+    if (pressure != PEAL_PRESSURE_DROP_NEWEST) {
+        /* The newest of each key are there: they fit by far. */
+        for (int i = 0; i < KEYS; i++) {
+            int newest = total - 1;
+
+            while (newest % KEYS != i) {
+                newest--;
+            }
+            CHECK_EQUAL(count.last_of_key[i], newest);
+        }
+    }
+
+    /* And goes on as if nothing had been. */
+    send_one(ref, 0);
+    send_one(ref, DIRECT_EVERY - 1);
+    for (int i = 0; i < 2; i++) {
+        json_t *message = hear(&slow);
+
+        CHECK_EQUAL(number_of(message), i * (DIRECT_EVERY - 1));
+        json_decref(message);
+    }
+    if (has_quick) {
+        follow(&quick, 0);
+        member_close(&quick);
+    }
+    close_reader(&slow);
+    atomic_store(&newest_client, 0);
+    end();
+}
+
+static void everywhere(enum peal_pressure pressure, const char *reason)
+{
+    for (enum way way = 0; way < WAYS; way++) {
+        print_message("%s over %s\n", reason, way_names[way]);
+        follows(way, pressure, reason);
+    }
+}
+
+static void the_oldest_go(void **state)
+{
+    (void)state;
+    everywhere(PEAL_PRESSURE_DROP_OLDEST, "drop_oldest");
+}
+
+static void the_newest_go(void **state)
+{
+    (void)state;
+    everywhere(PEAL_PRESSURE_DROP_NEWEST, "drop_newest");
+}
+
+static void newer_ones_replace_older_ones(void **state)
+{
+    (void)state;
+    everywhere(PEAL_PRESSURE_CONFLATE, "conflate");
+}
+
+/* --- What is never dropped ------------------------------------------------ */
+
+static void say(struct reader *reader, const char *text)
+{
+    static char frame[256];
+
+    put(reader, frame,
+        reader->way == OVER_TCP
+            ? tcp_make(frame, TCP_ENVELOPE_FRAME, NULL, text, strlen(text))
+            : ws_make(frame, WS_TEXT_FRAME, text, strlen(text)));
+}
+
+/* It asks while it does not read, and its questions are all answered. */
+static void answers_and_heartbeats_are_kept(void **state)
+{
+    (void)state;
+    for (enum way way = OVER_WS; way <= OVER_TCP; way++) {
+        char frame[64];
+        struct reader slow;
+        int asked = 0;
+        int answered = 0;
+        bool is_ponged = false;
+
+        begin(way, (struct peal_server_options){.pressure =
+                                                    PEAL_PRESSURE_DROP_OLDEST});
+        open_reader(&slow, &host, way);
+        CHECK_SOON(host_stats(&host).clients == 1);
+        for (int i = 0; dropped() < DROPS_MIN; i++) {
+            struct peal_event event = numbered('r', i);
+            uint64_t before = host_stats(&host).bytes_in;
+            char text[64];
+
+            CHECK_EQUAL(
+                peal_server_room_emit(host.server, "feed:1", &event, NULL, 0),
+                0);
+            if (i % 5 == 0) {
+                snprintf(text, sizeof text,
+                         "{\"event\":\"peal:ping\",\"id\":%d}", asked++);
+                say(&slow, text);
+                CHECK_SOON(host_stats(&host).bytes_in > before);
+            }
+            CHECK(i < 10000 && "a queue without a bound");
+        }
+        put(&slow, frame,
+            way == OVER_TCP ? tcp_make(frame, TCP_PING_FRAME, NULL, "x", 1)
+                            : ws_make(frame, WS_PING_FRAME, "x", 1));
+        say(&slow, "{\"event\":\"peal:ping\",\"id\":\"last\"}");
+        while (answered <= asked) {
+            int first = hear_frame(&slow);
+            json_t *message;
+
+            if (first == (way == OVER_TCP ? TCP_PONG_FRAME : WS_PONG_FRAME)) {
+                is_ponged = true;
+                continue;
+            }
+            message = json_loads(slow.text, 0, NULL);
+            CHECK(message != NULL);
+            if (way == OVER_TCP ? first == TCP_ANSWER_FRAME
+                                : is_event(message, "peal:ok")) {
+                json_t *id = json_object_get(message, "id");
+
+                CHECK(answered == asked ? json_is_string(id)
+                                        : json_integer_value(id) == answered);
+                answered++;
+            }
+            json_decref(message);
+        }
+        CHECK(is_ponged);
+        CHECK_EQUAL(host_stats(&host).closed_queue_bytes, 0);
+        close_reader(&slow);
+        end();
+    }
+}
+
+/* What cannot be dropped closes the client when it alone is too much. */
+static void too_much_of_that_closes(void **state)
+{
+    struct reader slow;
+    struct peal_client_ref ref;
+
+    (void)state;
+    begin(OVER_WS,
+          (struct peal_server_options){.pressure = PEAL_PRESSURE_DROP_NEWEST});
+    open_reader(&slow, &host, OVER_WS);
+    CHECK_SOON(atomic_load(&newest_client) != 0);
+    ref.value = atomic_exchange(&newest_client, 0);
+    for (int i = 0; dropped() < DROPS_MIN; i++) {
+        struct peal_event event = numbered('r', i);
+
+        CHECK_EQUAL(
+            peal_server_room_emit(host.server, "feed:1", &event, NULL, 0), 0);
+    }
+    for (int i = 0; host_stats(&host).closed_queue_bytes == 0; i++) {
+        struct peal_event event = numbered('d', i);
+
+        (void)peal_server_emit(host.server, ref, &event);
+        CHECK(i < 10000 && "a queue without a bound");
+    }
+    ws_await_close(&slow.peer, 1013);
+    inflateEnd(&slow.window);
+    end();
+}
+
+/* --- Policies ------------------------------------------------------------- */
+
+/* The first pattern that matches counts, then the server's own. */
+static void policies_change_while_running(void **state)
+{
+    struct peal_server_options options = {.size = sizeof options};
+    struct peal_client_ref ref;
+    struct reader slow;
+    struct count seen;
+    int count = 0;
+
+    (void)state;
+    begin(OVER_WS, (struct peal_server_options){0});
+    set_policy("other:*", PEAL_PRESSURE_CLOSE, NULL);
+    set_policy("f*d:*", PEAL_PRESSURE_DROP_NEWEST, NULL);
+    set_policy("feed:*", PEAL_PRESSURE_DROP_OLDEST, NULL);
+    open_reader(&slow, &host, OVER_WS);
+    CHECK_SOON(atomic_load(&newest_client) != 0);
+    ref.value = atomic_exchange(&newest_client, 0);
+    while (host_stats(&host).dropped_newest == 0) {
+        send_one(ref, count++);
+    }
+    CHECK_EQUAL(host_stats(&host).dropped_oldest, 0);
+    read_all(&slow, count, "drop_newest", &seen);
+
+    /* Without the first: the next. */
+    CHECK_EQUAL(peal_server_set_room_policy(host.server, "f*d:*", NULL), 0);
+    count = 0;
+    while (host_stats(&host).dropped_oldest == 0) {
+        send_one(ref, count++);
+    }
+    read_all(&slow, count, "drop_oldest", &seen);
+
+    /* Without that, too: what the options say. */
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    CHECK_EQUAL(options.pressure, PEAL_PRESSURE_CLOSE);
+    options.pressure = PEAL_PRESSURE_CONFLATE;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+    CHECK_EQUAL(peal_server_set_room_policy(host.server, "feed:*", NULL), 0);
+    count = 0;
+    while (host_stats(&host).conflated == 0) {
+        send_one(ref, count++);
+    }
+    read_all(&slow, count, "conflate", &seen);
+    CHECK_EQUAL(host_stats(&host).closed_queue_bytes, 0);
+    options.pressure = PEAL_PRESSURE_CLOSE;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+    while (host_stats(&host).closed_queue_bytes == 0) {
+        struct peal_event event = numbered('r', count++);
+
+        CHECK_EQUAL(
+            peal_server_room_emit(host.server, "feed:1", &event, NULL, 0), 0);
+    }
+    ws_await_close(&slow.peer, 1013);
+    inflateEnd(&slow.window);
+    end();
+}
+
+static void bad_policies_are_refused(void **state)
+{
+    struct peal_room_policy policy = {.size = sizeof policy};
+    struct peal_server *server;
+    char name[PEAL_ROOM_PATTERN_MAX + 2] = "";
+
+    (void)state;
+    begin(OVER_WS, (struct peal_server_options){0});
+    server = host.server;
+    CHECK_EQUAL(peal_server_set_room_policy(server, "", &policy), PEAL_EINVAL);
+    memset(name, 'a', sizeof name - 1);
+    CHECK_EQUAL(peal_server_set_room_policy(server, name, &policy),
+                PEAL_EINVAL);
+    policy.pressure = (enum peal_pressure)17;
+    CHECK_EQUAL(peal_server_set_room_policy(server, "a", &policy), PEAL_EINVAL);
+    policy.pressure = PEAL_PRESSURE_CONFLATE;
+    policy.size--;
+    CHECK_EQUAL(peal_server_set_room_policy(server, "a", &policy), PEAL_EINVAL);
+    policy.size++;
+    CHECK_EQUAL(peal_server_set_room_policy(server, "none", NULL), 0);
+    for (int i = 0; i < PEAL_ROOM_POLICIES_MAX; i++) {
+        snprintf(name, sizeof name, "room %d", i);
+        CHECK_EQUAL(peal_server_set_room_policy(server, name, &policy), 0);
+    }
+    CHECK_EQUAL(peal_server_set_room_policy(server, "more", &policy),
+                PEAL_ELIMIT);
+    CHECK_EQUAL(peal_server_set_room_policy(server, name, &policy), 0);
+    end();
+}
+
+/* --- Dialects without a word for it --------------------------------------- */
+
+static void raw_clients_are_only_counted(void **state)
+{
+    struct reader slow;
+    int received = 0;
+    int last = -1;
+    int count = 0;
+
+    (void)state;
+    begin(OVER_WS,
+          (struct peal_server_options){.dialect = PEAL_DIALECT_RAW,
+                                       .pressure = PEAL_PRESSURE_DROP_OLDEST});
+    open_reader(&slow, &host, OVER_WS);
+    CHECK_SOON(host_stats(&host).clients == 1);
+    while (dropped() < DROPS_MIN) {
+        struct peal_event event = numbered('r', count++);
+
+        CHECK_EQUAL(
+            peal_server_room_emit(host.server, "feed:1", &event, NULL, 0), 0);
+    }
+    while (last != count - 1) {
+        json_t *data = hear(&slow);
+        int number = (int)json_integer_value(json_object_get(data, "n"));
+
+        CHECK(number > last);
+        last = number;
+        received++;
+        json_decref(data);
+    }
+    CHECK_EQUAL(received + (int)dropped(), count);
+    close_reader(&slow);
+    end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_oldest_go),
+        cmocka_unit_test(the_newest_go),
+        cmocka_unit_test(newer_ones_replace_older_ones),
+        cmocka_unit_test(answers_and_heartbeats_are_kept),
+        cmocka_unit_test(too_much_of_that_closes),
+        cmocka_unit_test(policies_change_while_running),
+        cmocka_unit_test(bad_policies_are_refused),
+        cmocka_unit_test(raw_clients_are_only_counted),
+    };
+
+    return cmocka_run_group_tests(tests, make_certificate, remove_certificate);
+}
