@@ -1,5 +1,9 @@
-# What comes with the command line: completions and manual pages, which the
-# program prints itself, so that they know what it knows.
+# The command line, and what comes with it: completions and manual pages, which
+# the program prints itself, so that they know what it knows.
+
+find_package(CURL 7.85 REQUIRED)
+peal_add_programs(cmd INSTALL)
+target_link_libraries(cmd_peal PRIVATE OpenSSL::SSL CURL::libcurl)
 
 if(CMAKE_CROSSCOMPILING)
     return()

@@ -12,6 +12,7 @@ int reply_run(const struct options *options);
 int ping_run(const struct options *options);
 int completion_run(const struct options *options);
 int doctor_run(const struct options *options);
+int top_run(const struct options *options);
 int help_run(const struct options *options);
 
 #endif

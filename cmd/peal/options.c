@@ -317,7 +317,7 @@ bool options_parse(struct options *options, const struct command *command,
     struct known known;
     int found;
 
-    *options = (struct options){.command = command};
+    *options = (struct options){.command = command, .dialect = "peal"};
     make_known(&known, command);
     if (!set_defaults(options)) {
         return false;

@@ -8,6 +8,8 @@
 #define ROUTES (LINKS | ONE(DOCTOR))
 #define LINKS                                                                  \
     (ONE(SUB) | ONE(PUB) | ONE(EMIT) | ONE(REQUEST) | ONE(REPLY) | ONE(PING))
+/* Those that go to a server, also for its metrics. */
+#define VISITORS (ROUTES | ONE(TOP))
 #define SENDERS (ONE(PUB) | ONE(EMIT))
 /* Those that are given data. */
 #define MAKERS (SENDERS | ONE(REQUEST) | ONE(REPLY))
@@ -17,15 +19,15 @@
 /* What is not said has none: a letter is 0, a text NULL. */
 const struct option_row option_rows[] = {
     /* The server. */
-    {ROUTES, 'u', "url", OPTION_TEXT, FIELD(url), "URL", "ws://127.0.0.1:8080/",
-     "PEAL_URL", NULL, HINT_NONE,
+    {VISITORS, 'u', "url", OPTION_TEXT, FIELD(url), "URL",
+     "ws://127.0.0.1:8080/", "PEAL_URL", NULL, HINT_NONE,
      "the server: ws://, wss://, tcp://, tls:// or unix:/path"},
-    {ROUTES, 't', "token", OPTION_TEXT, FIELD(token), "TOKEN", NULL,
+    {VISITORS, 't', "token", OPTION_TEXT, FIELD(token), "TOKEN", NULL,
      "PEAL_TOKEN", NULL, HINT_NONE,
      "sent as \"Authorization: Bearer TOKEN\" (WebSocket)"},
-    {ROUTES, 0, "token-file", OPTION_TEXT, FIELD(token_file), "FILE", NULL,
+    {VISITORS, 0, "token-file", OPTION_TEXT, FIELD(token_file), "FILE", NULL,
      "PEAL_TOKEN_FILE", NULL, HINT_FILE, "the token is the first line of FILE"},
-    {ROUTES, 'H', "header", OPTION_LIST, FIELD(headers), "LINE", NULL, NULL,
+    {VISITORS, 'H', "header", OPTION_LIST, FIELD(headers), "LINE", NULL, NULL,
      NULL, HINT_NONE,
      "a header such as \"X-User: ada\", several times (WebSocket)"},
     {ROUTES, 0, "origin", OPTION_TEXT, FIELD(origin), "ORIGIN", NULL, NULL,
@@ -33,26 +35,26 @@ const struct option_row option_rows[] = {
     {ROUTES, 0, "protocol", OPTION_TEXT, FIELD(protocols), "NAMES", NULL, NULL,
      NULL, HINT_NONE,
      "subprotocols to offer instead of the dialect's, with commas between"},
-    {LINKS, 0, "proxy", OPTION_TEXT, FIELD(proxy), "HOST:PORT", NULL,
-     "PEAL_PROXY", NULL, HINT_NONE, "an HTTP proxy to go through (CONNECT)"},
-    {ROUTES, 0, "cacert", OPTION_TEXT, FIELD(cacert), "FILE", NULL,
+    {LINKS | ONE(TOP), 0, "proxy", OPTION_TEXT, FIELD(proxy), "HOST:PORT", NULL,
+     "PEAL_PROXY", NULL, HINT_NONE, "an HTTP proxy to go through"},
+    {VISITORS, 0, "cacert", OPTION_TEXT, FIELD(cacert), "FILE", NULL,
      "PEAL_CACERT", NULL, HINT_FILE,
      "trust these authorities (PEM) instead of the system's"},
-    {ROUTES, 0, "cert", OPTION_TEXT, FIELD(cert), "FILE", NULL, NULL, NULL,
+    {VISITORS, 0, "cert", OPTION_TEXT, FIELD(cert), "FILE", NULL, NULL, NULL,
      HINT_FILE, "a certificate to show to the server (PEM)"},
-    {ROUTES, 0, "key", OPTION_TEXT, FIELD(key), "FILE", NULL, NULL, NULL,
+    {VISITORS, 0, "key", OPTION_TEXT, FIELD(key), "FILE", NULL, NULL, NULL,
      HINT_FILE, "its key, if it is not in the same file (PEM)"},
     {ROUTES, 0, "server-name", OPTION_TEXT, FIELD(server_name), "NAME", NULL,
      NULL, NULL, HINT_NONE,
      "the name in the server's certificate, if not the URL's"},
-    {ROUTES, 0, "insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, NULL,
+    {VISITORS, 0, "insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, NULL,
      NULL, HINT_NONE,
      "trust whoever answers: anybody on the way can listen in"},
     {LINKS, 0, "deflate", OPTION_FLAG, FIELD(deflate), NULL, NULL, NULL, NULL,
      HINT_NONE, "have messages compressed if the server does that (WebSocket)"},
     {ROUTES, 0, "dialect", OPTION_CHOICE, FIELD(dialect), "NAME", "peal", NULL,
      "peal stelar", HINT_NONE, "what the server speaks: peal or stelar"},
-    {ROUTES, 0, "timeout", OPTION_DURATION, FIELD(timeout_ms), "TIME", "10s",
+    {VISITORS, 0, "timeout", OPTION_DURATION, FIELD(timeout_ms), "TIME", "10s",
      NULL, NULL, HINT_NONE, "how long to wait for the server each time"},
     {LINKS, 0, "retry", OPTION_FLAG, FIELD(retry), NULL, NULL, NULL, NULL,
      HINT_NONE, "keep trying when the server is not there at first"},
@@ -105,6 +107,10 @@ const struct option_row option_rows[] = {
      HINT_NONE, "end after N pings"},
     {ONE(PING), 'i', "interval", OPTION_DURATION, FIELD(interval_ms), "TIME",
      "100ms", NULL, NULL, HINT_NONE, "from one ping to the next"},
+    {ONE(TOP), 'n', "count", OPTION_COUNT, FIELD(count), "N", NULL, NULL, NULL,
+     HINT_NONE, "end after N tables"},
+    {ONE(TOP), 'i', "interval", OPTION_DURATION, FIELD(interval_ms), "TIME",
+     "1s", NULL, NULL, HINT_NONE, "from one table to the next"},
 
     /* For whoever makes the pages. */
     {ONE(HELP), 0, "manual", OPTION_TEXT, FIELD(manual), "FILE", NULL, NULL,
@@ -311,6 +317,29 @@ const struct command commands[COMMAND_COUNT] = {
                 {
                     {"peal doctor", "of $PEAL_URL"},
                     {"peal doctor \"$PEAL_URL\" --json", "for a program"},
+                },
+        },
+    [COMMAND_TOP] =
+        {
+            .id = COMMAND_TOP,
+            .name = "top",
+            .usage = "top [URL]",
+            .summary = "show what a running server does",
+            .description =
+                "Reads the metrics of a server every second and shows a table "
+                "of them: clients, messages, bytes, what waits, how long "
+                "requests take, and what was closed, dropped or refused, for "
+                "which reason. URL is where its metrics are, as "
+                "http://HOST:PORT/metrics; without it, /metrics on the server "
+                "of --url. Servers offer them where metrics_path or "
+                "internal_listen says so.",
+            .arguments_min = 0,
+            .arguments_max = 1,
+            .run = top_run,
+            .examples =
+                {
+                    {"peal top -n 1", "one table"},
+                    {"peal top -n 2 -i 200ms --json", "for a program"},
                 },
         },
     [COMMAND_COMPLETION] =

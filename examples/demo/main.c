@@ -213,6 +213,7 @@ static int serve(const struct flags *flags, const char *program)
     struct peal_server_options options = {
         .size = sizeof options,
         .ws_listen = ws,
+        .metrics_path = "/metrics", /* for peal top */
         .loops = flags->loops,
         .message_bytes_max = IMAGE_BYTES_MAX,
         .queue_bytes_max = 4 * IMAGE_BYTES_MAX,
