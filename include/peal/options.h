@@ -188,7 +188,8 @@ enum peal_proxy_protocol {
     PEAL_PROXY_REQUIRED /* nobody comes in without one */
 };
 
-struct peal_hooks; /* peal/policy.h */
+struct peal_hooks;           /* peal/policy.h */
+struct peal_address_tracker; /* peal/policy.h */
 
 /*
  * Compression of WebSocket messages (permessage-deflate, RFC 7692), for clients
@@ -464,6 +465,9 @@ struct peal_server_options {
      */
     enum peal_pressure pressure; /* default: PEAL_PRESSURE_CLOSE */
     const char *conflate_by;
+
+    /* Counts clients by address instead of peal (peal/policy.h); copied. */
+    const struct peal_address_tracker *address_tracker;
 };
 
 #ifdef __cplusplus

@@ -203,13 +203,69 @@ PEAL_API int peal_server_set_room_policy(struct peal_server *server,
                                          const char *pattern,
                                          const struct peal_room_policy *policy);
 
+/* --- Who counts addresses ------------------------------------------------- */
+
+/*
+ * Counts clients by address instead of peal, so that several processes may
+ * share their counts, or a list of who may not come. `address` is text without
+ * a port, "192.0.2.7"; of an IPv6 address the network that ipv6_prefix_bits
+ * says, "2001:db8::"; behind trusted proxies the client's own. Unix sockets are
+ * not tracked. It is for all namespaces of a server.
+ *
+ * What check and add return: 0 lets the client on; PEAL_ELIMIT refuses it as
+ * clients_per_address_max does (429, or 1013), and PEAL_EREFUSED as one who may
+ * not come (403, or 1008). Any other negative value means that the tracker has
+ * failed: that is counted and logged, and the client comes in, or, with
+ * refuse_on_error, is refused (503, or 1013).
+ *
+ * Functions are called on any loop, on several at once: they have to be safe
+ * for that, and must not block. Any may be NULL, but add and remove only
+ * together. With add, clients_per_address_max is not looked at.
+ */
+struct peal_address_tracker {
+    size_t size; /* sizeof(struct peal_address_tracker) */
+    void *user;  /* handed to the functions */
+
+    /* A client wants to come in; before any middleware is asked about it. */
+    int (*check)(const char *address, void *user);
+
+    /* It is about to be in: counts it, unless that is refused. */
+    int (*add)(const char *address, void *user);
+
+    /* It has gone: once for each add that returned 0. */
+    void (*remove)(const char *address, void *user);
+
+    /*
+     * How many there are of this address: for peal_server_address_clients and
+     * peal_connections_limited. From any thread.
+     */
+    long (*count)(const char *address, void *user);
+
+    /* Every cleanup_interval_ms while the server runs, on its first loop. */
+    void (*cleanup)(void *user);
+    uint32_t cleanup_interval_ms; /* default 60,000; PEAL_OFF: never */
+
+    bool refuse_on_error;
+};
+
+/*
+ * The clients of an address, of which an IPv6 one stands for its network: as
+ * the tracker counts them, else those of this server. PEAL_EADDRESS when it is
+ * no IP address without a port; PEAL_ENOTSUP for a tracker that counts but does
+ * not tell. Any thread.
+ */
+PEAL_API long peal_server_address_clients(struct peal_server *server,
+                                          const char *address);
+
 /* --- Hooks --------------------------------------------------------------- */
 
 struct peal_connections_limited {
     const char *limit; /* the option's name: "clients_max" */
-    uint32_t max;
+    uint32_t max; /* 0: only the address tracker knows */
     uint64_t clients; /* that are in, from all addresses */
     const struct peal_connect *connect;
+    long address_clients; /* as peal_server_address_clients; negative: not
+                             known */
 };
 
 struct peal_rooms_limited {

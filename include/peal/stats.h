@@ -98,6 +98,8 @@ struct peal_server_stats {
     uint64_t dropped_oldest;
     uint64_t dropped_newest;
     uint64_t conflated;
+
+    uint64_t address_tracker_failed; /* answers of address_tracker */
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

@@ -88,6 +88,18 @@ static void give_address(struct hub_door *door, struct address_count *count)
     pthread_mutex_unlock(&door->lock);
 }
 
+uint32_t door_count(struct hub_door *door, struct peal_slice address)
+{
+    const struct address_count *count;
+    uint32_t result;
+
+    pthread_mutex_lock(&door->lock);
+    count = map_get(&door->addresses, address);
+    result = count != NULL ? count->count : 0;
+    pthread_mutex_unlock(&door->lock);
+    return result;
+}
+
 /* --- One door ------------------------------------------------------------- */
 
 static int refuse(const struct hub_door *door, const char *limit, uint32_t max,

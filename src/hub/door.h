@@ -25,6 +25,9 @@ struct peal_slice door_key(const void *value);
 int door_enter(struct hub_door *door, struct peal_slice address,
                struct address_count **counted, struct hub_refused *refused);
 
+/* Any thread. How many of this address are in. */
+uint32_t door_count(struct hub_door *door, struct peal_slice address);
+
 /* Any thread. Undoes door_enter. */
 void door_leave(struct hub_door *door, struct address_count *counted);
 

@@ -151,6 +151,11 @@ static int decide_number(struct worker *worker, uint64_t number,
 
 /* --- Asking --------------------------------------------------------------- */
 
+bool admission_has_begun(const struct conn *conn)
+{
+    return conn->extra != NULL && conn->extra->admission != NULL;
+}
+
 static struct admission *begin(struct conn *conn)
 {
     struct worker *worker = conn_worker(conn);

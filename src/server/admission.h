@@ -27,6 +27,9 @@ enum peal_verdict admission_ask(struct conn *conn,
                                 const struct admission_request *request,
                                 struct peal_denial *denial);
 
+/* Whether it has been asked about already. */
+bool admission_has_begun(const struct conn *conn);
+
 /* Gives the client the metadata that was set before it was in. */
 int admission_finish(struct conn *conn);
 

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "server/conn.h"
+#include "server/tracker.h"
 
 #include <string.h>
 
@@ -99,6 +100,7 @@ static const struct option {
     RUNNING(handshakes_per_address_max),
     RUNNING(pressure),
     OPTION(conflate_by, OPTION_TEXT, true),
+    RESTART(address_tracker),
 #undef RESTART
 #undef RUNNING
 #undef OPTION
@@ -362,7 +364,9 @@ struct hub_limits config_hub_limits(const struct config *config)
 
     return (struct hub_limits){
         .clients_max = options->clients_max,
-        .clients_per_address_max = options->clients_per_address_max,
+        .clients_per_address_max = tracker_counts(options->address_tracker)
+                                       ? UINT32_MAX
+                                       : options->clients_per_address_max,
         .rooms_max = options->rooms_max,
         .rooms_per_client_max = options->rooms_per_client_max,
         .room_name_bytes_max = options->room_name_bytes_max,

@@ -15,6 +15,7 @@
 #include "server/gate.h"
 #include "server/reply.h"
 #include "server/request.h"
+#include "server/tracker.h"
 
 #include <unistd.h>
 
@@ -363,6 +364,13 @@ static void accept_tcp(struct conn *conn, const struct listener *listener,
     int rc;
 
     conn_set_form(conn, listener->dialect, TRANSPORT_TCP);
+    rc = conn_check_address(conn, &connect, peer, &status);
+    if (rc < 0) {
+        refuse_tcp(conn, address, rc,
+                   rc == PEAL_EREFUSED ? WS_CLOSE_POLICY : WS_CLOSE_TRY_AGAIN,
+                   peal_strerror(rc));
+        return;
+    }
     if (late_denial != NULL) {
         denial = *late_denial;
     } else {
@@ -554,12 +562,14 @@ static long make_id(struct conn *conn, const struct peal_connect *connect,
 /* The HTTP status that tells why a client is not let in. */
 static int refusal_status(struct seat *seat, int rc,
                           const struct hub_refused *refused,
-                          const struct peal_connect *connect)
+                          const struct peal_connect *connect,
+                          const struct socket_key *key)
 {
     switch (rc) {
     case PEAL_ELIMIT:
         dispatch_count_limit(seat, refused->limit);
-        hooks_connection_limited(seat, refused, connect);
+        hooks_connection_limited(seat, refused, connect,
+                                 tracker_count(seat->server, key));
         return strcmp(refused->limit, "clients_max") == 0 ? 503 : 429;
     case PEAL_EEXIST:
         seat_count(seat, COUNT_REFUSED_APPLICATION);
@@ -572,6 +582,30 @@ static int refusal_status(struct seat *seat, int rc,
     }
 }
 
+/* What a tracker says when it refuses for a limit of its own. */
+static struct hub_refused of_tracker(const struct seat *seat)
+{
+    return (struct hub_refused){
+        .limit = "clients_per_address_max",
+        .clients = atomic_load(&seat->server->cluster.door.clients),
+    };
+}
+
+int conn_check_address(struct conn *conn, const struct peal_connect *connect,
+                       const struct socket_address *peer, int *status)
+{
+    struct seat *seat = conn_seat(conn);
+    struct socket_key key =
+        gate_key(peer, seat->config->options.ipv6_prefix_bits);
+    struct hub_refused refused = of_tracker(seat);
+    int rc = admission_has_begun(conn) ? 0 : tracker_check(seat, &key);
+
+    if (rc < 0) {
+        *status = refusal_status(seat, rc, &refused, connect, &key);
+    }
+    return rc;
+}
+
 int conn_admit(struct conn *conn, const struct peal_connect *connect,
                const struct socket_address *peer, struct peal_slice opening,
                int *status)
@@ -581,19 +615,25 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
     struct socket_key key = gate_key(peer, options->ipv6_prefix_bits);
     char id[PEAL_ID_MAX];
     long id_size = make_id(conn, connect, id);
-    struct hub_refused refused;
-    int rc;
+    struct hub_refused refused = of_tracker(seat);
+    bool is_tracked = false;
+    int rc = id_size < 0 ? PEAL_EREFUSED
+                         : tracker_add(seat, &key, &is_tracked);
 
-    rc = id_size < 0
-             ? PEAL_EREFUSED
-             : client_admit(&conn->client, seat->hub, conn,
-                            slice_make(id, (size_t)id_size),
-                            slice_make((const char *)key.bytes, key.size),
-                            &refused);
+    if (rc == 0) {
+        rc = client_admit(&conn->client, seat->hub, conn,
+                          slice_make(id, (size_t)id_size),
+                          slice_make((const char *)key.bytes, key.size),
+                          &refused);
+    }
     if (rc < 0) {
-        *status = refusal_status(seat, rc, &refused, connect);
+        if (is_tracked) {
+            tracker_remove(seat, key.bytes, key.size);
+        }
+        *status = refusal_status(seat, rc, &refused, connect, &key);
         return rc;
     }
+    conn->is_tracked = is_tracked;
     conn->of.reason = NULL;
     conn->state = connect->transport == PEAL_WS ? CONN_WS_OPEN : CONN_TCP_OPEN;
     conn_proxy_forget(conn);
@@ -644,6 +684,12 @@ void conn_leave_now(struct conn *conn)
     seat_uncount(seat, conn_transport(conn) == TRANSPORT_WS
                            ? GAUGE_WS_CLIENTS
                            : GAUGE_TCP_CLIENTS);
+    if (conn->is_tracked) {
+        const struct address_count *address = conn->client->address;
+
+        tracker_remove(seat, address->key, address->size);
+        conn->is_tracked = false;
+    }
     client_remove(conn->client);
     conn->client = NULL;
     mem_free(conn->of.reason);

@@ -74,6 +74,7 @@ struct conn {
     bool has_own_deflate : 1;
     bool is_accounted : 1; /* account.h */
     bool is_arriving : 1; /* counted so: arrival.h */
+    bool is_tracked : 1;  /* counted so: tracker.h */
     bool lives_by_pongs : 1; /* nothing else is a sign of life */
     uint8_t window_out : 4;
     uint8_t window_in : 4;
@@ -127,6 +128,13 @@ void conn_accept(struct worker *worker, const struct listener *listener,
 int conn_admit(struct conn *conn, const struct peal_connect *connect,
                const struct socket_address *peer, struct peal_slice opening,
                int *status);
+
+/*
+ * Whether clients of this address may come at all, before anybody else is
+ * asked. Returns as conn_admit.
+ */
+int conn_check_address(struct conn *conn, const struct peal_connect *connect,
+                       const struct socket_address *peer, int *status);
 
 /*
  * The middleware has decided about a client that it had put off: asks the next,

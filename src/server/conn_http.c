@@ -235,6 +235,11 @@ static void upgrade(struct conn *conn, const struct http_request *request,
         .pattern = route.pattern,
         .tls = conn_tls_facts(conn, &facts),
     };
+    rc = conn_check_address(conn, &connect, &peer, &status);
+    if (rc < 0) {
+        refuse_client(conn, status, slice_make(opening, (size_t)size));
+        return;
+    }
     if (late_denial != NULL) {
         denial = *late_denial;
     } else {

@@ -20,7 +20,8 @@ int hooks_set(struct peal_server *server, const struct peal_hooks *given)
 
 void hooks_connection_limited(struct seat *seat,
                               const struct hub_refused *refused,
-                              const struct peal_connect *connect)
+                              const struct peal_connect *connect,
+                              long address_clients)
 {
     struct peal_server *server = seat->server;
     const struct peal_server_options *options = &seat->config->options;
@@ -29,6 +30,7 @@ void hooks_connection_limited(struct seat *seat,
         .max = refused->max,
         .clients = refused->clients,
         .connect = connect,
+        .address_clients = address_clients,
     };
 
     if (server->hooks.on_max_connections != NULL) {

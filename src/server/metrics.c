@@ -166,6 +166,10 @@ static void write_messages(struct text *text, const struct peal_server *server)
            "Requests of clients that nobody answered in time.");
     counter(text, "peal_requests_timed_out", "",
             stats_sum(server, COUNT_REQUESTS_TIMED_OUT));
+    family(text, "peal_address_tracker_failures", METRIC_COUNTER, NULL,
+           "Answers of the application's address tracker that were errors.");
+    counter(text, "peal_address_tracker_failures", "",
+            stats_sum(server, COUNT_TRACKER_FAILED));
     family(text, "peal_received_bytes", METRIC_COUNTER, "bytes",
            "Bytes read from connections.");
     counter(text, "peal_received_bytes", "", stats_sum(server, COUNT_BYTES_IN));

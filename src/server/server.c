@@ -14,6 +14,7 @@
 #include "server/mail.h"
 #include "server/resource.h"
 #include "server/stop.h"
+#include "server/tracker.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -313,6 +314,11 @@ static int read_options(struct peal_server *server,
     if (*problem != NULL) {
         return PEAL_EINVAL;
     }
+    *problem = "address_tracker";
+    if (server->number == 0 &&
+        tracker_set(server->engine, server->options.address_tracker) < 0) {
+        return PEAL_EINVAL;
+    }
     *problem = "hooks";
     server->dialect = options_dialect(server->options.dialect, &dialect_peal);
     return hooks_set(server, server->options.hooks);
@@ -467,6 +473,7 @@ static int start_threads(struct engine *engine, int first)
     for (int i = 0; i < engine->worker_count; i++) {
         int rc = accept_open(&engine->workers[i]);
 
+        tracker_start(&engine->workers[i]);
         for (int k = 0; k < engine->space_count; k++) {
             guard_start(engine->workers[i].seats[k]);
         }

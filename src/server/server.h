@@ -115,6 +115,7 @@ enum counter {
     COUNT_DROPPED_OLDEST,
     COUNT_DROPPED_NEWEST,
     COUNT_CONFLATED,
+    COUNT_TRACKER_FAILED,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,
@@ -194,6 +195,7 @@ struct worker {
     uint32_t retry_after_ms;  /* [L] of the goodbye being said; 0: none */
     struct timer trim_timer; /* [L] gives back what a burst of output took */
     struct timer hold_timer; /* [L] looks again whether it is held back */
+    struct timer tracker_timer; /* [L] see tracker.h */
     struct door *doors;     /* [L] one for each listener */
 
     struct list conns;    /* [L] every connection that has a socket */
@@ -267,7 +269,8 @@ struct engine {
     struct listener adopted[DIALECT_COUNT]; /* [I] whom conns come by that */
     _Atomic unsigned adopted_count; /* [a] others have accepted: adopt.c */
     bool is_attached; /* [I] the program takes the turns: attach.c */
-    struct hub_limits arrival_limits; /* [a] */
+    struct peal_address_tracker tracker; /* [I] all NULL: none given */
+    struct hub_limits arrival_limits;    /* [a] */
     struct hub_door arrivals;         /* see arrival.h */
 };
 
@@ -328,7 +331,8 @@ int hooks_set(struct peal_server *server, const struct peal_hooks *given);
 /* [L] One of the two limits on connections has refused a client. */
 void hooks_connection_limited(struct seat *seat,
                               const struct hub_refused *refused,
-                              const struct peal_connect *connect);
+                              const struct peal_connect *connect,
+                              long address_clients);
 
 /* [L] One of the two limits on rooms has refused a join. */
 void hooks_room_limited(struct peal_client *client, const char *limit,

@@ -102,6 +102,7 @@ static const struct {
     FIELD(COUNT_DROPPED_OLDEST, dropped_oldest),
     FIELD(COUNT_DROPPED_NEWEST, dropped_newest),
     FIELD(COUNT_CONFLATED, conflated),
+    FIELD(COUNT_TRACKER_FAILED, address_tracker_failed),
 #undef FIELD
 };
 

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/random.h"
 #include "server/conn.h"
+#include "server/tracker.h"
 
 /* How often a paced stop tells some more. */
 #define PACE_MS 20
@@ -177,6 +178,7 @@ void stop_finish(struct worker *worker)
         timer_stop(timers, &worker->pace_timer);
         timer_stop(timers, &worker->trim_timer);
         timer_stop(timers, &worker->hold_timer);
+        tracker_stop(worker);
         loop_stop(worker->loop);
     }
 }
