@@ -3,14 +3,17 @@
  * fits, and does not hang, crash or believe it.
  *
  * Method: a server of the test's own says fixed bytes and then keeps silent, or
- * closes.
+ * closes; each time also through TLS.
  */
 #include "support/suite.h"
 
+#include "support/certificates.h"
 #include "support/link.h"
 
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +44,7 @@ struct attack {
     bool is_lax;     /* accept_any_key */
     bool deflates;   /* the link has offered permessage-deflate */
     bool gets_in;    /* the link is connected for a while */
+    bool has_tls;
     int error;
     int code;
     int http_status;
@@ -126,6 +130,14 @@ static const struct attack attacks[] = {
 };
 
 static int listener = -1;
+static SSL_CTX *server_tls;
+static struct peal_tls *link_tls;
+
+/* A server's side of a connection. */
+struct side {
+    int fd;
+    SSL *ssl; /* NULL: not encrypted */
+};
 static char address[64];
 
 static void open_listener(void)
@@ -141,14 +153,44 @@ static void open_listener(void)
     snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(in.sin_port));
 }
 
-/* Reads up to a blank line. False when the peer has gone before. */
-static void read_request(int fd)
+static struct side accept_side(bool has_tls)
+{
+    struct side side = {.fd = accept(listener, NULL, NULL)};
+
+    CHECK(side.fd >= 0);
+    if (has_tls) {
+        side.ssl = SSL_new(server_tls);
+        SSL_set_fd(side.ssl, side.fd);
+        CHECK_EQUAL(SSL_accept(side.ssl), 1);
+    }
+    return side;
+}
+
+static ssize_t hear(const struct side *side, char *bytes, size_t size)
+{
+    return side->ssl != NULL ? SSL_read(side->ssl, bytes, (int)size)
+                             : recv(side->fd, bytes, size, 0);
+}
+
+/* Until the link has gone. */
+static void close_side(struct side *side)
+{
+    char rest[4096];
+
+    while (hear(side, rest, sizeof rest) > 0) {
+    }
+    SSL_free(side->ssl);
+    close(side->fd);
+}
+
+/* Reads up to a blank line. */
+static void read_request(const struct side *side)
 {
     char request[4096] = "";
     size_t size = 0;
 
     while (strstr(request, "\r\n\r\n") == NULL) {
-        ssize_t got = recv(fd, request + size, sizeof request - 1 - size, 0);
+        ssize_t got = hear(side, request + size, sizeof request - 1 - size);
 
         CHECK(got > 0);
         size += (size_t)got;
@@ -156,10 +198,12 @@ static void read_request(int fd)
     }
 }
 
-static void say(int fd, const char *bytes, size_t size)
+static void say(const struct side *side, const char *bytes, size_t size)
 {
     while (size > 0) {
-        ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
+        ssize_t sent = side->ssl != NULL
+                           ? SSL_write(side->ssl, bytes, (int)size)
+                           : send(side->fd, bytes, size, MSG_NOSIGNAL);
 
         if (sent <= 0) {
             return; /* it has had enough */
@@ -172,23 +216,19 @@ static void say(int fd, const char *bytes, size_t size)
 static void *serve(void *argument)
 {
     const struct attack *attack = argument;
-    int fd = accept(listener, NULL, NULL);
-    char rest[4096];
+    struct side side = accept_side(attack->has_tls);
 
-    CHECK(fd >= 0);
     if (!attack->is_tcp) {
-        read_request(fd);
+        read_request(&side);
     }
-    say(fd, attack->bytes, attack->size);
+    say(&side, attack->bytes, attack->size);
     for (size_t i = 0; i < attack->repeats; i++) {
-        say(fd, "A: 1234567890\r\n", 15);
+        say(&side, "A: 1234567890\r\n", 15);
     }
     if (attack->is_closing) {
-        shutdown(fd, SHUT_WR);
+        shutdown(side.fd, SHUT_WR);
     }
-    while (recv(fd, rest, sizeof rest, 0) > 0) {
-    }
-    close(fd);
+    close_side(&side);
     return NULL;
 }
 
@@ -201,14 +241,21 @@ static void run_attack(const struct attack *attack)
     pthread_t thread;
     char url[160];
 
-    print_message("%s\n", attack->name);
+    print_message("%s%s\n", attack->name, attack->has_tls ? " in TLS" : "");
     CHECK(pthread_create(&thread, NULL, serve, (void *)attack) == 0);
-    options = link_test_options(link_url(url, address, attack->is_tcp), &notes);
+    link_url(url, address, attack->is_tcp);
+    if (attack->has_tls) {
+        snprintf(url, sizeof url, "%s://%s", attack->is_tcp ? "tls" : "wss",
+                 address);
+    }
+    options = link_test_options(url, &notes);
+    options.tls = link_tls;
     options.accept_any_key = attack->is_lax;
     options.deflate = attack->deflates;
     options.reconnect_attempts = PEAL_OFF;
-    options.connect_timeout_ms =
-        attack->error == PEAL_ETIMEOUT && !attack->gets_in ? 50 : 0;
+    if (attack->error == PEAL_ETIMEOUT && !attack->gets_in) {
+        options.connect_timeout_ms = attack->has_tls ? 1000 : 100;
+    }
     CHECK_EQUAL(peal_loop_new(&loop, NULL), 0);
     CHECK_EQUAL(peal_link_new(&link, loop, &options), 0);
     CHECK_EQUAL(peal_link_open(link), 0);
@@ -232,7 +279,11 @@ static void test_every_attack_ends_with_a_reason(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(attacks); i++) {
-        run_attack(&attacks[i]);
+        struct attack attack = attacks[i];
+
+        run_attack(&attack);
+        attack.has_tls = true;
+        run_attack(&attack);
     }
 }
 
@@ -304,25 +355,22 @@ static void test_a_wrong_accept_value_is_tolerated_on_request(void **state)
 /* Lets pings go unanswered while it says other things, then answers one. */
 static void *serve_late_pong(void *argument)
 {
-    int fd = accept(listener, NULL, NULL);
+    struct side side = accept_side(false);
     struct timeval pause = {.tv_usec = 15000};
     char rest[4096];
 
     (void)argument;
-    CHECK(fd >= 0);
-    read_request(fd);
-    say(fd, BYTES(ANY "\x81\x62" WELCOME));
-    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof pause) == 0);
+    read_request(&side);
+    say(&side, BYTES(ANY "\x81\x62" WELCOME));
+    CHECK(setsockopt(side.fd, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof pause) == 0);
     for (int i = 0; i < 12; i++) {
-        say(fd, BYTES("\x81\x10{\"event\":\"tick\"}"));
-        while (recv(fd, rest, sizeof rest, 0) > 0) {
+        say(&side, BYTES("\x81\x10{\"event\":\"tick\"}"));
+        while (hear(&side, rest, sizeof rest) > 0) {
         }
     }
-    say(fd, BYTES("\x8a\0"));
-    shutdown(fd, SHUT_WR);
-    while (recv(fd, rest, sizeof rest, 0) > 0) {
-    }
-    close(fd);
+    say(&side, BYTES("\x8a\0"));
+    shutdown(side.fd, SHUT_WR);
+    close_side(&side);
     return NULL;
 }
 
@@ -416,6 +464,38 @@ static void test_links_come_back_when_they_are_told(void **state)
     CHECK(wait_ms >= 7000 && wait_ms <= 7010);
 }
 
+static int set_up_tls(void **state)
+{
+    struct peal_tls_client_options options = {.size = sizeof options};
+
+    (void)state;
+    signal(SIGPIPE, SIG_IGN); /* of OpenSSL's own writes */
+    certificates_open();
+    certificates_make(
+        &(struct certificate){.name = "main", .names = "IP:127.0.0.1"});
+    server_tls = SSL_CTX_new(TLS_server_method());
+    CHECK_EQUAL(SSL_CTX_use_certificate_file(server_tls,
+                                             certificates_path("main.crt"),
+                                             SSL_FILETYPE_PEM),
+                1);
+    CHECK_EQUAL(SSL_CTX_use_PrivateKey_file(server_tls,
+                                            certificates_path("main.key"),
+                                            SSL_FILETYPE_PEM),
+                1);
+    options.ca_file = certificates_path("main.crt");
+    CHECK_EQUAL(peal_tls_client_new(&link_tls, &options, NULL, 0), 0);
+    return 0;
+}
+
+static int tear_down_tls(void **state)
+{
+    (void)state;
+    peal_tls_free(link_tls);
+    SSL_CTX_free(server_tls);
+    certificates_close();
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,5 +507,5 @@ int main(void)
     };
 
     open_listener();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, set_up_tls, tear_down_tls);
 }
