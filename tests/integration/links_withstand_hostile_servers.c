@@ -362,7 +362,8 @@ static void *serve_late_pong(void *argument)
     (void)argument;
     read_request(&side);
     say(&side, BYTES(ANY "\x81\x62" WELCOME));
-    CHECK(setsockopt(side.fd, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof pause) == 0);
+    CHECK(setsockopt(side.fd, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof pause) ==
+          0);
     for (int i = 0; i < 12; i++) {
         say(&side, BYTES("\x81\x10{\"event\":\"tick\"}"));
         while (hear(&side, rest, sizeof rest) > 0) {
