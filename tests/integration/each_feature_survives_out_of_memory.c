@@ -9,18 +9,16 @@
  * the next allocation fails, until one has passed without a failure. After each
  * the same session must pass on the same server with memory back.
  */
-#define _GNU_SOURCE /* memmem */
 #include "support/suite.h"
 
 #include "support/certificates.h"
-#include "support/line.h"
+#include "support/guest.h"
 #include "support/scarce.h"
-#include "support/tcp.h"
 
 #include <peal/http.h>
 #include <peal/policy.h>
 
-#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,149 +30,7 @@
 /* Runs of a session: a test that never ends is none. */
 #define RUNS_MAX 2000
 
-/* --- Guests: they are answered, refused or closed ------------------------ */
-
-struct guest {
-    struct line line;
-    bool is_in;
-};
-
-enum outcome { GONE, GOOD, REFUSED };
-
-/* Moves bytes; false when the stream has ended. */
-static bool step(struct guest *guest, uint64_t until_ms)
-{
-    struct pollfd polled = {.fd = guest->line.fd};
-
-    CHECK(check_now_ms() < until_ms && "answered, refused or closed in time");
-    polled.events = line_events(&guest->line);
-    poll(&polled, 1, 100);
-    line_move(&guest->line);
-    return !guest->line.is_ended;
-}
-
-static bool holds(const struct line_bytes *bytes, const char *text)
-{
-    return bytes->end > bytes->start &&
-           memmem(bytes->data + bytes->start, bytes->end - bytes->start, text,
-                  strlen(text)) != NULL;
-}
-
-/* Waits for a message with this text. */
-static enum outcome await(struct guest *guest, const char *text)
-{
-    uint64_t until_ms = check_now_ms() + check_patience_ms();
-    struct line_message message;
-
-    for (;;) {
-        while (line_hear(&guest->line, &message)) {
-            bool is_it =
-                memmem(message.data, message.size, text, strlen(text)) != NULL;
-
-            if (message.kind == LINE_CLOSE) {
-                guest->is_in = false;
-                return GONE;
-            }
-            if (is_it) {
-                return message.type == TCP_ERROR_FRAME ||
-                               memmem(message.data, message.size, "peal:error",
-                                      10) != NULL
-                           ? REFUSED
-                           : GOOD;
-            }
-        }
-        if (!step(guest, until_ms)) {
-            guest->is_in = false;
-            return GONE;
-        }
-    }
-}
-
-/* Upgrades; a server without memory may refuse that with an error of its own.
- */
-static void upgrade(struct guest *guest, const char *target,
-                    const char *headers)
-{
-    uint64_t until_ms = check_now_ms() + check_patience_ms();
-    struct line_bytes *in = &guest->line.in;
-    char head[1024];
-    const char *end;
-    int size = snprintf(head, sizeof head,
-                        "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-                        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                        "%s\r\n",
-                        target, headers);
-
-    line_write(&guest->line, head, (size_t)size);
-    while (!holds(in, "\r\n\r\n")) {
-        if (!step(guest, until_ms)) {
-            return;
-        }
-    }
-    end = memmem(in->data + in->start, in->end - in->start, "\r\n\r\n", 4);
-    size = (int)(end - in->data - (long)in->start) + 4;
-    CHECK((size_t)size < sizeof head);
-    memcpy(head, in->data + in->start, (size_t)size);
-    head[size] = '\0';
-    in->start += (size_t)size;
-    if (strncmp(head, "HTTP/1.1 101 ", 13) == 0) {
-        line_agree(&guest->line, head);
-        guest->is_in = await(guest, "peal:welcome") == GOOD;
-    } else if (strncmp(head, "HTTP/1.1 5", 10) != 0) {
-        fprintf(stderr, "answered: %s\n", head);
-        CHECK(!"neither open nor a server's error");
-    }
-}
-
-static int port_of(struct peal_server *server, bool is_tcp)
-{
-    char address[PEAL_ADDRESS_MAX];
-
-    CHECK_EQUAL(peal_server_address(server, is_tcp, address), 0);
-    return atoi(strrchr(address, ':') + 1);
-}
-
-static void come_in(struct guest *guest, struct peal_server *server,
-                    bool is_tcp, SSL_CTX *context, const char *headers)
-{
-    *guest = (struct guest){.is_in = false};
-    line_open(&guest->line, 1, port_of(server, is_tcp), is_tcp, context, 0);
-    if (!is_tcp) {
-        upgrade(guest, "/", headers);
-    } else {
-        guest->is_in = await(guest, "\"protocol\"") == GOOD;
-    }
-}
-
-/* Says {"id":"ID",...} and waits for the answer. */
-static enum outcome ask(struct guest *guest, const char *id, const char *rest)
-{
-    char json[4096];
-    char frame[4200];
-    char pattern[64];
-    int size = snprintf(json, sizeof json, "{\"id\":\"%s\",%s}", id, rest);
-
-    if (!guest->is_in) {
-        return GONE;
-    }
-    if (guest->line.is_tcp) {
-        line_write(
-            &guest->line, frame,
-            tcp_make(frame, TCP_ENVELOPE_FRAME, NULL, json, (size_t)size));
-    } else {
-        line_say(&guest->line, 1, json, (size_t)size);
-    }
-    snprintf(pattern, sizeof pattern, "\"id\":\"%s\"", id);
-    return await(guest, pattern);
-}
-
-static enum outcome join(struct guest *guest)
-{
-    return ask(guest, "join",
-               "\"event\":\"peal:join\",\"data\":{\"room\":"
-               "\"room\"}");
-}
+/* --- What works and what does not ---------------------------------------- */
 
 /* Counts what has not worked, and says what it was if nothing may fail. */
 static int failures;
@@ -375,16 +231,18 @@ static void visit_with_hooks(struct peal_server *server)
     for (int i = 0; i < 2; i++) {
         struct guest guest;
 
-        come_in(&guest, server, i == 1, NULL, "");
+        guest_open(&guest, server, i == 1, NULL, "");
         expect_good(guest.is_in, "come in");
-        expect_good(join(&guest) == GOOD, "join");
-        expect_good(ask(&guest, "echo", "\"event\":\"echo\"") == GOOD, "echo");
+        expect_good(guest_join(&guest) == GUEST_GOOD, "join");
+        expect_good(guest_ask(&guest, "echo", "\"event\":\"echo\"") ==
+                        GUEST_GOOD,
+                    "echo");
         if (guest.is_in && peal_server_clients(server, &first, 1) == 1) {
             expect_done(peal_server_emit(server, first, &event), "emit");
         }
-        expect_good(ask(&guest, "leave",
-                        "\"event\":\"peal:leave\",\"data\":{\"room\":"
-                        "\"room\"}") == GOOD,
+        expect_good(guest_ask(&guest, "leave",
+                              "\"event\":\"peal:leave\",\"data\":{\"room\":"
+                              "\"room\"}") == GUEST_GOOD,
                     "leave");
         line_close(&guest.line, false);
     }
@@ -402,17 +260,21 @@ static void visit_with_rates(struct peal_server *server)
 
     expect_done(peal_server_set_event_rate(server, "echo", &rate),
                 "event rate");
-    come_in(&guest, server, false, NULL, "");
+    guest_open(&guest, server, false, NULL, "");
     expect_good(guest.is_in, "come in");
-    expect_good(ask(&guest, "1", "\"event\":\"echo\"") == GOOD, "echo");
+    expect_good(guest_ask(&guest, "1", "\"event\":\"echo\"") == GUEST_GOOD,
+                "echo");
     expect_done(peal_server_set_event_rate(server, "else", &rate), "another");
-    expect_good(ask(&guest, "2", "\"event\":\"echo\"") == GOOD, "echo");
+    expect_good(guest_ask(&guest, "2", "\"event\":\"echo\"") == GUEST_GOOD,
+                "echo");
     if (guest.is_in && peal_server_clients(server, &first, 1) == 1) {
         expect_done(peal_server_set_rate(server, first, &rate), "own rate");
     }
-    expect_good(ask(&guest, "3", "\"event\":\"echo\"") == GOOD, "echo");
+    expect_good(guest_ask(&guest, "3", "\"event\":\"echo\"") == GUEST_GOOD,
+                "echo");
     expect_done(peal_server_set_event_rate(server, "echo", NULL), "no rate");
-    expect_good(ask(&guest, "4", "\"event\":\"peal:ping\"") == GOOD, "ping");
+    expect_good(guest_ask(&guest, "4", "\"event\":\"peal:ping\"") == GUEST_GOOD,
+                "ping");
     line_close(&guest.line, false);
 }
 
@@ -470,14 +332,14 @@ static void visit_page(struct peal_server *server, const char *request,
     size_t half = strlen(request) - 4;
     bool is_open = true;
 
-    line_open(&guest.line, 1, port_of(server, false), false, NULL, 0);
+    line_open(&guest.line, 1, guest_port(server, false), false, NULL, 0);
     atomic_store(&is_owed, false);
     line_write(&guest.line, request, half);
-    is_open = step(&guest, until_ms);
+    is_open = guest_step(&guest, until_ms);
     line_write(&guest.line, request + half, 4);
-    while (is_open && !holds(&guest.line.in, expected) &&
-           !holds(&guest.line.in, "HTTP/1.1 5")) {
-        is_open = step(&guest, until_ms);
+    while (is_open && !guest_holds(&guest, expected) &&
+           !guest_holds(&guest, "HTTP/1.1 5")) {
+        is_open = guest_step(&guest, until_ms);
         if (atomic_exchange(&is_owed, false)) {
             int rc;
 
@@ -487,7 +349,7 @@ static void visit_page(struct peal_server *server, const char *request,
             CHECK(rc == 0 || rc == PEAL_EGONE);
         }
     }
-    expect_good(holds(&guest.line.in, expected), expected);
+    expect_good(guest_holds(&guest, expected), expected);
     line_close(&guest.line, false);
 }
 
@@ -526,16 +388,17 @@ static void visit_with_compression(struct peal_server *server)
     struct guest guests[3];
 
     for (int i = 0; i < 3; i++) {
-        come_in(&guests[i], server, false, NULL, offers[i]);
+        guest_open(&guests[i], server, false, NULL, offers[i]);
         expect_good(guests[i].is_in && guests[i].line.is_deflated, "come in");
-        expect_good(join(&guests[i]) == GOOD, "join");
+        expect_good(guest_join(&guests[i]) == GUEST_GOOD, "join");
     }
     expect_done(peal_server_room_emit(server, "room", &event, NULL, 0), "emit");
     for (int i = 0; i < 3; i++) {
-        expect_good(ask(&guests[i], "echo",
-                        "\"event\":\"echo\",\"data\":\"abababababababab\"") ==
-                        GOOD,
-                    "echo");
+        expect_good(
+            guest_ask(&guests[i], "echo",
+                      "\"event\":\"echo\",\"data\":\"abababababababab\"") ==
+                GUEST_GOOD,
+            "echo");
         line_close(&guests[i].line, false);
     }
 }
@@ -550,11 +413,15 @@ static void visit_with_tls(struct peal_server *server)
     for (int i = 0; i < 2; i++) {
         struct guest guest;
 
-        come_in(&guest, server, i == 1, trusting, "");
+        guest_open(&guest, server, i == 1, trusting, "");
         expect_good(guest.is_in, "come in");
-        expect_good(ask(&guest, "echo", "\"event\":\"echo\"") == GOOD, "echo");
+        expect_good(guest_ask(&guest, "echo", "\"event\":\"echo\"") ==
+                        GUEST_GOOD,
+                    "echo");
         expect_done(peal_tls_reload(tls, NULL, 0), "reload");
-        expect_good(ask(&guest, "again", "\"event\":\"echo\"") == GOOD, "echo");
+        expect_good(guest_ask(&guest, "again", "\"event\":\"echo\"") ==
+                        GUEST_GOOD,
+                    "echo");
         line_close(&guest.line, false);
     }
 }
@@ -581,9 +448,7 @@ static void visit_by_adoption(struct peal_server *server)
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     struct peal_adopt adopt = {
         .size = sizeof adopt, .head = head, .head_size = sizeof head - 1};
-    uint64_t until_ms = check_now_ms() + check_patience_ms();
     struct guest guest = {.is_in = false};
-    bool is_open = true;
     int ends[2];
     int rc;
 
@@ -595,19 +460,10 @@ static void visit_by_adoption(struct peal_server *server)
         close(ends[1]); /* it is still ours */
     }
     line_take(&guest.line, ends[0]);
-    while (is_open && !holds(&guest.line.in, "\r\n\r\n")) {
-        is_open = step(&guest, until_ms);
-    }
-    if (holds(&guest.line.in, "HTTP/1.1 101 ")) {
-        const char *at = guest.line.in.data + guest.line.in.start;
-        const char *end =
-            memmem(at, guest.line.in.end - guest.line.in.start, "\r\n\r\n", 4);
-
-        guest.line.in.start += (size_t)(end - at) + 4;
-        guest.is_in = await(&guest, "peal:welcome") == GOOD;
-    }
+    guest_enter(&guest);
     expect_good(guest.is_in, "come in");
-    expect_good(ask(&guest, "echo", "\"event\":\"echo\"") == GOOD, "echo");
+    expect_good(guest_ask(&guest, "echo", "\"event\":\"echo\"") == GUEST_GOOD,
+                "echo");
     line_close(&guest.line, false);
 }
 
@@ -622,7 +478,7 @@ static void visit_with_updates(struct peal_server *server)
     struct guest guest;
     int rc;
 
-    come_in(&guest, server, false, NULL, "");
+    guest_open(&guest, server, false, NULL, "");
     expect_good(guest.is_in, "come in");
     for (uint32_t i = 0; i < 2; i++) {
         CHECK_EQUAL(peal_server_config(server, &options), 0);
@@ -634,7 +490,9 @@ static void visit_with_updates(struct peal_server *server)
         expect_done(rc, "update");
         CHECK_EQUAL(peal_server_config(server, &options), 0);
         CHECK(rc < 0 || options.clients_max == 100 + i);
-        expect_good(ask(&guest, "echo", "\"event\":\"echo\"") == GOOD, "echo");
+        expect_good(guest_ask(&guest, "echo", "\"event\":\"echo\"") ==
+                        GUEST_GOOD,
+                    "echo");
     }
     line_close(&guest.line, false);
 }

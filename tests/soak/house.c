@@ -22,6 +22,9 @@
 /* How many of each kind may wait for the application's thread. */
 #define WAITING_MAX 1024
 
+/* A little more than a worker waits before it trims its tapes. */
+#define QUIET_MS 12000
+
 #define FLOOD_BYTES 16384
 #define FLOOD_MESSAGES 512
 
@@ -905,8 +908,10 @@ static struct house_figures look(void)
     };
 }
 
-static struct house_figures settle(struct chance *chance)
+static struct house_figures settle(struct chance *chance, bool in_full)
 {
+    uint64_t quiet_ms = check_now_ms() + (in_full ? QUIET_MS : 0);
+
     CHECK_EQUAL(peal_server_update(server, &first, NULL), 0);
     CHECK_EQUAL(peal_server_set_event_rate(server, "echo", NULL), 0);
     CHECK_EQUAL(peal_server_set_event_rate(server, "noise", NULL), 0);
@@ -919,6 +924,9 @@ static struct house_figures settle(struct chance *chance)
     CHECK_SOON(atomic_load(&outcomes) == atomic_load(&questions));
     CHECK_EQUAL(atomic_load(&connects), atomic_load(&disconnects));
     CHECK_EQUAL(atomic_load(&emits) >= atomic_load(&emitted), true);
+    while (check_now_ms() < quiet_ms) {
+        poll(NULL, 0, 100);
+    }
     malloc_trim(0);
     return look();
 }
@@ -953,7 +961,7 @@ static bool obey(int control, struct chance *chance)
     if (order == 'q') {
         return false;
     }
-    figures = order == 's' ? settle(chance) : look();
+    figures = order == 'l' ? look() : settle(chance, order == 'S');
     answer(control, &figures, sizeof figures);
     return true;
 }
@@ -1036,9 +1044,9 @@ struct house_figures house_look(const struct house *house)
     return order(house, 'l');
 }
 
-struct house_figures house_settle(const struct house *house)
+struct house_figures house_settle(const struct house *house, bool in_full)
 {
-    return order(house, 's');
+    return order(house, in_full ? 'S' : 's');
 }
 
 struct house_deeds house_stop(struct house *house)

@@ -5,6 +5,7 @@
 #ifndef SOAK_HOUSE_H
 #define SOAK_HOUSE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -58,9 +59,11 @@ struct house_figures house_look(const struct house *house);
 /*
  * When all clients have gone: it ends what it does by itself, goes back to the
  * options of the beginning, checks that whatever began has ended, and gives
- * back what can be given. Then it goes on.
+ * back what can be given; with `in_full`, also what loops give back of their
+ * output buffers only when these have not been used for ten seconds. Then it
+ * goes on.
  */
-struct house_figures house_settle(const struct house *house);
+struct house_figures house_settle(const struct house *house, bool in_full);
 
 /* Stops; it must have ended well. */
 struct house_deeds house_stop(struct house *house);
