@@ -11,6 +11,7 @@ int request_run(const struct options *options);
 int reply_run(const struct options *options);
 int ping_run(const struct options *options);
 int completion_run(const struct options *options);
+int bench_run(const struct options *options);
 int doctor_run(const struct options *options);
 int top_run(const struct options *options);
 int help_run(const struct options *options);

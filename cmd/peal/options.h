@@ -99,6 +99,13 @@ struct options {
     uint64_t limit_ms;
     uint64_t jobs;
     struct option_list rooms;
+    uint64_t connections;
+    uint64_t room_count;
+    uint64_t payload;
+    uint64_t duration_ms;
+    uint64_t threads;
+    double storm;
+    struct slo_list slos;
 };
 
 enum option_kind {
@@ -139,6 +146,7 @@ enum command_id {
     COMMAND_REPLY,
     COMMAND_PING,
     COMMAND_DOCTOR,
+    COMMAND_BENCH,
     COMMAND_TOP,
     COMMAND_COMPLETION,
     COMMAND_HELP,

@@ -232,9 +232,8 @@ static void turn(struct session *session)
 
 /* --- The link ------------------------------------------------------------- */
 
-/* Why there is no connection, and what might help; returns the exit code. */
-static int explain_loss(const struct peal_link_change *change, char *out,
-                        size_t size)
+int session_explain_loss(const struct peal_link_change *change, char *out,
+                         size_t size)
 {
     const char *dot = change->reason[0] != '\0' ? ": " : "";
 
@@ -283,7 +282,7 @@ static void could_not_connect(struct session *session,
                               const struct peal_link_change *change)
 {
     char why[256];
-    int exit_code = explain_loss(change, why, sizeof why);
+    int exit_code = session_explain_loss(change, why, sizeof why);
 
     if (session->options->retry && exit_code != EXIT_REFUSED) {
         output_say(OUTPUT_NOTE, "cannot connect to %s: %s; again in %.1f s",
@@ -300,7 +299,7 @@ static void lost(struct session *session, const struct peal_link_change *change)
     uint64_t now_ns = session_now_ns();
     bool was_short = now_ns - session->connected_at_ns < STABLE_NS;
     char why[256];
-    int exit_code = explain_loss(change, why, sizeof why);
+    int exit_code = session_explain_loss(change, why, sizeof why);
 
     session->unproven += change->unproven;
     if (session->lost_at_ns == 0) {

@@ -96,6 +96,10 @@ uint64_t session_now_ns(void);
 /* The exit code for what an answer says that is not "ok", in words, too. */
 int session_explain(const struct peal_answer *answer, char *out, size_t size);
 
+/* The same for a connection that was lost, or not to be had. */
+int session_explain_loss(const struct peal_link_change *change, char *out,
+                         size_t size);
+
 /* The exit code of a failure that peal or the application has named. */
 int session_failure_code(const struct peal_failure *failure);
 

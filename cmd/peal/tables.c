@@ -5,7 +5,7 @@
 #define ONE(name) (UINT32_C(1) << COMMAND_##name)
 #define ALL ((UINT32_C(1) << COMMAND_COUNT) - 1)
 /* Those that connect, by the library and by themselves. */
-#define ROUTES (LINKS | ONE(DOCTOR))
+#define ROUTES (LINKS | ONE(DOCTOR) | ONE(BENCH))
 #define LINKS                                                                  \
     (ONE(SUB) | ONE(PUB) | ONE(EMIT) | ONE(REQUEST) | ONE(REPLY) | ONE(PING))
 /* Those that go to a server, also for its metrics. */
@@ -35,8 +35,9 @@ const struct option_row option_rows[] = {
     {ROUTES, 0, "protocol", OPTION_TEXT, FIELD(protocols), "NAMES", NULL, NULL,
      NULL, HINT_NONE,
      "subprotocols to offer instead of the dialect's, with commas between"},
-    {LINKS | ONE(TOP), 0, "proxy", OPTION_TEXT, FIELD(proxy), "HOST:PORT", NULL,
-     "PEAL_PROXY", NULL, HINT_NONE, "an HTTP proxy to go through"},
+    {LINKS | ONE(BENCH) | ONE(TOP), 0, "proxy", OPTION_TEXT, FIELD(proxy),
+     "HOST:PORT", NULL, "PEAL_PROXY", NULL, HINT_NONE,
+     "an HTTP proxy to go through"},
     {VISITORS, 0, "cacert", OPTION_TEXT, FIELD(cacert), "FILE", NULL,
      "PEAL_CACERT", NULL, HINT_FILE,
      "trust these authorities (PEM) instead of the system's"},
@@ -50,8 +51,9 @@ const struct option_row option_rows[] = {
     {VISITORS, 0, "insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, NULL,
      NULL, HINT_NONE,
      "trust whoever answers: anybody on the way can listen in"},
-    {LINKS, 0, "deflate", OPTION_FLAG, FIELD(deflate), NULL, NULL, NULL, NULL,
-     HINT_NONE, "have messages compressed if the server does that (WebSocket)"},
+    {LINKS | ONE(BENCH), 0, "deflate", OPTION_FLAG, FIELD(deflate), NULL, NULL,
+     NULL, NULL, HINT_NONE,
+     "have messages compressed if the server does that (WebSocket)"},
     {ROUTES, 0, "dialect", OPTION_CHOICE, FIELD(dialect), "NAME", "peal", NULL,
      "peal stelar", HINT_NONE, "what the server speaks: peal or stelar"},
     {VISITORS, 0, "timeout", OPTION_DURATION, FIELD(timeout_ms), "TIME", "10s",
@@ -111,6 +113,24 @@ const struct option_row option_rows[] = {
      HINT_NONE, "end after N tables"},
     {ONE(TOP), 'i', "interval", OPTION_DURATION, FIELD(interval_ms), "TIME",
      "1s", NULL, NULL, HINT_NONE, "from one table to the next"},
+
+    {ONE(BENCH), 'c', "conns", OPTION_COUNT, FIELD(connections), "N", "100",
+     NULL, NULL, HINT_NONE, "how many connections"},
+    {ONE(BENCH), 0, "rooms", OPTION_COUNT, FIELD(room_count), "N", "10", NULL,
+     NULL, HINT_NONE, "how many rooms they are spread over"},
+    {ONE(BENCH), 'r', "rate", OPTION_RATE, FIELD(rate), "N", "10", NULL, NULL,
+     HINT_NONE, "messages a second in each room"},
+    {ONE(BENCH), 'p', "payload", OPTION_SIZE, FIELD(payload), "SIZE", "200",
+     NULL, NULL, HINT_NONE, "of the data of a message, from 34 bytes on"},
+    {ONE(BENCH), 'd', "duration", OPTION_DURATION, FIELD(duration_ms), "TIME",
+     "10s", NULL, NULL, HINT_NONE, "how long it publishes"},
+    {ONE(BENCH), 0, "storm", OPTION_RATE, FIELD(storm), "N", "1000", NULL, NULL,
+     HINT_NONE, "how many connect in a second"},
+    {ONE(BENCH), 0, "threads", OPTION_COUNT, FIELD(threads), "N", "1", NULL,
+     NULL, HINT_NONE, "how many threads have the connections"},
+    {ONE(BENCH), 0, "slo", OPTION_SLO, FIELD(slos), "LIMIT", NULL, NULL, NULL,
+     HINT_NONE,
+     "p99=50ms or max=1s, several times: end with 1 when it takes longer"},
 
     /* For whoever makes the pages. */
     {ONE(HELP), 0, "manual", OPTION_TEXT, FIELD(manual), "FILE", NULL, NULL,
@@ -358,6 +378,32 @@ const struct command commands[COMMAND_COUNT] = {
             .examples =
                 {
                     {"peal completion bash > peal.bash", "into a file"},
+                },
+        },
+    [COMMAND_BENCH] =
+        {
+            .id = COMMAND_BENCH,
+            .name = "bench",
+            .usage = "bench [URL...]",
+            .summary = "measure what a server carries, and how fast",
+            .description =
+                "Connects, joins rooms and publishes at a steady pace, one "
+                "member in each room; every message is stamped with the time "
+                "at which it was due, and all others measure how long it took "
+                "to them. Several URLs, of both transports, get an equal share "
+                "of the connections. The server has to let its clients join "
+                "and publish. It ends with 1 when a message was lost or out of "
+                "order, a connection broke, or a limit was missed.",
+            .arguments_min = 0,
+            .arguments_max = -1,
+            .run = bench_run,
+            .examples =
+                {
+                    {"peal bench -d 1s", "100 connections in 10 rooms"},
+                    {"peal bench -c 500 --rooms 50 -r 5 -d 1s --slo p99=1s",
+                     "a limit decides"},
+                    {"peal bench \"$PEAL_URL\" \"$TCP_URL\" -d 1s --json",
+                     "both transports, for a program"},
                 },
         },
     [COMMAND_HELP] =

@@ -62,6 +62,7 @@ async function runLine(name, line) {
       ...process.env,
       PATH: `${dirname(program)}:${process.env.PATH}`,
       PEAL_URL: `ws://${server.ws}/`,
+      TCP_URL: `tcp://${server.tcp}`,
       FILE: join(folder, "file"),
       CALL: join(folder, "call"),
     },
