@@ -34,18 +34,22 @@ static void print_wrapped(FILE *out, const char *text, int at, int indent)
 
 void help_print_overview(FILE *out)
 {
+    char codes[256] = "exit codes:";
+    size_t used = strlen(codes);
+
     fprintf(out, "usage: peal COMMAND [OPTION...] [ARGUMENT...]\n\n"
                  "Talks to a peal server.\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
     }
     fprintf(out, "\npeal COMMAND --help explains one. Without --url they go to "
-                 "$PEAL_URL.\n\nexit codes:");
-    for (size_t i = 0; i < exit_meaning_count; i++) {
-        fprintf(out, "%s %d %s", i > 0 ? "," : "", (int)exit_meanings[i].code,
-                exit_meanings[i].text);
+                 "$PEAL_URL.\n\n");
+    for (size_t i = 0; i < exit_meaning_count && used < sizeof codes; i++) {
+        used += (size_t)snprintf(codes + used, sizeof codes - used, "%s %d %s",
+                                 i > 0 ? "," : "", (int)exit_meanings[i].code,
+                                 exit_meanings[i].text);
     }
-    fputc('\n', out);
+    print_wrapped(out, codes, 0, 0);
 }
 
 /* A line of an option, and, from COLUMN on, what it is for. */
