@@ -468,6 +468,10 @@ struct peal_server_options {
 
     /* Counts clients by address instead of peal (peal/policy.h); copied. */
     const struct peal_address_tracker *address_tracker;
+
+    /* Seconds in the Retry-After of every refusal with 429 or 503 (RFC 9110,
+     * 10.2.3); default 5; PEAL_OFF: it is left out. */
+    uint32_t retry_after_s;
 };
 
 #ifdef __cplusplus

@@ -101,6 +101,7 @@ static const struct option {
     RUNNING(pressure),
     OPTION(conflate_by, OPTION_TEXT, true),
     RESTART(address_tracker),
+    RUNNING(retry_after_s),
 #undef RESTART
 #undef RUNNING
 #undef OPTION

@@ -290,7 +290,8 @@ size_t conn_read_tcp(struct conn *conn, char *data, size_t size);
 /* Answers a request. After an error nothing more is read of the connection. */
 void conn_answer(struct conn *conn, const struct http_answer *answer);
 
-/* Refuses with a status, header lines and the status' reason as the body. */
+/* Refuses with a status, header lines and the status' reason as the body; a 429
+ * or 503 with Retry-After besides. */
 void conn_refuse(struct conn *conn, int status, const char *headers);
 
 /* --- output.c: what is written ------------------------------------------- */

@@ -53,6 +53,8 @@ void conn_answer(struct conn *conn, const struct http_answer *answer)
 /* Refuses with a status and its reason as the body. */
 void conn_refuse(struct conn *conn, int status, const char *headers)
 {
+    uint32_t retry_after_s = conn_seat(conn)->config->options.retry_after_s;
+    char lines[256];
     char body[128];
     int size = snprintf(body, sizeof body, "%d %s\n", status,
                         http_reason(status));
@@ -64,6 +66,11 @@ void conn_refuse(struct conn *conn, int status, const char *headers)
         .is_last = true,
     };
 
+    if ((status == 429 || status == 503) && retry_after_s != PEAL_OFF) {
+        snprintf(lines, sizeof lines, "%sRetry-After: %lu\r\n", headers,
+                 (unsigned long)retry_after_s);
+        refusal.headers = lines;
+    }
     if (status == 431) {
         seat_count(conn_seat(conn), COUNT_CLOSED_HEADER_BYTES);
     }
@@ -129,7 +136,7 @@ static void refuse_client(struct conn *conn, int status,
 
     switch (conn_seat(conn)->config->options.refuse_by) {
     case PEAL_REFUSE_BY_STATUS:
-        conn_refuse(conn, status, is_temporary ? "Retry-After: 5\r\n" : "");
+        conn_refuse(conn, status, "");
         break;
     case PEAL_REFUSE_BY_CLOSE:
         refuse_by_close(conn,

@@ -339,7 +339,7 @@ void reply_timed_out(struct conn *conn)
         refuse(conn, 408, "");
     } else {
         seat_count(conn_seat(conn), COUNT_HTTP_TIMED_OUT);
-        refuse(conn, 503, "Retry-After: 5\r\n");
+        refuse(conn, 503, "");
     }
 }
 

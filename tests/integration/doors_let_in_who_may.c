@@ -11,9 +11,11 @@
 #include <peal/policy.h>
 
 #include "support/host.h"
+#include "support/http.h"
 #include "support/member.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct host host;
@@ -208,6 +210,49 @@ static void test_refusals(void **state)
     host_stop(&host);
 }
 
+/* The Retry-After of a refusal with this status; -1: none. */
+static long retry_after(int status)
+{
+    struct http_reply reply;
+    struct peer peer;
+    char value[32];
+
+    peer_dial(&peer, host.ws);
+    ws_ask(&peer, "/", "");
+    http_read(&peer, &reply, true);
+    CHECK_EQUAL(reply.status, status);
+    peer_close(&peer);
+    return http_header(&reply, "Retry-After", value, sizeof value)
+               ? strtol(value, NULL, 10)
+               : -1;
+}
+
+static void test_retry_after(void **state)
+{
+    static const struct {
+        uint32_t option;
+        long told;
+    } cases[] = {{0, 5}, {7, 7}, {PEAL_OFF, -1}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        for (int is_address = 0; is_address < 2; is_address++) {
+            struct member member;
+
+            begin((struct peal_server_options){
+                .retry_after_s = cases[i].option,
+                .clients_max = is_address ? 0 : 1,
+                .clients_per_address_max = is_address ? 1 : 0,
+            });
+            member_open(&member, host.ws, false);
+            CHECK_EQUAL(retry_after(is_address ? 429 : 503), cases[i].told);
+            member_close(&member);
+            host_await_empty(&host);
+            host_stop(&host);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_nobody_else_is_believed),
         cmocka_unit_test(test_rates_of_addresses),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_retry_after),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
