@@ -133,8 +133,8 @@ struct peal_admission {
 struct peal_denial {
     int status; /* an HTTP status, 400-599; 0: 403, or as refuse_by says */
     int code;   /* with status 0: closes after the upgrade with this; TCP: this
-                   anyway; 0: 1008 */
-    const char *reason; /* of the close; NULL: none */
+                   anyway; 0, or what may not be sent: 1008 */
+    const char *reason; /* of the close; NULL, or no UTF-8: none */
 };
 
 /*

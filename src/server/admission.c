@@ -84,15 +84,23 @@ void admission_free_middleware(struct peal_server *server)
 
 /* --- Deciding ------------------------------------------------------------- */
 
-/* Keeps what a denial says; without memory its reason is left out. */
+/*
+ * Keeps what a denial says, as far as it may be said: a code that is none is 0.
+ * A reason that is no UTF-8, or for which there is no memory, is left out.
+ */
 static void deny(struct admission *admission, const struct peal_denial *denial)
 {
     struct peal_slice reason = peal_slice(denial->reason);
 
     mem_free(admission->reason);
     admission->reason =
-        reason.size > 0 ? mem_copy(reason.data, reason.size) : NULL;
+        reason.size > 0 && conn_may_say(WS_CLOSE_POLICY, denial->reason)
+            ? mem_copy(reason.data, reason.size)
+            : NULL;
     admission->denial = *denial;
+    if (!conn_may_say(denial->code, "")) {
+        admission->denial.code = 0;
+    }
     admission->denial.reason =
         admission->reason != NULL ? admission->reason : "";
 }

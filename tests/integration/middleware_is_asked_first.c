@@ -101,6 +101,11 @@ static enum peal_verdict first(const struct peal_connect *connect,
         denial->reason = "not you";
         return PEAL_REFUSE;
     }
+    if (is_path(connect, "/bad")) {
+        denial->code = 4003;
+        denial->reason = "\xff not a text";
+        return PEAL_REFUSE;
+    }
     if (is_path(connect, "/plain")) {
         return PEAL_REFUSE;
     }
@@ -317,6 +322,43 @@ static void test_tcp(void **state)
     host_stop(&host);
 }
 
+/* What may not be said is left out, at once and later, on both transports. */
+static void test_what_may_not_be_said(void **state)
+{
+    const struct peal_denial denials[] = {
+        {.code = 4003, .reason = "\xff not a text"},
+        {.code = 99999, .reason = "a text"},
+    };
+    static const int codes[] = {4003, 1008};
+    char reason[128] = "x";
+    struct peer peer;
+
+    (void)state;
+    begin((struct peal_server_options){.size = 0});
+    for (int i = 0; i < 2; i++) {
+        struct member member = {.is_tcp = true};
+
+        peer_dial(&peer, host.ws);
+        ws_ask(&peer, i == 0 ? "/bad" : "/later", "");
+        if (i == 1) {
+            CHECK_EQUAL(peal_admission_decide(seen_admission(1), PEAL_REFUSE,
+                                              &denials[0]),
+                        0);
+        }
+        ws_expect_open(&peer);
+        ws_expect_close_reason(&peer, 4003, reason, sizeof reason);
+        CHECK(reason[0] == '\0');
+        peer_close(&peer);
+        /* Its goodbye is JSON, which has to be UTF-8. */
+        peer_dial(&member.peer, host.tcp);
+        CHECK_EQUAL(peal_admission_decide(seen_admission(2 * i), PEAL_REFUSE,
+                                          &denials[i]),
+                    0);
+        member_expect_close(&member, codes[i]);
+    }
+    host_stop(&host);
+}
+
 /* Nobody decides: the deadline does. */
 static void test_no_decision(void **state)
 {
@@ -435,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_yes_later),
         cmocka_unit_test(test_no_later),
         cmocka_unit_test(test_tcp),
+        cmocka_unit_test(test_what_may_not_be_said),
         cmocka_unit_test(test_no_decision),
         cmocka_unit_test(test_leaving_while_waiting),
         cmocka_unit_test(test_messages),
