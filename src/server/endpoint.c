@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "server/gate.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -164,14 +165,18 @@ static const struct endpoint *find(const struct worker *worker,
 
 /* --- Answers ------------------------------------------------------------- */
 
-/* Tells a browser that pages of `origin` may read the answer (Fetch, 3.2). */
-static const char *cors_headers(struct peal_slice origin, char *out,
-                                size_t size)
+/* Tells a browser that pages of `origin` may read the answer (Fetch, 3.2), if
+ * they may. */
+static const char *cors_headers(struct peal_slice origin, bool is_allowed,
+                                char *out, size_t size)
 {
     int written;
 
     if (origin.data == NULL || origin.size > size / 2) {
         return "Cache-Control: no-store\r\n";
+    }
+    if (!is_allowed) {
+        return "Cache-Control: no-store\r\nVary: Origin\r\n";
     }
     written = snprintf(out, size,
                        "Cache-Control: no-store\r\n"
@@ -195,16 +200,19 @@ static void serve(struct conn *conn, const struct endpoint *endpoint,
     };
     struct peal_slice origin =
         http_header_get(request->headers, request->header_count, "Origin");
+    bool is_allowed =
+        origin.data == NULL ||
+        gate_allows_origin(&conn_seat(conn)->config->options, origin);
     char headers[768];
     struct http_answer answer = {
-        .headers = cors_headers(origin, headers, sizeof headers),
+        .headers = cors_headers(origin, is_allowed, headers, sizeof headers),
         .is_last = !request->keep_alive,
         .is_head = slice_equal(request->method, SLICE("HEAD")),
     };
 
     buffer_init(&exchange.body, ENDPOINT_BODY_MAX);
     if (slice_equal(request->method, SLICE("OPTIONS"))) {
-        answer.status = 204;
+        answer.status = is_allowed ? 204 : 403;
     } else if (endpoint->serve(&exchange)) {
         answer.status = exchange.status;
         answer.type = exchange.type;

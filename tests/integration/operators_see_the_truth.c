@@ -510,6 +510,53 @@ static void test_browsers_may_ask(void **state)
     host_stop(&host);
 }
 
+/* Pages of others than `origins` get no permission to read the answer. */
+static void test_origins_may_ask(void **state)
+{
+    static const char *const origins[] = {"https://*.example.com", NULL};
+    static const struct {
+        const char *method;
+        const char *headers;
+        int status;
+        const char *allowed; /* NULL: nobody */
+        bool varies;
+    } cases[] = {
+        {"GET", "Origin: https://a.example.com\r\n", 200,
+         "https://a.example.com", true},
+        {"OPTIONS", "Origin: https://a.example.com\r\n", 204,
+         "https://a.example.com", true},
+        {"GET", "Origin: https://evil.org\r\n", 200, NULL, true},
+        {"OPTIONS", "Origin: https://evil.org\r\n", 403, NULL, true},
+        {"GET", "Origin: null\r\n", 200, NULL, true},
+        {"GET", "", 200, NULL, false},
+        {"OPTIONS", "", 204, NULL, false},
+    };
+    struct peal_server_options options = {
+        .health_path = "/health",
+        .origins = origins,
+    };
+    struct host host;
+    char value[128];
+
+    (void)state;
+    host_start(&host, &options, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        ask(&host, cases[i].method, "/health", cases[i].headers, &reply);
+        CHECK_EQUAL(reply.status, cases[i].status);
+        CHECK_EQUAL(http_header(&reply, "Access-Control-Allow-Origin", value,
+                                sizeof value),
+                    cases[i].allowed != NULL);
+        CHECK(cases[i].allowed == NULL || strcmp(value, cases[i].allowed) == 0);
+        CHECK_EQUAL(http_header(&reply, "Access-Control-Allow-Methods", value,
+                                sizeof value),
+                    cases[i].allowed != NULL);
+        CHECK_EQUAL(http_header(&reply, "Vary", value, sizeof value),
+                    cases[i].varies);
+    }
+    CHECK_EQUAL(host_stats(&host).refused_origins, 0);
+    host_stop(&host);
+}
+
 /* --- Health -------------------------------------------------------------- */
 
 static const struct peal_server_options with_health = {
@@ -671,6 +718,7 @@ int main(void)
         cmocka_unit_test(test_endpoints_are_where_they_were_put),
         cmocka_unit_test(test_bad_internal_listener_is_refused),
         cmocka_unit_test(test_browsers_may_ask),
+        cmocka_unit_test(test_origins_may_ask),
         cmocka_unit_test(test_readiness_has_reasons),
         cmocka_unit_test(test_the_application_answers),
         cmocka_unit_test(test_a_stuck_loop_is_noticed),
