@@ -73,6 +73,8 @@ struct peal_listen {
     struct peal_tls *tls;      /* NULL: not encrypted */
     enum peal_proxy_protocol proxy_protocol; /* default: the server's; internal
                                                 listeners: off */
+    struct peal_server *space; /* TCP: whose clients come here; NULL: the
+                                  server's own; see peal_server_space */
 };
 
 /* Before the start. Errors as peal_server_new, PEAL_ESTATE when running. */
@@ -104,17 +106,68 @@ PEAL_API int peal_server_address(const struct peal_server *server,
 struct peal_route {
     size_t size;
     const char *path;
-    enum peal_dialect dialect; /* default: the listener's */
+    enum peal_dialect dialect; /* default: the listener's; a namespace's own */
     enum peal_deflate deflate; /* default: the server's */
 };
 
 /*
- * Adds a route. Without any, every path is accepted; with one or more, all
- * other paths are answered with 404. Before the start; PEAL_ESTATE; PEAL_EEXIST
- * when another route matches just the same paths; PEAL_EINVAL, PEAL_ENOMEM.
+ * Adds a route. Without any, every path is accepted; with one or more, of the
+ * server or of its namespaces, all other paths are answered with 404. Before
+ * the start; PEAL_ESTATE; PEAL_EEXIST when another route matches just the same
+ * paths; PEAL_EINVAL, PEAL_ENOMEM.
  */
 PEAL_API int peal_server_route(struct peal_server *server,
                                const struct peal_route *route);
+
+/* Of the name of a namespace, in bytes; and how many a server may have. */
+#define PEAL_SPACE_NAME_MAX 64
+#define PEAL_SPACES_MAX 255
+
+/*
+ * Makes a namespace of `parent`: a server of its own in everything but its
+ * loops, listeners and life. What takes a `struct peal_server *` works on it,
+ * and concerns its clients alone: handlers, middleware, hooks, rates, limits,
+ * rooms, ids, the options in force and statistics. What is done to `parent`
+ * does not concern them. A reference, request, ticket or admission is good for
+ * its own namespace; with another one it is PEAL_EGONE.
+ *
+ *     struct peal_server_options options = {
+ *         .size = sizeof options, .dialect = PEAL_DIALECT_STELAR,
+ *     };
+ *     struct peal_route route = {.size = sizeof route, .path = "/legacy"};
+ *
+ *     if (peal_server_space(server, "legacy", &options, &legacy) == 0) {
+ *         peal_server_route(legacy, &route);
+ *         peal_server_on(legacy, "chat", on_chat, NULL);
+ *     }
+ *
+ * WebSocket clients come to it by its routes, TCP clients by a listener that
+ * names it (struct peal_listen). `name` stands in /metrics and in the log: up
+ * to PEAL_SPACE_NAME_MAX letters, digits and "-_./". Options that are 0 have
+ * their defaults, not what `parent` has; those that are of the whole server
+ * must be 0 and read as 0 (peal_server_option_is_shared). Clients count at
+ * clients_max and clients_per_address_max of their namespace and at those of
+ * `parent`, which counts all.
+ *
+ * A namespace starts, stops and is freed with its parent: peal_server_stop,
+ * peal_server_cut and peal_server_set_ready on it are about the whole server,
+ * peal_server_free does nothing, and what else is of a server's life, also
+ * peal_server_listen and peal_server_adopt, gives PEAL_ENOTSUP.
+ *
+ * Before the start: 0 and `*space`; PEAL_ESTATE; PEAL_EINVAL for an option (the
+ * log says which) or a name; PEAL_EEXIST for a name that is taken; PEAL_ELIMIT
+ * beyond PEAL_SPACES_MAX; PEAL_ENOTSUP when `parent` is a namespace itself;
+ * PEAL_ENOMEM, PEAL_ESYSTEM.
+ */
+PEAL_API int peal_server_space(struct peal_server *parent, const char *name,
+                               const struct peal_server_options *options,
+                               struct peal_server **space);
+
+/*
+ * The name of a namespace; "" for the server that has them. Lives as long.
+ * Any thread.
+ */
+PEAL_API const char *peal_server_name(const struct peal_server *server);
 
 /*
  * Serves a fixed page on GET and HEAD of `path`, such as a demo or a client
@@ -271,6 +324,12 @@ PEAL_API int peal_server_update(struct peal_server *server,
  */
 PEAL_API const char *peal_server_option(size_t index, bool *can_change);
 
+/*
+ * Whether option `index` is of the whole server: a namespace must leave it 0,
+ * and has it as 0. Any thread.
+ */
+PEAL_API bool peal_server_option_is_shared(size_t index);
+
 /* --- One client, from inside its callbacks ------------------------------- */
 
 /* The reference to keep, and to hand to functions for any thread. */
@@ -283,7 +342,7 @@ peal_client_ref(const struct peal_client *client);
  */
 PEAL_API const char *peal_client_id(struct peal_client *client);
 
-/* Its server, transport and dialect. */
+/* Its server or namespace, its transport and dialect. */
 PEAL_API struct peal_server *
 peal_client_server(const struct peal_client *client);
 PEAL_API enum peal_transport

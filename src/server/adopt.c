@@ -77,6 +77,9 @@ int peal_server_adopt(struct peal_server *server,
     struct mail *mail;
     int rc;
 
+    if (server->number != 0) {
+        return PEAL_ENOTSUP;
+    }
     if (atomic_load(&server->engine->state) != SERVER_RUNNING ||
         atomic_load(&server->engine->is_stop_asked)) {
         return PEAL_ESTATE;

@@ -16,7 +16,7 @@ bool arrival_take(struct seat *seat, const struct listener *listener,
     *out = NULL;
     if (options->handshakes_per_address_max == PEAL_OFF ||
         listener->is_internal || key.size == 0 ||
-        gate_trusts(&seat->config->options, peer)) {
+        gate_trusts(options, peer)) {
         return true;
     }
     rc = door_enter(&seat->worker->engine->arrivals,

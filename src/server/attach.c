@@ -1,14 +1,21 @@
 /* A server whose turns are taken by the program, in a loop of its own. */
 #include "server/server.h"
 
-/* The loop, if the calling thread may take a turn now, else NULL. */
-static struct loop *ours(const struct engine *engine)
+/* 0 and the loop, if the calling thread may take a turn now. */
+static int find_loop(const struct peal_server *server, struct loop **loop)
 {
-    return engine->is_attached &&
-                   atomic_load(&engine->state) == SERVER_RUNNING &&
-                   worker_current(engine) == NULL
-               ? engine->workers[0].loop
-               : NULL;
+    const struct engine *engine = server->engine;
+
+    if (server->number != 0) {
+        return PEAL_ENOTSUP;
+    }
+    if (!engine->is_attached ||
+        atomic_load(&engine->state) != SERVER_RUNNING ||
+        worker_current(engine) != NULL) {
+        return PEAL_ESTATE;
+    }
+    *loop = engine->workers[0].loop;
+    return 0;
 }
 
 /* One turn; false after the last one. */
@@ -28,6 +35,9 @@ int peal_server_attach(struct peal_server *server)
 {
     int rc;
 
+    if (server->number != 0) {
+        return PEAL_ENOTSUP;
+    }
     if (server->engine->worker_count != 1) {
         return PEAL_EINVAL;
     }
@@ -40,22 +50,27 @@ int peal_server_attach(struct peal_server *server)
 
 int peal_server_fd(const struct peal_server *server)
 {
-    struct loop *loop = ours(server->engine);
+    struct loop *loop;
+    int rc = find_loop(server, &loop);
 
-    return loop != NULL ? loop_fd(loop) : PEAL_ESTATE;
+    return rc < 0 ? rc : loop_fd(loop);
 }
 
 int peal_server_timeout_ms(const struct peal_server *server)
 {
-    struct loop *loop = ours(server->engine);
+    struct loop *loop;
+    int rc = find_loop(server, &loop);
 
-    return loop != NULL ? loop_timeout_ms(loop) : PEAL_ESTATE;
+    return rc < 0 ? rc : loop_timeout_ms(loop);
 }
 
 int peal_server_step(struct peal_server *server, int max_wait_ms)
 {
-    if (ours(server->engine) == NULL) {
-        return PEAL_ESTATE;
+    struct loop *loop;
+    int rc = find_loop(server, &loop);
+
+    if (rc < 0) {
+        return rc;
     }
     return turn(server->engine, max_wait_ms < 0 ? -1 : max_wait_ms) ? 1 : 0;
 }

@@ -22,26 +22,29 @@ static const struct option {
     size_t size;
     enum option_kind kind;
     bool can_change;
+    bool is_shared; /* of the whole server, and 0 in a namespace's */
 } all[] = {
-#define OPTION(name, kind, can_change)                                         \
+#define ROW(name, kind, can_change, is_shared)                                 \
     {                                                                          \
 #name, offsetof(struct peal_server_options, name),                     \
             sizeof(((struct peal_server_options *)NULL)->name), kind,          \
-            can_change                                                         \
+            can_change, is_shared                                              \
     }
+#define OPTION(name, kind, can_change) ROW(name, kind, can_change, false)
+#define WHOLE(name, kind, can_change) ROW(name, kind, can_change, true)
 #define RUNNING(name) OPTION(name, OPTION_VALUE, true)
 #define RESTART(name) OPTION(name, OPTION_VALUE, false)
     RUNNING(size),
-    OPTION(ws_listen, OPTION_TEXT, false),
-    OPTION(tcp_listen, OPTION_TEXT, false),
+    WHOLE(ws_listen, OPTION_TEXT, false),
+    WHOLE(tcp_listen, OPTION_TEXT, false),
     RESTART(dialect),
-    RESTART(loops),
-    RESTART(backlog),
+    WHOLE(loops, OPTION_VALUE, false),
+    WHOLE(backlog, OPTION_VALUE, false),
     RUNNING(message_bytes_max),
     RUNNING(frame_bytes_max),
-    RUNNING(header_bytes_max),
+    WHOLE(header_bytes_max, OPTION_VALUE, true),
     RUNNING(queue_bytes_max),
-    RUNNING(mailbox_bytes_max),
+    WHOLE(mailbox_bytes_max, OPTION_VALUE, true),
     RUNNING(clients_max),
     RUNNING(clients_per_address_max),
     RUNNING(rooms_max),
@@ -54,26 +57,26 @@ static const struct option {
     RUNNING(ping_timeout_ms),
     RUNNING(close_timeout_ms),
     RUNNING(request_timeout_ms),
-    RUNNING(stop_timeout_ms),
+    WHOLE(stop_timeout_ms, OPTION_VALUE, true),
     RUNNING(clients_may_join),
     RUNNING(clients_may_publish),
     OPTION(protocols, OPTION_LIST, true),
-    OPTION(health_path, OPTION_TEXT, true),
-    RESTART(log),
-    RESTART(log_user),
-    RUNNING(log_level),
+    WHOLE(health_path, OPTION_TEXT, true),
+    WHOLE(log, OPTION_VALUE, false),
+    WHOLE(log_user, OPTION_VALUE, false),
+    WHOLE(log_level, OPTION_VALUE, true),
     RUNNING(on_connect),
     RUNNING(on_disconnect),
     RUNNING(make_id),
     RUNNING(on_join),
     RUNNING(on_publish),
     RUNNING(user),
-    OPTION(internal_listen, OPTION_TEXT, false),
-    OPTION(metrics_path, OPTION_TEXT, true),
-    OPTION(livez_path, OPTION_TEXT, true),
-    OPTION(readyz_path, OPTION_TEXT, true),
-    RUNNING(turn_timeout_ms),
-    RUNNING(on_health),
+    WHOLE(internal_listen, OPTION_TEXT, false),
+    WHOLE(metrics_path, OPTION_TEXT, true),
+    WHOLE(livez_path, OPTION_TEXT, true),
+    WHOLE(readyz_path, OPTION_TEXT, true),
+    WHOLE(turn_timeout_ms, OPTION_VALUE, true),
+    WHOLE(on_health, OPTION_VALUE, true),
     RUNNING(client_rate),
     RUNNING(address_rate),
     RUNNING(control_rate),
@@ -83,28 +86,30 @@ static const struct option {
     RUNNING(http_body_bytes_max),
     RUNNING(http_timeout_ms),
     OPTION(origins, OPTION_LIST, true),
-    OPTION(trusted_proxies, OPTION_LIST, true),
-    OPTION(forwarded_header, OPTION_TEXT, true),
-    RUNNING(ipv6_prefix_bits),
+    WHOLE(trusted_proxies, OPTION_LIST, true),
+    WHOLE(forwarded_header, OPTION_TEXT, true),
+    WHOLE(ipv6_prefix_bits, OPTION_VALUE, true),
     RUNNING(refuse_by),
     RESTART(deflate),
-    RUNNING(stop_delay_ms),
-    RUNNING(stop_clients_per_second),
+    WHOLE(stop_delay_ms, OPTION_VALUE, true),
+    WHOLE(stop_clients_per_second, OPTION_VALUE, true),
     RUNNING(return_spread_ms),
-    RESTART(handle_signals),
-    RESTART(tls),
-    RUNNING(tls_handshakes_max),
+    WHOLE(handle_signals, OPTION_VALUE, false),
+    WHOLE(tls, OPTION_VALUE, false),
+    WHOLE(tls_handshakes_max, OPTION_VALUE, true),
     RUNNING(alive_by),
     RUNNING(heartbeats),
-    RUNNING(proxy_protocol),
-    RUNNING(handshakes_per_address_max),
+    WHOLE(proxy_protocol, OPTION_VALUE, true),
+    WHOLE(handshakes_per_address_max, OPTION_VALUE, true),
     RUNNING(pressure),
     OPTION(conflate_by, OPTION_TEXT, true),
-    RESTART(address_tracker),
+    WHOLE(address_tracker, OPTION_VALUE, false),
     RUNNING(retry_after_s),
 #undef RESTART
 #undef RUNNING
+#undef WHOLE
 #undef OPTION
+#undef ROW
 };
 
 static const char *text_at(const struct peal_server_options *options,
@@ -182,6 +187,37 @@ static const char *find_fixed(const struct peal_server_options *now,
         }
     }
     return NULL;
+}
+
+/* The first option of the whole server that is set, or NULL. */
+static const char *find_shared(const struct peal_server_options *given)
+{
+    static const struct peal_server_options none;
+
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        if (all[i].is_shared && all[i].offset < given->size &&
+            memcmp((const char *)given + all[i].offset,
+                   (const char *)&none + all[i].offset, all[i].size) != 0) {
+            return all[i].name;
+        }
+    }
+    return NULL;
+}
+
+/* As options_resolve; a namespace has 0 where the whole server decides. */
+static int resolve(const struct peal_server *server,
+                   struct peal_server_options *out,
+                   const struct peal_server_options *given,
+                   const char **problem)
+{
+    int rc = options_resolve(out, given, problem);
+
+    for (size_t i = 0; i < ARRAY_SIZE(all) && server->number != 0; i++) {
+        if (all[i].is_shared) {
+            memset((char *)out + all[i].offset, 0, all[i].size);
+        }
+    }
+    return rc;
 }
 
 /* What cannot change is the same, but the texts may be the caller's. */
@@ -384,13 +420,14 @@ static void put_in_force(struct peal_server *server, struct config *config)
     struct config *former = head->newest;
 
     head->newest = config;
-    atomic_store(&head->mailbox_bytes_max, config->options.mailbox_bytes_max);
-    atomic_store(&server->engine->log.level, config->options.log_level);
-    atomic_store(&head->version, config->version);
     if (server->number == 0) {
+        atomic_store(&server->engine->mailbox_bytes_max,
+                     config->options.mailbox_bytes_max);
+        atomic_store(&server->engine->log.level, config->options.log_level);
         server->engine->arrival_limits.clients_per_address_max =
             config->options.handshakes_per_address_max;
     }
+    atomic_store(&head->version, config->version);
     if (former != NULL) {
         struct hub_limits limits = config_hub_limits(config);
 
@@ -404,8 +441,15 @@ int config_open(struct peal_server *server,
 {
     struct peal_server_options options;
     struct config *config;
-    int rc = options_resolve(&options, given, problem);
+    int rc;
 
+    if (server->number != 0) {
+        *problem = find_shared(given);
+        if (*problem != NULL) {
+            return PEAL_EINVAL;
+        }
+    }
+    rc = resolve(server, &options, given, problem);
     if (rc < 0) {
         return rc;
     }
@@ -485,7 +529,13 @@ static int remake(struct peal_server *server,
         merged.frame_bytes_max == newest->options.frame_bytes_max) {
         merged.frame_bytes_max = 0; /* it goes along with messages */
     }
-    rc = options_resolve(&wanted, &merged, problem);
+    if (server->number != 0) {
+        *problem = find_shared(&merged);
+        if (*problem != NULL) {
+            return PEAL_ENOTSUP;
+        }
+    }
+    rc = resolve(server, &wanted, &merged, problem);
     if (rc < 0) {
         return rc;
     }
@@ -549,6 +599,11 @@ int peal_server_config(struct peal_server *server,
     pthread_mutex_unlock(&server->config.lock);
     options->size = size;
     return 0;
+}
+
+bool peal_server_option_is_shared(size_t index)
+{
+    return index < ARRAY_SIZE(all) && all[index].is_shared;
 }
 
 const char *peal_server_option(size_t index, bool *can_change)

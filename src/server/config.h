@@ -32,7 +32,6 @@ struct config_head {
     pthread_mutex_t lock;
     struct config *newest;            /* [m] */
     _Atomic uint64_t version;         /* [a] of the newest */
-    _Atomic size_t mailbox_bytes_max; /* [a] */
     _Atomic uint64_t updates;         /* [a] made */
     _Atomic uint64_t updates_refused; /* [a] */
 };

@@ -30,6 +30,26 @@ const struct dialect *conn_dialect(const struct conn *conn)
     return dialects[conn->form / FORMS_PER_DIALECT];
 }
 
+/* One connection more (1) or less (-1) on a worker. */
+static void count_open(struct worker *worker, int change)
+{
+    uint64_t value =
+        atomic_load_explicit(&worker->open_count, memory_order_relaxed);
+
+    atomic_store_explicit(&worker->open_count, value + (uint64_t)change,
+                          memory_order_relaxed);
+}
+
+void conn_move(struct conn *conn, const struct peal_server *server)
+{
+    ASSERT(conn->client == NULL);
+    if (conn->space != server->number) {
+        seat_uncount(conn_seat(conn), GAUGE_CONNECTIONS);
+        conn->space = server->number;
+        seat_count(conn_seat(conn), GAUGE_CONNECTIONS);
+    }
+}
+
 void conn_set_form(struct conn *conn, const struct dialect *dialect,
                    enum transport transport)
 {
@@ -435,6 +455,7 @@ static struct conn *make(struct worker *worker, const struct listener *listener,
     conn->space = listener->server->number;
     list_append(&worker->conns, &conn->link);
     seat_count(conn_seat(conn), GAUGE_CONNECTIONS);
+    count_open(worker, 1);
     conn_set_form(conn, listener->dialect, listener->transport);
     return conn;
 }
@@ -444,8 +465,8 @@ void conn_accept(struct worker *worker, const struct listener *listener,
 {
     struct seat *seat = worker->seats[listener->server->number];
     enum proxy_expected expected = conn_proxy_expected(seat, listener, peer);
+    uint64_t open = stats_open(worker->engine);
     struct address_count *arrival;
-    uint64_t open = stats_sum_all(worker->engine, GAUGE_CONNECTIONS);
     struct conn *conn;
 
     if (open >= (uint64_t)worker_options(worker)->clients_max +
@@ -477,14 +498,14 @@ void conn_accept(struct worker *worker, const struct listener *listener,
 
 static void begin_tls(struct conn *conn, const char *data, size_t size)
 {
-    struct seat *seat = conn_seat(conn);
+    struct worker *worker = conn_worker(conn);
 
-    if (conn_tls_is_full(conn_worker(conn), conn->of.listener)) {
-        seat_count(seat, COUNT_REFUSED_TLS_HANDSHAKES);
+    if (conn_tls_is_full(worker, conn->of.listener)) {
+        seat_count(worker->seats[0], COUNT_REFUSED_TLS_HANDSHAKES);
         socket_reset_on_close(conn->stream.fd);
         conn_cut(conn);
     } else if (conn_tls_begin(conn, data, size) < 0) {
-        seat_count(seat, COUNT_ACCEPT_EXHAUSTED);
+        seat_count(conn_seat(conn), COUNT_ACCEPT_EXHAUSTED);
         conn_cut(conn);
     }
 }
@@ -612,7 +633,8 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
 {
     struct seat *seat = conn_seat(conn);
     const struct peal_server_options *options = &seat->config->options;
-    struct socket_key key = gate_key(peer, options->ipv6_prefix_bits);
+    struct socket_key key =
+        gate_key(peer, worker_options(seat->worker)->ipv6_prefix_bits);
     char id[PEAL_ID_MAX];
     long id_size = make_id(conn, connect, id);
     struct hub_refused refused = of_tracker(seat);
@@ -703,6 +725,7 @@ void conn_free(struct conn *conn)
 {
     ASSERT(conn->state == CONN_CLOSED && conn->client == NULL);
     seat_uncount(conn_seat(conn), GAUGE_CONNECTIONS);
+    count_open(conn_worker(conn), -1);
     list_remove(&conn->link);
     conn_input_free(conn);
     ws_parser_fini(&conn->parser);

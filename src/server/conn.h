@@ -149,6 +149,9 @@ void conn_admit_later(struct conn *conn, struct peal_slice head,
 void conn_upgrade_later(struct conn *conn, struct peal_slice head,
                         const struct peal_denial *denial);
 
+/* Has it belong to a namespace. Before its client is in. */
+void conn_move(struct conn *conn, const struct peal_server *server);
+
 /* Fits the connection's form to a dialect and transport. */
 void conn_set_form(struct conn *conn, const struct dialect *dialect,
                    enum transport transport);
@@ -250,6 +253,9 @@ int conn_tls_begin(struct conn *conn, const char *data, size_t size);
 /* It has ended, however; well (which tells the former). */
 void conn_tls_end(struct conn *conn);
 void conn_tls_done(struct conn *conn);
+
+/* Its stream has ended before its handshake. */
+void conn_tls_failed(struct conn *conn);
 
 /* `facts`, filled in, or NULL for a connection without TLS. */
 const struct peal_tls_facts *conn_tls_facts(const struct conn *conn,

@@ -169,7 +169,7 @@ static int find_address(struct conn *conn, const struct http_request *request,
                         char text[SOCKET_TEXT_SIZE])
 {
     const struct peal_server_options *options =
-        &conn_seat(conn)->config->options;
+        worker_options(conn_worker(conn));
     bool is_forwarded;
 
     if (!conn_peer(conn, peer)) {
@@ -184,7 +184,6 @@ static void upgrade(struct conn *conn, const struct http_request *request,
                     struct peal_slice head,
                     const struct peal_denial *late_denial)
 {
-    struct seat *seat = conn_seat(conn);
     enum peal_verdict verdict = PEAL_REFUSE;
     struct peal_connect connect;
     struct peal_denial denial;
@@ -197,6 +196,7 @@ static void upgrade(struct conn *conn, const struct http_request *request,
     const char *protocol;
     struct ws_upgrade offer;
     int status = ws_upgrade_check(&offer, request);
+    struct seat *seat;
     long size;
     int rc;
 
@@ -204,6 +204,8 @@ static void upgrade(struct conn *conn, const struct http_request *request,
         conn_refuse(conn, route.status, "");
         return;
     }
+    conn_move(conn, route.server);
+    seat = conn_seat(conn);
     if (status != 0) {
         conn_refuse(conn, status, status == 426 ? WS_VERSION_HEADERS : "");
         return;
@@ -289,7 +291,7 @@ void conn_upgrade_later(struct conn *conn, struct peal_slice head,
 
 size_t conn_read_head(struct conn *conn, char *data, size_t size)
 {
-    size_t most = conn_seat(conn)->config->options.header_bytes_max;
+    size_t most = worker_options(conn_worker(conn))->header_bytes_max;
     struct http_request request;
     long used;
 
@@ -309,6 +311,7 @@ size_t conn_read_head(struct conn *conn, char *data, size_t size)
     if (conn->input != NULL) {
         conn->input->scanned = 0; /* the next head may follow at once */
     }
+    conn_move(conn, conn->of.listener->server); /* the last one is answered */
     if (ws_is_upgrade(&request)) {
         upgrade(conn, &request, slice_make(data, (size_t)used), NULL);
     } else {

@@ -46,7 +46,7 @@ size_t conn_read(struct conn *conn, char *data, size_t size)
 static size_t input_bytes_max(const struct conn *conn)
 {
     const struct config *config = conn_seat(conn)->config;
-    size_t most = config->options.header_bytes_max;
+    size_t most = worker_options(conn_worker(conn))->header_bytes_max;
 
     if (most < config->tcp_frame_bytes_max) {
         most = config->tcp_frame_bytes_max;
@@ -294,7 +294,7 @@ static void on_error(struct stream *stream, int error)
 
     (void)error; /* what peers do to their sockets is not an error of ours */
     if (conn->state == CONN_TLS) {
-        seat_count(conn_seat(conn), COUNT_TLS_FAILED);
+        conn_tls_failed(conn);
     }
     conn_cut(conn);
 }

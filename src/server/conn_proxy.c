@@ -19,14 +19,14 @@ static enum peal_proxy_protocol mode_of(const struct seat *seat,
 {
     return listener->proxy_protocol != PEAL_PROXY_DEFAULT
                ? listener->proxy_protocol
-               : seat->config->options.proxy_protocol;
+               : worker_options(seat->worker)->proxy_protocol;
 }
 
 enum proxy_expected conn_proxy_expected(const struct seat *seat,
                                         const struct listener *listener,
                                         const struct socket_address *peer)
 {
-    const struct peal_server_options *options = &seat->config->options;
+    const struct peal_server_options *options = worker_options(seat->worker);
     enum peal_proxy_protocol mode = mode_of(seat, listener);
 
     if (mode != PEAL_PROXY_OPTIONAL && mode != PEAL_PROXY_REQUIRED) {
@@ -85,7 +85,7 @@ void conn_proxy_refused(struct seat *seat, const struct socket_address *peer,
 
     seat_count(seat, COUNT_REFUSED_PROXY_PROTOCOL);
     socket_address_format(peer, address);
-    if (gate_trusts(&seat->config->options, peer)) {
+    if (gate_trusts(worker_options(seat->worker), peer)) {
         /* One of the two has the wrong configuration. */
         log_warn(&seat->server->engine->log, "server", "proxy header refused",
                  "remote=%s reason=\"%s\"", address, problem);
@@ -140,7 +140,7 @@ static int keep_peer(struct conn *conn, const struct proxy_header *header)
 size_t conn_read_proxy(struct conn *conn, char *data, size_t size)
 {
     struct seat *seat = conn_seat(conn);
-    const struct peal_server_options *options = &seat->config->options;
+    const struct peal_server_options *options = worker_options(seat->worker);
     struct address_count *arrival;
     struct socket_address peer;
     struct proxy_header header;

@@ -1,11 +1,17 @@
 /* The TLS handshake of a connection, before anything else of it. */
 #include "server/conn.h"
 
+/* Handshakes are counted for the whole server: so is their limit. */
+static struct seat *first_seat(const struct conn *conn)
+{
+    return conn_worker(conn)->seats[0];
+}
+
 bool conn_tls_is_full(const struct worker *worker,
                       const struct listener *listener)
 {
     return listener->tls != NULL &&
-           stats_sum_all(worker->engine, GAUGE_TLS_HANDSHAKES) >=
+           stats_sum(worker->engine->spaces[0], GAUGE_TLS_HANDSHAKES) >=
                worker_options(worker)->tls_handshakes_max;
 }
 
@@ -16,7 +22,7 @@ int conn_tls_begin(struct conn *conn, const char *data, size_t size)
     int rc;
 
     conn->state = CONN_TLS;
-    seat_count(conn_seat(conn), GAUGE_TLS_HANDSHAKES);
+    seat_count(first_seat(conn), GAUGE_TLS_HANDSHAKES);
     rc = stream_secure(&conn->stream, listener->tls,
                        listener->transport == TRANSPORT_WS ? "http/1.1" : "",
                        data, size);
@@ -29,12 +35,12 @@ int conn_tls_begin(struct conn *conn, const char *data, size_t size)
 
 void conn_tls_end(struct conn *conn)
 {
-    seat_uncount(conn_seat(conn), GAUGE_TLS_HANDSHAKES);
+    seat_uncount(first_seat(conn), GAUGE_TLS_HANDSHAKES);
 }
 
 void conn_tls_done(struct conn *conn)
 {
-    struct seat *seat = conn_seat(conn);
+    struct seat *seat = first_seat(conn);
     struct peal_tls_facts facts;
 
     conn_tls_end(conn);
@@ -42,6 +48,11 @@ void conn_tls_done(struct conn *conn)
     if (stream_tls_facts(&conn->stream, &facts) && facts.is_resumed) {
         seat_count(seat, COUNT_TLS_RESUMED);
     }
+}
+
+void conn_tls_failed(struct conn *conn)
+{
+    seat_count(first_seat(conn), COUNT_TLS_FAILED);
 }
 
 const struct peal_tls_facts *conn_tls_facts(const struct conn *conn,

@@ -68,7 +68,7 @@ static bool serve_ready(struct exchange *exchange)
 static bool ask_application(struct exchange *exchange)
 {
     const struct peal_server_options *options =
-        &conn_seat(exchange->conn)->config->options;
+        worker_options(conn_worker(exchange->conn));
     struct peal_health health = {
         .server = exchange->server,
         .path = exchange->request->path,

@@ -41,8 +41,7 @@ static bool application_agrees(const struct worker *worker)
 
 static bool has_room_for_clients(const struct worker *worker)
 {
-    return stats_sum_all(worker->engine, GAUGE_WS_CLIENTS) +
-               stats_sum_all(worker->engine, GAUGE_TCP_CLIENTS) <
+    return atomic_load(&worker->engine->spaces[0]->cluster.door.clients) <
            worker_options(worker)->clients_max;
 }
 

@@ -166,7 +166,7 @@ static void run(struct reply *reply, const struct http_request *request)
     };
 
     if (conn_peer(conn, &peer)) {
-        (void)gate_forwarded(&seat->config->options, request, &peer);
+        (void)gate_forwarded(worker_options(seat->worker), request, &peer);
         socket_address_format(&peer, address);
     }
     seat_count(seat, COUNT_HTTP_REQUESTS);

@@ -76,6 +76,7 @@ static int add(struct peal_server *server, const char *path,
         mem_free(method);
         return rc;
     }
+    method->server = server;
     method->next = resource->methods;
     resource->methods = method;
     return 0;
@@ -203,7 +204,10 @@ bool resource_serve(struct conn *conn, const struct http_request *request,
     }
     if (method == NULL) {
         refuse_method(conn, entry->value);
-    } else if (method->handler == NULL) {
+        return true;
+    }
+    conn_move(conn, method->server);
+    if (method->handler == NULL) {
         serve_page(conn, request, method);
     } else {
         reply_begin(conn, request, head,

@@ -1,6 +1,6 @@
 /*
  * What is on a path for plain HTTP: pages and the application's handlers, by
- * method. The values of server->resources.
+ * method. The values of engine->resources.
  */
 #ifndef SERVER_RESOURCE_H
 #define SERVER_RESOURCE_H
@@ -11,6 +11,7 @@
 
 struct resource_method {
     struct resource_method *next;
+    const struct peal_server *server;
     peal_http_function *handler; /* NULL: a page */
     void *user;
     const char *type; /* of the page */

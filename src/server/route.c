@@ -7,7 +7,9 @@
 int peal_server_route(struct peal_server *server,
                       const struct peal_route *given)
 {
-    const struct dialect *dialect = options_dialect(given->dialect, NULL);
+    /* The first one's clients speak what their listener speaks. */
+    const struct dialect *dialect = options_dialect(
+        given->dialect, server->number != 0 ? server->dialect : NULL);
     struct router_entry *entry;
     struct route *route;
     int rc;
@@ -24,6 +26,7 @@ int peal_server_route(struct peal_server *server,
     if (route == NULL) {
         return PEAL_ENOMEM;
     }
+    route->server = server;
     route->dialect = dialect;
     route->deflate = given->deflate;
     rc = router_add(&server->engine->routes, given->path, &entry);
@@ -44,7 +47,11 @@ bool route_find(const struct conn *conn, struct peal_slice path,
     const struct route *route;
     int rc;
 
-    *match = (struct route_match){.dialect = listener->dialect, .status = 404};
+    *match = (struct route_match){
+        .server = listener->server,
+        .dialect = listener->dialect,
+        .status = 404,
+    };
     if (listener->is_internal) {
         return false;
     }
@@ -57,6 +64,7 @@ bool route_find(const struct conn *conn, struct peal_slice path,
         return false;
     }
     route = entry->value;
+    match->server = route->server;
     match->pattern = entry->pattern;
     match->deflate = route->deflate;
     if (route->dialect != NULL) {

@@ -5,6 +5,7 @@
 #include "server/conn.h"
 
 struct route_match {
+    const struct peal_server *server;
     const struct dialect *dialect;
     enum peal_deflate deflate;
     const char *pattern; /* NULL: the server has no routes */

@@ -22,9 +22,8 @@ int seat_post(struct seat *seat, struct message_mail *mail)
     struct peal_server *server = seat->server;
     struct engine *engine = server->engine;
     struct loop *loop = seat->worker->loop;
-    size_t most =
-        atomic_load_explicit(&engine->spaces[0]->config.mailbox_bytes_max,
-                             memory_order_relaxed);
+    size_t most = atomic_load_explicit(&engine->mailbox_bytes_max,
+                                       memory_order_relaxed);
 
     if (atomic_load(&engine->state) == SERVER_STOPPED) {
         return PEAL_ESTATE;

@@ -1,4 +1,4 @@
-/* A server's life: new, listen, run, stop, free. And its tables of handlers. */
+/* A server's life: new, listen, run, stop, free. */
 #include "server/conn.h"
 
 #include "base/assert.h"
@@ -19,120 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- Tables -------------------------------------------------------------- */
-
-static struct peal_slice handler_key(const void *value)
-{
-    const struct handler *handler = value;
-
-    return slice_make(handler->name, handler->name_size);
-}
-
-static void free_values(struct map *map)
-{
-    size_t cursor = 0;
-    void *value;
-
-    while ((value = map_next(map, &cursor)) != NULL) {
-        mem_free(value);
-    }
-    map_fini(map);
-}
-
-static bool is_new(const struct peal_server *server)
-{
-    return atomic_load(&server->engine->state) == SERVER_NEW;
-}
-
-/* The handler of this name, made if there is none. */
-static int handler_of(struct peal_server *server, const char *name,
-                      struct handler **out)
-{
-    struct peal_slice key = peal_slice(name);
-    struct handler *handler;
-    int rc;
-
-    if (!is_new(server)) {
-        return PEAL_ESTATE;
-    }
-    if (key.size == 0 || key.size > TCP_EVENT_MAX) {
-        return PEAL_EINVAL;
-    }
-    handler = map_get(&server->handlers, key);
-    if (handler == NULL) {
-        handler = mem_zalloc(sizeof *handler + key.size + 1);
-        if (handler == NULL) {
-            return PEAL_ENOMEM;
-        }
-        handler->name_size = key.size;
-        memcpy(handler->name, key.data, key.size);
-        rc = map_add(&server->handlers, handler);
-        if (rc < 0) {
-            mem_free(handler);
-            return rc;
-        }
-    }
-    *out = handler;
-    return 0;
-}
-
-int peal_server_on(struct peal_server *server, const char *name,
-                   peal_event_function *function, void *user)
-{
-    struct handler *handler;
-    int rc = function == NULL ? PEAL_EINVAL
-                              : handler_of(server, name, &handler);
-
-    if (rc < 0) {
-        return rc;
-    }
-    if (handler->on_event != NULL) {
-        return PEAL_EEXIST;
-    }
-    handler->on_event = function;
-    handler->event_user = user;
-    return 0;
-}
-
-int peal_server_on_request(struct peal_server *server, const char *name,
-                           peal_request_function *function, void *user)
-{
-    struct handler *handler;
-    int rc = function == NULL ? PEAL_EINVAL
-                              : handler_of(server, name, &handler);
-
-    if (rc < 0) {
-        return rc;
-    }
-    if (handler->on_request != NULL) {
-        return PEAL_EEXIST;
-    }
-    handler->on_request = function;
-    handler->request_user = user;
-    return 0;
-}
-
-int peal_server_on_any(struct peal_server *server,
-                       peal_event_function *function, void *user)
-{
-    if (!is_new(server)) {
-        return PEAL_ESTATE;
-    }
-    if (function == NULL) {
-        return PEAL_EINVAL;
-    }
-    if (server->any != NULL) {
-        return PEAL_EEXIST;
-    }
-    server->any = mem_zalloc(sizeof *server->any);
-    if (server->any == NULL) {
-        return PEAL_ENOMEM;
-    }
-    server->any->on_event = function;
-    server->any->event_user = user;
-    return 0;
-}
-
 /* --- Listeners ----------------------------------------------------------- */
 
 int peal_server_listen(struct peal_server *server,
@@ -141,16 +27,23 @@ int peal_server_listen(struct peal_server *server,
     struct engine *engine = server->engine;
     struct listener **listeners;
     struct listener *listener;
+    struct peal_server *owner;
     char text[SOCKET_TEXT_SIZE];
     int rc;
 
-    if (!is_new(server)) {
+    if (server->number != 0) {
+        return PEAL_ENOTSUP;
+    }
+    if (atomic_load(&engine->state) != SERVER_NEW) {
         return PEAL_ESTATE;
     }
+    owner = given->space != NULL ? given->space : server;
     if (given->size != sizeof *given || given->address == NULL ||
         (given->is_internal && given->transport != PEAL_WS) ||
+        (given->space != NULL && (owner->engine != engine ||
+                                  given->transport != PEAL_TCP)) ||
         (given->tls != NULL && tls_is_client(given->tls)) ||
-        options_dialect(given->dialect, server->dialect) == NULL) {
+        options_dialect(given->dialect, owner->dialect) == NULL) {
         return PEAL_EINVAL;
     }
     if (gate_check_proxy_protocol(&server->options, given->proxy_protocol) <
@@ -170,10 +63,10 @@ int peal_server_listen(struct peal_server *server,
     if (listener == NULL) {
         return PEAL_ENOMEM;
     }
-    listener->server = server;
+    listener->server = owner;
     listener->transport =
         given->transport == PEAL_TCP ? TRANSPORT_TCP : TRANSPORT_WS;
-    listener->dialect = options_dialect(given->dialect, server->dialect);
+    listener->dialect = options_dialect(given->dialect, owner->dialect);
     listener->is_internal = given->is_internal;
     listener->proxy_protocol =
         given->is_internal && given->proxy_protocol == PEAL_PROXY_DEFAULT
@@ -283,59 +176,6 @@ static int make_workers(struct engine *engine, int count)
     return rc;
 }
 
-/* A server without anything; `engine` may be one that has others already. */
-static struct peal_server *server_make(struct engine *engine)
-{
-    struct peal_server *server = mem_zalloc(sizeof *server);
-
-    if (server == NULL) {
-        return NULL;
-    }
-    server->engine = engine;
-    server->number = (uint8_t)engine->space_count;
-    map_init(&server->handlers, handler_key);
-    guard_init(&server->guard);
-    room_policy_open(&server->room_policies);
-    engine->spaces[engine->space_count++] = server;
-    return server;
-}
-
-/* Reads its options; PEAL_EINVAL with the name of one in `*problem`. */
-static int read_options(struct peal_server *server,
-                        const struct peal_server_options *given,
-                        const char **problem)
-{
-    int rc = config_open(server, given, problem);
-
-    if (rc < 0) {
-        return rc;
-    }
-    *problem = deflate_resolve(&server->deflate, server->options.deflate);
-    if (*problem != NULL) {
-        return PEAL_EINVAL;
-    }
-    *problem = "address_tracker";
-    if (server->number == 0 &&
-        tracker_set(server->engine, server->options.address_tracker) < 0) {
-        return PEAL_EINVAL;
-    }
-    *problem = "hooks";
-    server->dialect = options_dialect(server->options.dialect, &dialect_peal);
-    return hooks_set(server, server->options.hooks);
-}
-
-static void server_unmake(struct peal_server *server)
-{
-    seat_close_all(server);
-    config_close(server);
-    free_values(&server->handlers);
-    mem_free(server->any);
-    guard_fini(&server->guard);
-    room_policy_close(&server->room_policies);
-    admission_free_middleware(server);
-    mem_free(server);
-}
-
 static struct engine *engine_new(void)
 {
     struct engine *engine = mem_zalloc(sizeof *engine);
@@ -364,8 +204,8 @@ static void engine_free(struct engine *engine)
     for (int i = 0; i < engine->worker_count; i++) {
         worker_close(&engine->workers[i]);
     }
-    for (int i = 0; i < engine->space_count; i++) {
-        server_unmake(engine->spaces[i]);
+    while (engine->space_count > 0) { /* the first one counts for all */
+        space_free(engine->spaces[--engine->space_count]);
     }
     mem_free(engine->workers);
     router_fini(&engine->routes, mem_free);
@@ -399,12 +239,13 @@ int peal_server_new(struct peal_server **out,
     if (engine == NULL) {
         return PEAL_ENOMEM;
     }
-    server = server_make(engine);
+    server = space_new(engine, NULL);
     if (server == NULL) {
         engine_free(engine);
         return PEAL_ENOMEM;
     }
-    rc = read_options(server, given, &problem);
+    engine->spaces[engine->space_count++] = server;
+    rc = space_configure(server, given, &problem);
     if (rc == PEAL_EINVAL) {
         complain(engine, given, problem);
     }
@@ -435,7 +276,7 @@ int peal_server_new(struct peal_server **out,
 
 void peal_server_free(struct peal_server *server)
 {
-    if (server != NULL) {
+    if (server != NULL && server->number == 0) {
         ASSERT(atomic_load(&server->engine->state) != SERVER_RUNNING);
         engine_free(server->engine);
     }
@@ -497,6 +338,9 @@ int server_start(struct peal_server *server, int first)
     int expected = SERVER_NEW;
     int rc;
 
+    if (server->number != 0) {
+        return PEAL_ENOTSUP;
+    }
     if (!atomic_compare_exchange_strong(&server->engine->state, &expected,
                                         SERVER_RUNNING)) {
         return PEAL_ESTATE;
@@ -531,6 +375,9 @@ int peal_server_run(struct peal_server *server)
 
 int peal_server_wait(struct peal_server *server)
 {
+    if (server->number != 0) {
+        return PEAL_ENOTSUP;
+    }
     if (atomic_load(&server->engine->state) != SERVER_RUNNING ||
         worker_current(server->engine) != NULL) {
         return PEAL_ESTATE;

@@ -138,6 +138,7 @@ struct handler {
 
 /* Where WebSocket clients may connect: the value of a pattern. */
 struct route {
+    struct peal_server *server;
     const struct dialect *dialect; /* NULL: the listener's */
     enum peal_deflate deflate;
 };
@@ -221,6 +222,7 @@ struct worker {
     uint64_t last_admission;
     struct map admissions; /* [L] of clients whose middleware is asked */
     uint64_t updates;      /* [L] engine->updates when it last looked */
+    _Atomic uint64_t open_count;    /* [L] written, [a] read: connections */
     struct histogram turns;         /* [L] written, [a] read */
     _Atomic uint64_t busy_since_ms; /* [a] when its turn began; 0: it waits */
 };
@@ -266,6 +268,7 @@ struct engine {
     _Atomic bool is_cut_asked;     /* [a] */
     _Atomic bool is_unready;       /* [a] the application says so */
     _Atomic uint64_t updates;      /* [a] of options, of all namespaces */
+    _Atomic size_t mailbox_bytes_max; /* [a] */
     struct listener adopted[DIALECT_COUNT]; /* [I] whom conns come by that */
     _Atomic unsigned adopted_count; /* [a] others have accepted: adopt.c */
     bool is_attached; /* [I] the program takes the turns: attach.c */
@@ -277,6 +280,7 @@ struct engine {
 struct peal_server {
     struct engine *engine; /* [I] */
     uint8_t number;        /* [I] in engine->spaces */
+    char *name;            /* [I] NULL: the first one, which has none */
     /* [I] As at the start: for what cannot change. All else is in the config
      * of a seat. */
     struct peal_server_options options;
@@ -305,6 +309,25 @@ int server_start(struct peal_server *server, int first);
 
 /* From running to stopped: waits for the threads that were started. */
 void server_end(struct engine *engine);
+
+/* --- space.c ------------------------------------------------------------- */
+
+/* A namespace with nothing yet; NULL: no memory. `name` is copied. */
+struct peal_server *space_new(struct engine *engine, const char *name);
+
+/* Takes its options. PEAL_EINVAL with the name of one in `*problem`. */
+int space_configure(struct peal_server *server,
+                    const struct peal_server_options *given,
+                    const char **problem);
+
+/* Frees it at any point. All its clients have gone. */
+void space_free(struct peal_server *server);
+
+/* --- handler.c ----------------------------------------------------------- */
+
+/* The key of peal_server.handlers, and the end of that. */
+struct peal_slice handler_key(const void *value);
+void handler_free_all(struct map *handlers);
 
 /* --- options.c ----------------------------------------------------------- */
 
@@ -441,6 +464,9 @@ uint64_t stats_sum(const struct peal_server *server, enum counter counter);
 
 /* The same over all namespaces. Any thread. */
 uint64_t stats_sum_all(const struct engine *engine, enum counter counter);
+
+/* Connections of all namespaces. Any thread. */
+uint64_t stats_open(const struct engine *engine);
 
 /* What connections owe to sockets that are full. Any thread. */
 uint64_t stats_queued_bytes(const struct engine *engine);

@@ -27,6 +27,17 @@ uint64_t stats_sum_all(const struct engine *engine, enum counter counter)
     return sum;
 }
 
+uint64_t stats_open(const struct engine *engine)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < engine->worker_count; i++) {
+        sum += atomic_load_explicit(&engine->workers[i].open_count,
+                                    memory_order_relaxed);
+    }
+    return sum;
+}
+
 uint64_t stats_queued_bytes(const struct engine *engine)
 {
     uint64_t sum = stats_sum_all(engine, GAUGE_BACKLOG_BYTES);
