@@ -2,8 +2,10 @@
  * Goal: at level debug each client has a line when it comes and one when it
  * leaves, which says how it ended, how long it was there and what it carried;
  * above that level there is none. No line has anything of a message in it.
+ * Lines that come too often are counted, and the count is told.
  *
- * Method: clients on both transports that do countable things; the log is kept.
+ * Method: clients on both transports that do countable things, updates that are
+ * refused; the log is kept.
  */
 #include "support/suite.h"
 
@@ -235,6 +237,78 @@ static void test_levels_change_at_run_time(void **state)
     host_stop(&host);
 }
 
+#define REFUSED "warn|server|update refused|"
+
+/* Has many updates refused; all of their lines but the first ten are left out,
+ * if they come within a second. */
+static void flood(struct peal_server *server, int count)
+{
+    struct peal_server_options options = {.size = sizeof options};
+
+    CHECK_EQUAL(peal_server_config(server, &options), 0);
+    options.loops = 64;
+    for (int i = 0; i < count; i++) {
+        CHECK_EQUAL(peal_server_update(server, &options, NULL), PEAL_ENOTSUP);
+    }
+}
+
+/* How many lines begin so, with those that are only counted. */
+static int count_lines(const char *begin)
+{
+    int lines = 0;
+
+    pthread_mutex_lock(&lock);
+    for (const char *at = kept; *at != '\0'; at = strchr(at, '\n') + 1) {
+        if (strncmp(at, begin, strlen(begin)) == 0) {
+            int count = 1;
+
+            (void)sscanf(at + strlen(begin), "repeated=%d", &count);
+            lines += count;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return lines;
+}
+
+/* What a thread has left out is told at the latest when the server ends. */
+static void test_repeated_lines_are_counted(void **state)
+{
+    struct peal_server_options options = {.log = keep};
+    struct host host;
+
+    (void)state;
+    forget();
+    host_start(&host, &options, NULL);
+    flood(host.server, 500);
+    CHECK(count_lines(REFUSED) < 500);
+    host_stop(&host);
+    CHECK_EQUAL(count_lines(REFUSED), 500);
+}
+
+/* And when a loop of the thread turns after the second is over. */
+static void test_loops_tell_of_repeated_lines(void **state)
+{
+    struct peal_server_options options = {
+        .size = sizeof options,
+        .ws_listen = "127.0.0.1:0",
+        .log = keep,
+    };
+    struct peal_server *server;
+
+    (void)state;
+    forget();
+    CHECK_EQUAL(peal_server_new(&server, &options), 0);
+    CHECK_EQUAL(peal_server_attach(server), 0);
+    flood(server, 100);
+    CHECK(count_lines(REFUSED) < 100);
+    CHECK_SOON((CHECK_EQUAL(peal_server_step(server, 0), 1),
+                count_lines(REFUSED) == 100));
+    peal_server_stop(server);
+    while (peal_server_step(server, -1) > 0) {
+    }
+    peal_server_free(server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +316,8 @@ int main(void)
         cmocka_unit_test(test_ends_are_told_for_tcp),
         cmocka_unit_test(test_what_is_dropped_is_told),
         cmocka_unit_test(test_levels_change_at_run_time),
+        cmocka_unit_test(test_repeated_lines_are_counted),
+        cmocka_unit_test(test_loops_tell_of_repeated_lines),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
