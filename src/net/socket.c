@@ -1,6 +1,7 @@
 #include "net/socket.h"
 
 #include "base/assert.h"
+#include "base/decimal.h"
 #include "base/ip.h"
 
 #include <arpa/inet.h>
@@ -159,6 +160,16 @@ int socket_address_parse(struct socket_address *address, const char *text)
     return rc;
 }
 
+/* By hand, because each client that comes has its address written. */
+static void format_v4(const unsigned char bytes[4], int port, char *out)
+{
+    for (int i = 0; i < 4; i++) {
+        out = decimal_put(out, bytes[i]);
+        *out++ = i < 3 ? '.' : ':';
+    }
+    *decimal_put(out, port) = '\0';
+}
+
 char *socket_address_format(const struct socket_address *address,
                             char out[SOCKET_TEXT_SIZE])
 {
@@ -172,14 +183,12 @@ char *socket_address_format(const struct socket_address *address,
     }
     switch (address->of.any.sa_family) {
     case AF_INET:
-        inet_ntop(AF_INET, &address->of.v4.sin_addr, host, sizeof(host));
-        snprintf(out, SOCKET_TEXT_SIZE, "%s:%d", host, port);
+        format_v4((const unsigned char *)&address->of.v4.sin_addr, port, out);
         break;
     case AF_INET6:
         /* A peer that came by IPv4 to a socket for both. */
         if (IN6_IS_ADDR_V4MAPPED(v6)) {
-            inet_ntop(AF_INET, &v6->s6_addr[12], host, sizeof(host));
-            snprintf(out, SOCKET_TEXT_SIZE, "%s:%d", host, port);
+            format_v4(&v6->s6_addr[12], port, out);
         } else {
             inet_ntop(AF_INET6, v6, host, sizeof(host));
             snprintf(out, SOCKET_TEXT_SIZE, "[%s]:%d", host, port);

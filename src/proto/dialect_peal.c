@@ -6,6 +6,7 @@
 #include "proto/dialect_peal_write.h"
 
 #include "base/assert.h"
+#include "base/decimal.h"
 #include "proto/wire.h"
 
 #define PROTOCOL_VERSION 1
@@ -44,11 +45,11 @@ static size_t welcome_size(const struct wire_welcome *welcome)
                         "\"ping_timeout_ms\":,\"limits\":{\"message_bytes\":,"
                         "\"rooms\":}}") +
            json_quoted_size(welcome->client_id) +
-           wire_number_size(PROTOCOL_VERSION) +
-           wire_number_size(welcome->ping_interval_ms) +
-           wire_number_size(welcome->ping_timeout_ms) +
-           wire_number_size((int64_t)welcome->message_bytes_max) +
-           wire_number_size((int64_t)welcome->rooms_max);
+           decimal_size(PROTOCOL_VERSION) +
+           decimal_size(welcome->ping_interval_ms) +
+           decimal_size(welcome->ping_timeout_ms) +
+           decimal_size((int64_t)welcome->message_bytes_max) +
+           decimal_size((int64_t)welcome->rooms_max);
 }
 
 static char *put_welcome(char *out, const struct wire_welcome *welcome)
@@ -56,29 +57,28 @@ static char *put_welcome(char *out, const struct wire_welcome *welcome)
     out = wire_put(out, SLICE("{\"id\":"));
     out = json_quote(out, welcome->client_id);
     out = wire_put(out, SLICE(",\"protocol\":"));
-    out = wire_put_number(out, PROTOCOL_VERSION);
+    out = decimal_put(out, PROTOCOL_VERSION);
     out = wire_put(out, SLICE(",\"ping_interval_ms\":"));
-    out = wire_put_number(out, welcome->ping_interval_ms);
+    out = decimal_put(out, welcome->ping_interval_ms);
     out = wire_put(out, SLICE(",\"ping_timeout_ms\":"));
-    out = wire_put_number(out, welcome->ping_timeout_ms);
+    out = decimal_put(out, welcome->ping_timeout_ms);
     out = wire_put(out, SLICE(",\"limits\":{\"message_bytes\":"));
-    out = wire_put_number(out, (int64_t)welcome->message_bytes_max);
+    out = decimal_put(out, (int64_t)welcome->message_bytes_max);
     out = wire_put(out, SLICE(",\"rooms\":"));
-    out = wire_put_number(out, (int64_t)welcome->rooms_max);
+    out = decimal_put(out, (int64_t)welcome->rooms_max);
     return wire_put(out, SLICE("}}"));
 }
 
 static size_t gap_size(const struct wire_gap *gap)
 {
     return LITERAL_SIZE("{\"count\":,\"reason\":}") +
-           wire_number_size((int64_t)gap->count) +
-           json_quoted_size(gap->reason);
+           decimal_size((int64_t)gap->count) + json_quoted_size(gap->reason);
 }
 
 static char *put_gap(char *out, const struct wire_gap *gap)
 {
     out = wire_put(out, SLICE("{\"count\":"));
-    out = wire_put_number(out, (int64_t)gap->count);
+    out = decimal_put(out, (int64_t)gap->count);
     out = wire_put(out, SLICE(",\"reason\":"));
     out = json_quote(out, gap->reason);
     return wire_put(out, SLICE("}"));

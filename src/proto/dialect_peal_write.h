@@ -5,6 +5,7 @@
 #ifndef PROTO_DIALECT_PEAL_WRITE_H
 #define PROTO_DIALECT_PEAL_WRITE_H
 
+#include "base/decimal.h"
 #include "proto/dialect_peal.h"
 #include "proto/wire.h"
 
@@ -70,7 +71,7 @@ static inline size_t
 dialect_peal_failure_size(const struct wire_failure *failure)
 {
     return LITERAL_SIZE("{\"code\":,\"name\":,\"message\":,\"temporary\":}") +
-           wire_number_size(failure->code) + json_quoted_size(failure->name) +
+           decimal_size(failure->code) + json_quoted_size(failure->name) +
            json_quoted_size(failure->message) + (failure->temporary ? 4 : 5);
 }
 
@@ -78,7 +79,7 @@ static inline char *dialect_peal_put_failure(char *out,
                                              const struct wire_failure *failure)
 {
     out = wire_put(out, SLICE("\"code\":"));
-    out = wire_put_number(out, failure->code);
+    out = decimal_put(out, failure->code);
     out = wire_put(out, SLICE(",\"name\":"));
     out = json_quote(out, failure->name);
     out = wire_put(out, SLICE(",\"message\":"));
@@ -93,12 +94,12 @@ static inline size_t
 dialect_peal_goodbye_size(const struct wire_failure *failure)
 {
     size_t size = LITERAL_SIZE("{\"code\":,\"reason\":}") +
-                  wire_number_size(failure->code) +
+                  decimal_size(failure->code) +
                   json_quoted_size(failure->message);
 
     if (failure->retry_after_ms > 0) {
         size += LITERAL_SIZE(",\"retry_after_ms\":") +
-                wire_number_size(failure->retry_after_ms);
+                decimal_size(failure->retry_after_ms);
     }
     return size;
 }
@@ -107,12 +108,12 @@ static inline char *dialect_peal_put_goodbye(char *out,
                                              const struct wire_failure *failure)
 {
     out = wire_put(out, SLICE("{\"code\":"));
-    out = wire_put_number(out, failure->code);
+    out = decimal_put(out, failure->code);
     out = wire_put(out, SLICE(",\"reason\":"));
     out = json_quote(out, failure->message);
     if (failure->retry_after_ms > 0) {
         out = wire_put(out, SLICE(",\"retry_after_ms\":"));
-        out = wire_put_number(out, failure->retry_after_ms);
+        out = decimal_put(out, failure->retry_after_ms);
     }
     return wire_put(out, SLICE("}"));
 }

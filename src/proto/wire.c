@@ -118,31 +118,3 @@ char *wire_put_u32(char *out, size_t value)
     }
     return out;
 }
-
-size_t wire_number_size(int64_t value)
-{
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    size_t size = value < 0 ? 2 : 1;
-
-    while (rest >= 10) {
-        rest /= 10;
-        size++;
-    }
-    return size;
-}
-
-char *wire_put_number(char *out, int64_t value)
-{
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    char *end = out + wire_number_size(value);
-    char *at = end;
-
-    if (value < 0) {
-        *out = '-';
-    }
-    do {
-        *--at = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    return end;
-}

@@ -46,10 +46,6 @@ bool wire_split_binary(char *data, size_t size, struct peal_slice *header,
 /* Big endian. Returns the end. */
 char *wire_put_u32(char *out, size_t value);
 
-/* Decimal. */
-size_t wire_number_size(int64_t value);
-char *wire_put_number(char *out, int64_t value);
-
 static inline char *wire_put(char *out, struct peal_slice text)
 {
     if (text.size > 0) {

@@ -45,6 +45,27 @@ static void test_nocase(void **state)
     }
 }
 
+/* Each pair of bytes at each place of texts that are words and pieces. */
+static void test_nocase_of_words(void **state)
+{
+    (void)state;
+    for (size_t at = 0; at < 19; at++) {
+        for (int one = 0; one < 256; one++) {
+            for (int other = 0; other < 256; other++) {
+                char a[20] = "Sec-WebSocket-Key-X";
+                char b[20] = "sEC-wEBSOCKET-kEY-x";
+                bool is_letter = (one | 32) >= 'a' && (one | 32) <= 'z';
+
+                a[at] = (char)one;
+                b[at] = (char)other;
+                assert_int_equal(
+                    slice_equal_nocase(slice_make(a, 19), slice_make(b, 19)),
+                    one == other || (is_letter && one == (other ^ 32)));
+            }
+        }
+    }
+}
+
 static void test_trim(void **state)
 {
     (void)state;
@@ -61,6 +82,7 @@ int main(void)
         cmocka_unit_test(test_equal),
         cmocka_unit_test(test_prefix),
         cmocka_unit_test(test_nocase),
+        cmocka_unit_test(test_nocase_of_words),
         cmocka_unit_test(test_trim),
     };
 

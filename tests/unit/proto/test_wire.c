@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "proto/wire.h"
@@ -36,25 +35,6 @@ static void test_failures_are_stable(void **state)
         assert_true(failure.message.size > 10);
         assert_int_equal(failure.message.size, strlen(failure.message.data));
         assert_int_equal(failure.temporary, wanted[i].temporary);
-    }
-}
-
-static void test_numbers(void **state)
-{
-    static const int64_t numbers[] = {
-        0,   9,    10,         99,         100,       -1,        -10,
-        123, 4711, UINT32_MAX, 1000000000, INT64_MAX, INT64_MIN,
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        char wanted[32];
-        char out[32];
-        int size = snprintf(wanted, sizeof wanted, "%" PRId64, numbers[i]);
-
-        assert_int_equal(wire_number_size(numbers[i]), size);
-        assert_ptr_equal(wire_put_number(out, numbers[i]), out + size);
-        assert_memory_equal(out, wanted, (size_t)size);
     }
 }
 
@@ -108,7 +88,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failures_are_stable),
-        cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_json_is_found_without_blanks),
         cmocka_unit_test(test_strings_are_decoded_where_they_stand),
