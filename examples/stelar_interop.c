@@ -6,6 +6,7 @@
  */
 #include <peal/server.h>
 
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,13 +121,13 @@ static void on_whisper(struct peal_client *from, const struct peal_event *event,
 static void on_meta(struct peal_client *from, const struct peal_event *event,
                     void *user)
 {
-    char key[NAME_MAX_BYTES];
+    char key[NAME_MAX_BYTES + 1] = "k"; /* and what it is: that may be "" */
     struct peal_slice value;
     struct peal_event out;
     char *text;
 
     (void)user;
-    if (!get_text(event, "k", key, sizeof key)) {
+    if (!get_text(event, "k", key + 1, sizeof key - 1)) {
         return;
     }
     if (peal_json_get(event->data, "v", &value) == 0) {
@@ -182,7 +183,12 @@ static void on_sum(struct peal_client *from, const struct peal_event *event,
             peal_json_number(value, &terms[i]);
         }
     }
-    snprintf(answer, sizeof answer, "{\"sum\":%.17g}", terms[0] + terms[1]);
+    /* What is no number in JSON is null, as in JSON.stringify. */
+    if (isfinite(terms[0] + terms[1])) {
+        snprintf(answer, sizeof answer, "{\"sum\":%.17g}", terms[0] + terms[1]);
+    } else {
+        snprintf(answer, sizeof answer, "{\"sum\":null}");
+    }
     peal_request_answer(request, answer);
 }
 
@@ -213,8 +219,8 @@ int main(int argc, char **argv)
         const char *name;
         peal_event_function *handler;
     } events[] = {
-        {"echo", on_echo},       {"chat", on_chat},   {"room", on_room},
-        {"whisper", on_whisper}, {"meta", on_meta},   {"rooms", on_rooms},
+        {"echo", on_echo},       {"chat", on_chat},     {"room", on_room},
+        {"whisper", on_whisper}, {"meta", on_meta},     {"rooms", on_rooms},
         {"bin", on_bin},         {"binall", on_binall},
     };
     char ws[64];

@@ -368,8 +368,8 @@ PEAL_API void *peal_client_user(const struct peal_client *client);
 
 /*
  * Metadata: small texts by key, kept as long as the client. `value` NULL
- * removes. PEAL_ELIMIT beyond metadata_bytes_max (then nothing changes),
- * PEAL_ENOMEM.
+ * removes. PEAL_ELIMIT beyond metadata_bytes_max (then nothing changes);
+ * PEAL_EINVAL for an empty key; PEAL_ENOMEM.
  */
 PEAL_API int peal_client_set(struct peal_client *client, const char *key,
                              const char *value);

@@ -75,7 +75,7 @@ static void expect(struct client *client, const char *event, const char *data)
 static size_t put_binary(char *out, const char *event, const void *data,
                          size_t size)
 {
-    int head = sprintf(out + 4, "{\"event\":\"%s\",\"_binary\":true}", event);
+    int head = sprintf(out + 4, "{\"event\":\"%s\"}", event);
 
     for (int i = 0; i < 4; i++) {
         out[i] = (char)(head >> (8 * (3 - i)));
@@ -394,6 +394,10 @@ static void rooms_are_joined_and_left(void **state)
     tcp_send_text(&clients[1].peer, LEAVE, NULL, "");
     say(&clients[0], "room", "{\"room\":\"none\",\"event\":\"x\",\"data\":1}");
     say(&clients[0], "room", "{\"event\":\"x\",\"data\":1}");
+    /* Clients would take these for something of their connection. */
+    say(&clients[1], "room", "{\"room\":\"r\",\"event\":\"connect\"}");
+    say(&clients[1], "room", "{\"room\":\"r\",\"event\":\"disconnect\"}");
+    say(&clients[1], "room", "{\"room\":\"r\",\"event\":\"error\"}");
     say(&clients[0], "room", "7");
     close_clients(clients);
 }
@@ -444,6 +448,18 @@ static void metadata_belongs_to_a_connection(void **state)
         expect(&clients[i], "meta", "{\"x\":[1]}");
         say(&clients[i], "meta", "{\"k\":\"__proto__\",\"v\":2}");
         expect(&clients[i], "meta", "2");
+        say(&clients[i], "meta", "{\"k\":\"\",\"v\":3}");
+        expect(&clients[i], "meta", "3");
+        say(&clients[i], "meta", "{\"k\":\"key\"}");
+        expect(&clients[i], "meta", "{\"x\":[1]}");
+    }
+    close_clients(clients);
+
+    /* Who comes again is somebody else. */
+    open_clients(clients);
+    for (int i = 0; i < CLIENTS; i++) {
+        say(&clients[i], "meta", "{\"k\":\"key\",\"v\":null}");
+        expect(&clients[i], "meta", "null");
     }
     close_clients(clients);
 }
@@ -471,8 +487,7 @@ static void bytes_come_back_and_go_around(void **state)
 
 static void the_largest_message_passes(void **state)
 {
-    size_t ws_size =
-        MESSAGE_BYTES_MAX - 4 - strlen("{\"event\":\"bin\",\"_binary\":true}");
+    size_t ws_size = MESSAGE_BYTES_MAX - 4 - strlen("{\"event\":\"bin\"}");
     size_t tcp_size = MESSAGE_BYTES_MAX - TCP_HEAD_SIZE - 3;
     char *data = calloc(1, MESSAGE_BYTES_MAX);
     struct client clients[2];
@@ -531,6 +546,8 @@ static void sums_are_answered(void **state)
         expect_answer(&clients[i], "sum", "\"c-1\"", "{\"sum\":3.5}");
         ask(&clients[i], "echo", "sum", NULL, "{\"b\":-1,\"a\":1}");
         expect_answer(&clients[i], "sum", NULL, "{\"sum\":0}");
+        ask(&clients[i], "x", "sum", "\"c-2\"", "{\"a\":1e308,\"b\":1e308}");
+        expect_answer(&clients[i], "sum", "\"c-2\"", "{\"sum\":null}");
     }
     close_clients(clients);
 }
@@ -712,10 +729,26 @@ static void the_first_message_may_follow_at_once(void **state)
     peer_close(&peer);
 }
 
+/* As many at once as the contract wants, of both transports. */
+static void three_hundred_at_once(void **state)
+{
+    struct client clients[300];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+        open_client(&clients[i], i % 2 == 1);
+    }
+    CHECK_EQUAL(health("activeConnections"), ARRAY_SIZE(clients));
+    for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+        close_client(&clients[i]);
+    }
+}
+
 static void the_state_is_told(void **state)
 {
     struct client clients[CLIENTS];
     struct http_reply reply;
+    char value[128];
     long received;
     long sent;
 
@@ -736,6 +769,17 @@ static void the_state_is_told(void **state)
              "OPTIONS /health HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\n\r\n",
              &reply);
     CHECK_EQUAL(reply.status, 204);
+    CHECK(http_header(&reply, "Access-Control-Allow-Methods", value,
+                      sizeof value));
+    CHECK(strstr(value, "GET") != NULL);
+    http_ask(ws_address,
+             "GET /health HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\n\r\n",
+             &reply);
+    CHECK(http_header(&reply, "Content-Type", value, sizeof value));
+    CHECK(strcmp(value, "application/json") == 0);
+    CHECK(http_header(&reply, "Access-Control-Allow-Origin", value,
+                      sizeof value));
+    CHECK(strcmp(value, "http://a") == 0);
     close_clients(clients);
 }
 
@@ -781,6 +825,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bad_websockets_get_a_code, start, stop),
         cmocka_unit_test_setup_teardown(the_first_message_may_follow_at_once,
                                         start, stop),
+        cmocka_unit_test_setup_teardown(three_hundred_at_once, start, stop),
         cmocka_unit_test_setup_teardown(the_state_is_told, start, stop),
         cmocka_unit_test_setup(a_stop_is_told, start),
     };
