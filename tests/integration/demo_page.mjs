@@ -14,8 +14,8 @@ import {
   test,
 } from "node:test";
 import { deflateSync, gzipSync } from "node:zlib";
-import { chromium } from "playwright-core";
 import WebSocket from "ws";
+import { launchBrowser } from "./support/browser.mjs";
 import { example, portOf, run, start } from "./support/process.mjs";
 
 const WIDTH = 160;
@@ -69,18 +69,7 @@ describe("the page", () => {
   let binaryMessages;
 
   before(async () => {
-    browser = await chromium.launch({
-      executablePath: "/usr/bin/chromium",
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
-    });
+    browser = await launchBrowser();
   });
   after(() => browser.close());
 
@@ -315,7 +304,7 @@ describe("the page", () => {
     await bothAreIn();
     await say(left, "here again");
     await message(right, "here again").waitFor();
-    const said = await right.locator(".said-text").allTextContents();
+    const said = await left.locator(".said-text").allTextContents();
     assert.ok(
       said.join("|").includes("still here|and waiting"), said.join("|"));
   });

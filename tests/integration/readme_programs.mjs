@@ -1,6 +1,6 @@
 // The programs of the README work as they stand, together: the server and the
-// client in C are compiled and run, and the browser's lines are run twice
-// against it. Only the ports are others, which the system chooses.
+// client in C are compiled and run, and the page is opened twice in Chromium.
+// Only the ports are others, which the system chooses.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -8,7 +8,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import WebSocket from "ws";
+import { pathToFileURL } from "node:url";
+import { launchBrowser } from "./support/browser.mjs";
 import { run } from "./support/process.mjs";
 
 const source = process.env.PEAL_SOURCE;
@@ -23,12 +24,18 @@ const block = (language, index = 0) =>
   [...readme.matchAll(new RegExp("```" + language + "\\n([^]*?)```", "g"))][
     index][1];
 
-function compile(name, index, port) {
-  const file = join(folder, `${name}.c`);
-  const program = join(folder, name);
+function save(name, text, port) {
+  const file = join(folder, name);
 
   writeFileSync(file,
-    block("c", index).replaceAll(/127\.0\.0\.1:\d+/g, `127.0.0.1:${port}`));
+    text.replaceAll(/127\.0\.0\.1:\d+/g, `127.0.0.1:${port}`));
+  return file;
+}
+
+function compile(name, index, port) {
+  const file = save(`${name}.c`, block("c", index), port);
+  const program = join(folder, name);
+
   execFileSync("cc", [
     "-std=c11", "-Wall", "-Werror", file, "-o", program,
     "-I", join(source, "include"), "-L", build, "-lpeal",
@@ -36,37 +43,27 @@ function compile(name, index, port) {
   return program;
 }
 
-// Runs the client's lines; `line` resolves when it has printed such a message.
-function client(port) {
-  const printed = [];
-  const waiting = [];
-  const text = block("js").replaceAll(/127\.0\.0\.1:\d+/g, `127.0.0.1:${port}`);
-  const console = {
-    log(message) {
-      printed.push(message);
-      waiting.forEach((look) => look());
+// Opens the page, and waits until it is connected.
+async function openPage(browser, port) {
+  const page = await browser.newPage();
+
+  await page.goto(pathToFileURL(save("chat.html", block("html"), port)).href);
+  const shows = (text) => page.getByText(text).waitFor();
+  await shows("(open)");
+  return {
+    shows,
+    async say(text) {
+      await page.getByRole("textbox").fill(text);
+      await page.keyboard.press("Enter");
     },
   };
-  const ws = new Function("WebSocket", "console", `${text}\nreturn ws;`)(
-    WebSocket, console);
-  const line = (event) =>
-    new Promise((resolve) => {
-      const look = () => {
-        const found = printed.find((message) => message.event === event);
-        if (found) {
-          resolve(found);
-        }
-      };
-      waiting.push(look);
-      look();
-    });
-
-  return { ws, line };
 }
 
 test("the README's server and clients", { timeout: 60_000 }, async () => {
   const env = { ...process.env, LD_LIBRARY_PATH: build };
-  const server = run(compile("server", 0, 0), [], { env });
+  const program = compile("server", 0, 0);
+  const browser = await launchBrowser();
+  const server = run(program, [], { env });
   let inC;
 
   try {
@@ -79,17 +76,11 @@ test("the README's server and clients", { timeout: 60_000 }, async () => {
       });
       server.ended.then(({ err }) => reject(new Error(`ended: ${err}`)));
     });
-    const first = client(port);
-    assert.match((await first.line("peal:welcome")).data.id, /^[0-9a-f-]{36}$/);
-    assert.deepEqual(await first.line("peal:ok"), { event: "peal:ok", id: 1 });
+    const first = await openPage(browser, port);
+    const second = await openPage(browser, port);
+    await first.say("anybody there?");
+    await second.shows("> anybody there?");
 
-    const second = client(port);
-    await second.line("peal:ok");
-    assert.deepEqual(await first.line("chat"), {
-      event: "chat",
-      room: "lobby",
-      data: { text: "hello" },
-    });
     // To a terminal, each line is written at once; stdbuf does it for a pipe.
     inC = run("stdbuf", ["-oL", compile("client", 1, port)], { env });
     const heard = new Promise((resolve, reject) => {
@@ -97,12 +88,13 @@ test("the README's server and clients", { timeout: 60_000 }, async () => {
         inC.texts.out.includes("\n") && resolve(inC.texts.out));
       inC.ended.then(({ err }) => reject(new Error(`ended: ${err}`)));
     });
-    await second.line("chat");
-    client(port);
-    assert.equal(await heard, '{"text":"hello"}\n');
-    first.ws.close();
-    second.ws.close();
+    await Promise.all([first.shows("> hello"), second.shows("> hello")]);
+    await second.say("good morning");
+    assert.equal(await heard, '{"text":"good morning"}\n');
+    server.kill("SIGKILL");
+    await first.shows("(waiting)");
   } finally {
+    await browser.close();
     if (inC) {
       inC.kill("SIGKILL");
       await inC.ended;
