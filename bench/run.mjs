@@ -274,7 +274,9 @@ async function main() {
 
   const folder = mkdtempSync(join(tmpdir(), "peal-bench-"));
   try {
-    options.identity = makeCertificate(folder);
+    if (cases.some((cell) => cell.tls !== undefined)) {
+      options.identity = makeCertificate(folder);
+    }
     await repeat(results, options.rounds);
   } finally {
     rmSync(folder, { recursive: true });
