@@ -1,5 +1,5 @@
-// Counts the user-space instructions that a server spends per message, under
-// callgrind. Unlike times these numbers repeat, on a busy machine too, so a
+// Counts the user-space instructions that a server, and the C client, spend per
+// message, under callgrind. Unlike times these numbers repeat, on a busy machine too, so a
 // change of a few percent is a change of the code.
 //
 // Each scenario runs twice with different numbers of messages; the difference
@@ -46,6 +46,18 @@ const SCENARIOS = [
   },
 ];
 
+// The C client: a message sent, and its echo read.
+const CLIENT_SCENARIOS = [
+  { name: "echo 64 B", args: [], few: 500 },
+  { name: "echo 64 B, 16 in flight", args: ["--depth", "16"], few: 800 },
+  { name: "echo 16 KiB", args: ["--size", "16384"], few: 100 },
+];
+
+const CLIENT_WIRES = [
+  { name: "ws", url: (addresses) => `ws://${addresses.ws}/` },
+  { name: "tcp", url: (addresses) => `tcp://${addresses.tcp}` },
+];
+
 // One connection and one message at a time leave nothing to chance.
 const ONE = ["--conns", "1"];
 
@@ -70,16 +82,40 @@ async function count(scenario, server, messages, options, directory) {
     throw new Error(`${scenario.name}: ${server.name}: `
       + (run.failure ?? "messages were lost"));
   }
-  const total = /^(?:summary|totals): (\d+)/m.exec(readFileSync(out, "utf8"));
-  return { total: Number(total[1]), out };
+  return { total: totalOf(out), out };
 }
 
-async function perMessage(scenario, server, options) {
-  const directory = mkdtempSync(join(tmpdir(), "peal-instructions-"));
-  const { few, per } = scenario;
+function totalOf(out) {
+  const text = readFileSync(out, "utf8");
+  return Number(/^(?:summary|totals): (\d+)/m.exec(text)[1]);
+}
+
+async function countClient(scenario, wire, messages, options, directory) {
+  const out = join(directory, "callgrind.out");
+  const server = await startServer([
+    join(options.build, "bench/peal_echo"), "--port", "0", "--tcp-port", "0"]);
+  let run;
   try {
-    const less = await count(scenario, server, few, options, directory);
-    const more = await count(scenario, server, 5 * few, options, directory);
+    run = await load("valgrind", [
+      "--quiet", "--tool=callgrind", `--callgrind-out-file=${out}`,
+      join(options.build, "bench/clients"), "--to", wire.url(server.addresses),
+      ...scenario.args, "--count", String(messages),
+    ]);
+  } finally {
+    await endServer(server);
+  }
+  if (!run.ok) {
+    throw new Error(`C client: ${scenario.name}: ${run.failure}`);
+  }
+  return { total: totalOf(out), out };
+}
+
+async function perMessage(counting, scenario, server, options) {
+  const directory = mkdtempSync(join(tmpdir(), "peal-instructions-"));
+  const { few, per = 1 } = scenario;
+  try {
+    const less = await counting(scenario, server, few, options, directory);
+    const more = await counting(scenario, server, 5 * few, options, directory);
     if (options.profile) {
       const lines = output("callgrind_annotate", ["--auto=no", more.out])
         .split("\n");
@@ -144,7 +180,8 @@ async function main() {
         continue;
       }
       try {
-        counts.set(server.name, await perMessage(scenario, server, options));
+        counts.set(server.name,
+          await perMessage(count, scenario, server, options));
         console.error(`${scenario.name}: ${server.name}: `
           + counts.get(server.name).toFixed(0));
       } catch (error) {
@@ -154,10 +191,26 @@ async function main() {
     }
     rows.push({ name: scenario.name, counts });
   }
+  const clientRows = [];
+  for (const scenario of CLIENT_SCENARIOS) {
+    if (!`C client, ${scenario.name}`.includes(options.only)) {
+      continue;
+    }
+    const counts = new Map();
+    for (const wire of CLIENT_WIRES) {
+      counts.set(wire.name,
+        await perMessage(countClient, scenario, wire, options));
+      console.error(`C client, ${scenario.name}: ${wire.name}: `
+        + counts.get(wire.name).toFixed(0));
+    }
+    clientRows.push({ name: `C client, ${scenario.name}`, counts });
+  }
   const text = [
     ...provenance("bench/instructions"),
     "Per message echoed, or per delivery in fan-out.", "",
-    ...table(servers, rows),
+    ...table(servers, rows), "",
+    "The C client, for a message sent and its echo read, in the peal dialect.",
+    "", ...table(CLIENT_WIRES, clientRows),
   ].join("\n");
   if (options.write !== undefined) {
     write(options.write, "instructions", text);
