@@ -11,126 +11,119 @@
 
 #include <string.h>
 
-/*
- * Where a command for a client has to go: its loop in `*loop`, and, when that
- * is this thread's, the client itself in `*client`. PEAL_EGONE for a dead one.
- */
-static int locate(struct peal_server *server, struct peal_client_ref ref,
-                  int *loop, struct peal_client **client)
+/* A client that something is asked of. */
+struct target {
+    struct peal_server *server;
+    struct peal_client_ref ref;
+    int loop;                   /* that it belongs to */
+    struct peal_client *client; /* where that is this thread's; else NULL */
+};
+
+/* 0, or PEAL_EGONE for a dead one. */
+static int locate(struct target *target, struct peal_server *server,
+                  struct peal_client_ref ref)
 {
     struct seat *seat = seat_current(server);
 
-    *loop = client_ref_loop(&server->cluster, ref);
-    *client = NULL;
-    if (*loop < 0) {
+    *target = (struct target){
+        .server = server,
+        .ref = ref,
+        .loop = client_ref_loop(&server->cluster, ref),
+    };
+    if (target->loop < 0) {
         return PEAL_EGONE;
     }
-    if (seat != NULL && seat->hub->index == *loop) {
-        *client = client_find(seat->hub, ref);
-        return *client == NULL ? PEAL_EGONE : 0;
+    if (seat != NULL && seat->hub->index == target->loop) {
+        target->client = client_find(seat->hub, ref);
+        return target->client == NULL ? PEAL_EGONE : 0;
     }
     return 0;
 }
 
-int peal_server_emit(struct peal_server *server, struct peal_client_ref ref,
-                     const struct peal_event *event)
+/* Sends a mail there, which is freed if that fails; NULL: PEAL_ENOMEM. */
+static int post(const struct target *target, struct mail *mail)
 {
-    struct peal_client *client;
-    struct mail *mail;
-    int loop;
-    int rc = locate(server, ref, &loop, &client);
-
-    if (rc < 0) {
-        return rc;
-    }
-    if (client != NULL) {
-        return peal_client_emit(client, event);
-    }
-    rc = dispatch_check(worker_current(server->engine), event, false);
-    if (rc < 0) {
-        return rc;
-    }
-    mail = mail_new(MAIL_EMIT, ref, event, 0);
-    return mail == NULL ? PEAL_ENOMEM : mail_post(server, loop, mail);
+    return mail == NULL ? PEAL_ENOMEM
+                        : mail_post(target->server, target->loop, mail);
 }
 
-/* A command with nothing but a text. */
-static int post_text(struct peal_server *server, enum mail_kind kind, int loop,
-                     struct peal_client_ref ref, int code, const char *text)
+/* A command with nothing but a text and a code: done here, or sent there. */
+static int command(struct peal_server *server, struct peal_client_ref ref,
+                   enum mail_kind kind, int code, const char *text)
 {
     struct peal_slice slice = peal_slice(text);
-    struct mail *mail = mail_new(kind, ref, NULL, slice.size);
+    struct target target;
+    struct mail *mail;
+    int rc = locate(&target, server, ref);
 
-    if (mail == NULL) {
-        return PEAL_ENOMEM;
+    if (rc < 0) {
+        return rc;
     }
-    mail->code = code;
-    if (slice.size > 0) {
-        memcpy(mail->text, slice.data, slice.size);
+    if (target.client != NULL) {
+        return mail_command(target.client, kind, code, text);
     }
-    return mail_post(server, loop, mail);
+    mail = mail_new(kind, ref, NULL, slice.size);
+    if (mail != NULL) {
+        mail->code = code;
+        if (slice.size > 0) {
+            memcpy(mail->text, slice.data, slice.size);
+        }
+    }
+    return post(&target, mail);
 }
 
 int peal_server_join(struct peal_server *server, struct peal_client_ref ref,
                      const char *room)
 {
-    struct peal_client *client;
-    int loop;
-    int rc = locate(server, ref, &loop, &client);
-
-    if (rc < 0) {
-        return rc;
-    }
-    return client != NULL ? peal_client_join(client, room)
-                          : post_text(server, MAIL_JOIN, loop, ref, 0, room);
+    return command(server, ref, MAIL_JOIN, 0, room);
 }
 
 int peal_server_leave(struct peal_server *server, struct peal_client_ref ref,
                       const char *room)
 {
-    struct peal_client *client;
-    int loop;
-    int rc = locate(server, ref, &loop, &client);
-
-    if (rc < 0) {
-        return rc;
-    }
-    return client != NULL ? peal_client_leave(client, room)
-                          : post_text(server, MAIL_LEAVE, loop, ref, 0, room);
+    return command(server, ref, MAIL_LEAVE, 0, room);
 }
 
 int peal_server_close(struct peal_server *server, struct peal_client_ref ref,
                       int code, const char *reason)
 {
-    struct peal_client *client;
-    int loop;
-    int rc = locate(server, ref, &loop, &client);
+    if (client_ref_loop(&server->cluster, ref) >= 0 &&
+        !conn_may_say(code, reason)) {
+        return PEAL_EINVAL;
+    }
+    return command(server, ref, MAIL_CLOSE, code, reason);
+}
+
+int peal_server_emit(struct peal_server *server, struct peal_client_ref ref,
+                     const struct peal_event *event)
+{
+    struct target target;
+    int rc = locate(&target, server, ref);
 
     if (rc < 0) {
         return rc;
     }
-    if (!conn_may_say(code, reason)) {
-        return PEAL_EINVAL;
+    if (target.client != NULL) {
+        return peal_client_emit(target.client, event);
     }
-    return client != NULL
-               ? peal_client_close(client, code, reason)
-               : post_text(server, MAIL_CLOSE, loop, ref, code, reason);
+    rc = dispatch_check(worker_current(server->engine), event, false);
+    return rc < 0 ? rc : post(&target, mail_new(MAIL_EMIT, ref, event, 0));
 }
 
 int peal_server_request(struct peal_server *server, struct peal_client_ref ref,
                         const struct peal_event *event, uint32_t timeout_ms,
                         peal_answer_function *on_answer, void *user)
 {
-    struct peal_client *client;
+    struct target target;
     struct mail *mail;
-    int loop;
-    int rc = locate(server, ref, &loop, &client);
+    int rc = locate(&target, server, ref);
 
     if (rc < 0) {
         return rc;
     }
-    if (client != NULL) {
-        return peal_client_request(client, event, timeout_ms, on_answer, user);
+    if (target.client != NULL) {
+        return peal_client_request(target.client, event, timeout_ms, on_answer,
+                                   user);
     }
     rc = on_answer == NULL
              ? PEAL_EINVAL
@@ -145,7 +138,7 @@ int peal_server_request(struct peal_server *server, struct peal_client_ref ref,
     mail->timeout_ms = timeout_ms;
     mail->on_answer = on_answer;
     mail->user = user;
-    return mail_post(server, loop, mail);
+    return post(&target, mail);
 }
 
 /* --- Answers ------------------------------------------------------------- */
@@ -154,10 +147,9 @@ int peal_request_answer_event(struct peal_request request,
                               const struct peal_event *event)
 {
     struct peal_event unnamed = *event;
-    struct peal_client *client;
+    struct target target;
     struct mail *mail;
-    int loop;
-    int rc = locate(request.server, request.client, &loop, &client);
+    int rc = locate(&target, request.server, request.client);
 
     unnamed.name = slice_make(NULL, 0);
     unnamed.room = slice_make(NULL, 0);
@@ -168,8 +160,8 @@ int peal_request_answer_event(struct peal_request request,
     if (rc < 0) {
         return rc;
     }
-    if (client != NULL) {
-        return request_close(seat_of(client)->worker, request.client,
+    if (target.client != NULL) {
+        return request_close(seat_of(target.client)->worker, request.client,
                              request.value, &unnamed, NULL);
     }
     mail = mail_new(MAIL_ANSWER, request.client, &unnamed, 0);
@@ -177,7 +169,7 @@ int peal_request_answer_event(struct peal_request request,
         return PEAL_ENOMEM;
     }
     mail->number = request.value;
-    return mail_post(request.server, loop, mail);
+    return post(&target, mail);
 }
 
 int peal_request_answer(struct peal_request request, const char *json)
@@ -204,10 +196,9 @@ int peal_request_fail(struct peal_request request,
         .message = peal_slice(given->message),
         .temporary = given->temporary,
     };
-    struct peal_client *client;
+    struct target target;
     struct mail *mail;
-    int loop;
-    int rc = locate(request.server, request.client, &loop, &client);
+    int rc = locate(&target, request.server, request.client);
 
     if (rc == 0 && !may_fail(&failure)) {
         rc = PEAL_EINVAL;
@@ -215,8 +206,8 @@ int peal_request_fail(struct peal_request request,
     if (rc < 0) {
         return rc;
     }
-    if (client != NULL) {
-        return request_close(seat_of(client)->worker, request.client,
+    if (target.client != NULL) {
+        return request_close(seat_of(target.client)->worker, request.client,
                              request.value, NULL, &failure);
     }
     mail = mail_new(MAIL_FAIL, request.client, NULL,
@@ -235,7 +226,7 @@ int peal_request_fail(struct peal_request request,
         memcpy(mail->text + failure.name.size, failure.message.data,
                failure.message.size);
     }
-    return mail_post(request.server, loop, mail);
+    return post(&target, mail);
 }
 
 /* --- Rooms and everybody ------------------------------------------------- */
@@ -322,31 +313,29 @@ int peal_server_set_rate(struct peal_server *server, struct peal_client_ref ref,
                          const struct peal_rate *given)
 {
     struct peal_rate rate = given != NULL ? *given : (struct peal_rate){0};
-    struct peal_client *client;
+    struct target target;
     struct mail *mail;
-    int loop;
-    int rc = locate(server, ref, &loop, &client);
+    int rc = locate(&target, server, ref);
 
     if (rc < 0) {
         return rc;
     }
-    if (client != NULL) {
-        return peal_client_set_rate(client, &rate);
+    if (target.client != NULL) {
+        return peal_client_set_rate(target.client, &rate);
     }
     mail = mail_new(MAIL_RATE, ref, NULL, sizeof rate);
     if (mail == NULL) {
         return PEAL_ENOMEM;
     }
     memcpy(mail->text, &rate, sizeof rate);
-    return mail_post(server, loop, mail);
+    return post(&target, mail);
 }
 
 int peal_ticket_decide(struct peal_ticket ticket, enum peal_verdict verdict)
 {
-    struct peal_client *client;
+    struct target target;
     struct mail *mail;
-    int loop;
-    int rc = locate(ticket.server, ticket.client, &loop, &client);
+    int rc = locate(&target, ticket.server, ticket.client);
 
     if (rc < 0) {
         return rc;
@@ -354,8 +343,8 @@ int peal_ticket_decide(struct peal_ticket ticket, enum peal_verdict verdict)
     if (verdict != PEAL_ALLOW && verdict != PEAL_REFUSE) {
         return PEAL_EINVAL;
     }
-    if (client != NULL) {
-        return guard_decide(conn_of(client), ticket.value, verdict);
+    if (target.client != NULL) {
+        return guard_decide(conn_of(target.client), ticket.value, verdict);
     }
     mail = mail_new(MAIL_DECISION, ticket.client, NULL, 0);
     if (mail == NULL) {
@@ -363,5 +352,5 @@ int peal_ticket_decide(struct peal_ticket ticket, enum peal_verdict verdict)
     }
     mail->number = ticket.value;
     mail->code = (int)verdict;
-    return mail_post(ticket.server, loop, mail);
+    return post(&target, mail);
 }

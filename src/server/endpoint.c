@@ -188,6 +188,12 @@ static const char *cors_headers(struct peal_slice origin, bool is_allowed,
     return out;
 }
 
+static size_t body_bytes_max(const struct engine *engine)
+{
+    return ENDPOINT_BODY_MAX +
+           (size_t)engine->space_count * ENDPOINT_SPACE_BYTES_MAX;
+}
+
 static void serve(struct conn *conn, const struct endpoint *endpoint,
                   const struct http_request *request)
 {
@@ -210,7 +216,7 @@ static void serve(struct conn *conn, const struct endpoint *endpoint,
         .is_head = slice_equal(request->method, SLICE("HEAD")),
     };
 
-    buffer_init(&exchange.body, ENDPOINT_BODY_MAX);
+    buffer_init(&exchange.body, body_bytes_max(conn_worker(conn)->engine));
     if (slice_equal(request->method, SLICE("OPTIONS"))) {
         answer.status = is_allowed ? 204 : 403;
     } else if (endpoint->serve(&exchange)) {

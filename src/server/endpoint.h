@@ -10,6 +10,7 @@
 #include "server/conn.h"
 
 #define ENDPOINT_BODY_MAX (256 * 1024)
+#define ENDPOINT_SPACE_BYTES_MAX (32 * 1024) /* more for each namespace */
 
 /* --- endpoint.c ---------------------------------------------------------- */
 

@@ -114,16 +114,35 @@ void peal_server_set_ready(struct peal_server *server, bool is_ready)
     atomic_store(&server->engine->is_unready, !is_ready);
 }
 
+/* What the state tells, over all namespaces. */
+static struct peal_server_stats totals(const struct engine *engine)
+{
+    struct peal_server_stats sum = {.uptime_ms = stats_uptime_ms(engine)};
+
+    for (int i = 0; i < engine->space_count; i++) {
+        struct peal_server_stats one = {.size = sizeof one};
+
+        (void)peal_server_stats(engine->spaces[i], &one);
+        sum.clients_total += one.clients_total;
+        sum.clients += one.clients;
+        sum.ws_clients += one.ws_clients;
+        sum.tcp_clients += one.tcp_clients;
+        sum.messages_in += one.messages_in;
+        sum.messages_out += one.messages_out;
+        sum.rooms += one.rooms;
+    }
+    return sum;
+}
+
 bool health_state(const struct worker *worker, struct buffer *body)
 {
-    struct peal_server_stats stats = {.size = sizeof stats};
+    struct peal_server_stats stats = totals(worker->engine);
     unsigned long long rss = process_resident_bytes();
     const char *status = health_is_ready(worker) ? "ok" : "unready";
 
     if (atomic_load(&worker->engine->is_stop_asked)) {
         status = "stopping";
     }
-    peal_server_stats(worker->engine->spaces[0], &stats);
     return endpoint_print(
         body,
         "{\"status\":\"%s\",\"version\":\"%s\",\"totalConnections\":%llu,"

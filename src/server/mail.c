@@ -3,6 +3,7 @@
 
 #include "server/admission.h"
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "base/slice.h"
 #include "server/account.h"
@@ -52,6 +53,21 @@ int mail_post(struct peal_server *server, int loop, struct mail *mail)
         mail_free(mail);
     }
     return rc;
+}
+
+int mail_command(struct peal_client *client, enum mail_kind kind, int code,
+                 const char *text)
+{
+    switch (kind) {
+    case MAIL_JOIN:
+        return peal_client_join(client, text);
+    case MAIL_LEAVE:
+        return peal_client_leave(client, text);
+    case MAIL_CLOSE:
+        return peal_client_close(client, code, text);
+    default:
+        UNREACHABLE();
+    }
 }
 
 /* A request for a client: whatever happens, its outcome is told once. */
@@ -110,18 +126,11 @@ void mail_carry_out(struct seat *seat, struct mail *mail)
         }
         break;
     case MAIL_JOIN:
-        if (client != NULL) {
-            (void)peal_client_join(client, mail->text);
-        }
-        break;
     case MAIL_LEAVE:
-        if (client != NULL) {
-            (void)peal_client_leave(client, mail->text);
-        }
-        break;
     case MAIL_CLOSE:
         if (client != NULL) {
-            (void)peal_client_close(client, mail->code, mail->text);
+            (void)mail_command(client, (enum mail_kind)mail->base.kind,
+                               mail->code, mail->text);
         }
         break;
     case MAIL_RATE:

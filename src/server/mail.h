@@ -51,6 +51,10 @@ struct mail *mail_new(enum mail_kind kind, struct peal_client_ref client,
  */
 int mail_post(struct peal_server *server, int loop, struct mail *mail);
 
+/* [L] A command with a text and a code: MAIL_JOIN, MAIL_LEAVE, MAIL_CLOSE. */
+int mail_command(struct peal_client *client, enum mail_kind kind, int code,
+                 const char *text);
+
 /* [L] Carries out what was asked, and frees it. */
 void mail_carry_out(struct seat *seat, struct mail *mail);
 

@@ -39,12 +39,6 @@ static void family(struct text *text, const char *name, enum metric_kind kind,
     }
 }
 
-static void counter(struct text *text, const char *name, const char *labels,
-                    uint64_t value)
-{
-    PRINT(text, "%s_total%s %llu\n", name, labels, (unsigned long long)value);
-}
-
 static void gauge(struct text *text, const char *name, const char *unit,
                   const char *help, uint64_t value)
 {
@@ -52,7 +46,35 @@ static void gauge(struct text *text, const char *name, const char *unit,
     PRINT(text, "%s %llu\n", name, (unsigned long long)value);
 }
 
-/* --- Counters of the seats ----------------------------------------------- */
+/* --- By namespace --------------------------------------------------------- */
+
+/*
+ * One sample for each namespace, with its name as a label but for the first,
+ * which has none. `more` are further labels, as they are written; or "".
+ */
+static void sample(struct text *text, const struct peal_server *server,
+                   const char *name, const char *more, uint64_t value)
+{
+    const char *space = server->name;
+
+    PRINT(text, "%s%s%s%s%s%s%s%s %llu\n", name,
+          space != NULL || more[0] != '\0' ? "{" : "",
+          space != NULL ? "namespace=\"" : "", space != NULL ? space : "",
+          space != NULL ? "\"" : "",
+          space != NULL && more[0] != '\0' ? "," : "", more,
+          space != NULL || more[0] != '\0' ? "}" : "",
+          (unsigned long long)value);
+}
+
+/* The samples of a counter or gauge, whose name is written in full. */
+static void samples(struct text *text, const struct engine *engine,
+                    const char *name, const char *more, enum counter counter)
+{
+    for (int i = 0; i < engine->space_count; i++) {
+        sample(text, engine->spaces[i], name, more,
+               stats_sum(engine->spaces[i], counter));
+    }
+}
 
 /* One line: a label of a family, and where its value is. */
 struct line {
@@ -60,15 +82,15 @@ struct line {
     enum counter counter;
 };
 
-static void lines(struct text *text, const struct peal_server *server,
+static void lines(struct text *text, const struct engine *engine,
                   const char *name, const char *key, const struct line *all,
                   size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        char labels[96];
+        char more[96];
 
-        snprintf(labels, sizeof labels, "{%s=\"%s\"}", key, all[i].label);
-        counter(text, name, labels, stats_sum(server, all[i].counter));
+        snprintf(more, sizeof more, "%s=\"%s\"", key, all[i].label);
+        samples(text, engine, name, more, all[i].counter);
     }
 }
 
@@ -107,75 +129,92 @@ static const struct line dropped[] = {
     {"conflate", COUNT_CONFLATED},
 };
 
+/* The clients that left in one of the ways. */
+static void write_closes(struct text *text, const struct engine *engine,
+                         size_t kind)
+{
+    char more[96];
+
+    snprintf(more, sizeof more, "code=\"%s\",reason=\"%s\"",
+             measure_closes[kind].code, measure_closes[kind].reason);
+    for (int i = 0; i < engine->space_count; i++) {
+        const struct peal_server *server = engine->spaces[i];
+        uint64_t sum = 0;
+
+        for (int k = 0; k < engine->worker_count; k++) {
+            sum += atomic_load_explicit(&server->seats[k].measures.closes[kind],
+                                        memory_order_relaxed);
+        }
+        sample(text, server, "peal_connections_closed_total", more, sum);
+    }
+}
+
 static void write_connections(struct text *text,
-                              const struct peal_server *server)
+                              const struct engine *engine)
 {
     family(text, "peal_connections", METRIC_GAUGE, NULL,
            "Clients that are in now.");
-    PRINT(text, "peal_connections{transport=\"ws\"} %llu\n",
-          (unsigned long long)stats_sum(server, GAUGE_WS_CLIENTS));
-    PRINT(text, "peal_connections{transport=\"tcp\"} %llu\n",
-          (unsigned long long)stats_sum(server, GAUGE_TCP_CLIENTS));
+    samples(text, engine, "peal_connections", "transport=\"ws\"",
+            GAUGE_WS_CLIENTS);
+    samples(text, engine, "peal_connections", "transport=\"tcp\"",
+            GAUGE_TCP_CLIENTS);
     family(text, "peal_connections_opened", METRIC_COUNTER, NULL,
            "Clients that came in.");
-    counter(text, "peal_connections_opened", "",
-            stats_sum(server, COUNT_CLIENTS));
+    samples(text, engine, "peal_connections_opened_total", "",
+            COUNT_CLIENTS);
     family(text, "peal_connections_closed", METRIC_COUNTER, NULL,
            "Clients that left, by close code and cause.");
     for (size_t i = 0; i < MEASURE_CLOSES; i++) {
-        uint64_t sum = 0;
-        char labels[96];
-
-        for (int k = 0; k < server->engine->worker_count; k++) {
-            sum += atomic_load_explicit(&server->seats[k].measures.closes[i],
-                                        memory_order_relaxed);
-        }
-        snprintf(labels, sizeof labels, "{code=\"%s\",reason=\"%s\"}",
-                 measure_closes[i].code, measure_closes[i].reason);
-        counter(text, "peal_connections_closed", labels, sum);
+        write_closes(text, engine, i);
     }
     family(text, "peal_connections_rejected", METRIC_COUNTER, NULL,
            "Connections that did not become clients, by cause.");
-    lines(text, server, "peal_connections_rejected", "reason", rejected,
+    lines(text, engine, "peal_connections_rejected_total", "reason", rejected,
           ARRAY_SIZE(rejected));
 }
 
-static void write_messages(struct text *text, const struct peal_server *server)
+static void write_messages(struct text *text, const struct engine *engine)
 {
     family(text, "peal_messages_received", METRIC_COUNTER, NULL,
            "Messages of clients, without heartbeats and joins.");
-    lines(text, server, "peal_messages_received", "kind", received,
+    lines(text, engine, "peal_messages_received_total", "kind", received,
           ARRAY_SIZE(received));
     family(text, "peal_messages_delivered", METRIC_COUNTER, NULL,
            "Messages queued for clients, one for each receiver.");
-    counter(text, "peal_messages_delivered", "",
-            stats_sum(server, COUNT_MESSAGES_OUT));
+    samples(text, engine, "peal_messages_delivered_total", "",
+            COUNT_MESSAGES_OUT);
     family(text, "peal_messages_dropped", METRIC_COUNTER, NULL,
            "Messages that were refused on their way, by cause.");
-    counter(text, "peal_messages_dropped", "{reason=\"mailbox_bytes_max\"}",
-            atomic_load_explicit(&server->refused_mail, memory_order_relaxed));
-    counter(text, "peal_messages_dropped", "{reason=\"unsayable\"}",
-            stats_sum(server, COUNT_MESSAGES_UNSAYABLE));
-    lines(text, server, "peal_messages_dropped", "reason", dropped,
+    for (int i = 0; i < engine->space_count; i++) {
+        sample(text, engine->spaces[i], "peal_messages_dropped_total",
+               "reason=\"mailbox_bytes_max\"",
+               atomic_load_explicit(&engine->spaces[i]->refused_mail,
+                                    memory_order_relaxed));
+    }
+    samples(text, engine, "peal_messages_dropped_total", "reason=\"unsayable\"",
+            COUNT_MESSAGES_UNSAYABLE);
+    lines(text, engine, "peal_messages_dropped_total", "reason", dropped,
           ARRAY_SIZE(dropped));
     family(text, "peal_limit_refusals", METRIC_COUNTER, NULL,
            "What clients were refused, by the limit's option.");
-    lines(text, server, "peal_limit_refusals", "limit", refused,
+    lines(text, engine, "peal_limit_refusals_total", "limit", refused,
           ARRAY_SIZE(refused));
     family(text, "peal_requests_timed_out", METRIC_COUNTER, NULL,
            "Requests of clients that nobody answered in time.");
-    counter(text, "peal_requests_timed_out", "",
-            stats_sum(server, COUNT_REQUESTS_TIMED_OUT));
+    samples(text, engine, "peal_requests_timed_out_total", "",
+            COUNT_REQUESTS_TIMED_OUT);
     family(text, "peal_address_tracker_failures", METRIC_COUNTER, NULL,
            "Answers of the application's address tracker that were errors.");
-    counter(text, "peal_address_tracker_failures", "",
-            stats_sum(server, COUNT_TRACKER_FAILED));
+    samples(text, engine, "peal_address_tracker_failures_total", "",
+            COUNT_TRACKER_FAILED);
     family(text, "peal_received_bytes", METRIC_COUNTER, "bytes",
            "Bytes read from connections.");
-    counter(text, "peal_received_bytes", "", stats_sum(server, COUNT_BYTES_IN));
+    samples(text, engine, "peal_received_bytes_total", "",
+            COUNT_BYTES_IN);
     family(text, "peal_sent_bytes", METRIC_COUNTER, "bytes",
            "Bytes queued for connections.");
-    counter(text, "peal_sent_bytes", "", stats_sum(server, COUNT_BYTES_OUT));
+    samples(text, engine, "peal_sent_bytes_total", "",
+            COUNT_BYTES_OUT);
 }
 
 /* Nanoseconds, as seconds. */
@@ -184,7 +223,7 @@ static void seconds(struct text *text, const char *name, uint64_t ns)
     PRINT(text, "%s_total %.9f\n", name, (double)ns / 1e9);
 }
 
-static void write_deflate(struct text *text, const struct peal_server *server)
+static void write_deflate(struct text *text, const struct engine *engine)
 {
     static const struct line messages[] = {
         {"out", COUNT_DEFLATED_MESSAGES},
@@ -201,48 +240,50 @@ static void write_deflate(struct text *text, const struct peal_server *server)
 
     family(text, "peal_deflate_messages", METRIC_COUNTER, NULL,
            "Messages compressed or inflated; one may be for many clients.");
-    lines(text, server, "peal_deflate_messages", "direction", messages,
+    lines(text, engine, "peal_deflate_messages_total", "direction", messages,
           ARRAY_SIZE(messages));
     family(text, "peal_deflate_plain_bytes", METRIC_COUNTER, "bytes",
            "Their bytes, not compressed.");
-    lines(text, server, "peal_deflate_plain_bytes", "direction", plain,
+    lines(text, engine, "peal_deflate_plain_bytes_total", "direction", plain,
           ARRAY_SIZE(plain));
     family(text, "peal_deflate_wire_bytes", METRIC_COUNTER, "bytes",
            "Their bytes, compressed.");
-    lines(text, server, "peal_deflate_wire_bytes", "direction", packed,
+    lines(text, engine, "peal_deflate_wire_bytes_total", "direction", packed,
           ARRAY_SIZE(packed));
     family(text, "peal_deflate_seconds", METRIC_COUNTER, "seconds",
            "Time spent compressing.");
-    seconds(text, "peal_deflate_seconds", stats_sum(server, COUNT_DEFLATE_NS));
+    seconds(text, "peal_deflate_seconds",
+            stats_sum_all(engine, COUNT_DEFLATE_NS));
     family(text, "peal_inflate_seconds", METRIC_COUNTER, "seconds",
            "Time spent inflating.");
-    seconds(text, "peal_inflate_seconds", stats_sum(server, COUNT_INFLATE_NS));
+    seconds(text, "peal_inflate_seconds",
+            stats_sum_all(engine, COUNT_INFLATE_NS));
     gauge(text, "peal_deflate_state_bytes", "bytes",
           "Memory that zlib holds.",
-          stats_sum(server, GAUGE_DEFLATE_STATE_BYTES));
+          stats_sum_all(engine, GAUGE_DEFLATE_STATE_BYTES));
 }
 
-static void write_http(struct text *text, const struct peal_server *server)
+static void write_http(struct text *text, const struct engine *engine)
 {
     family(text, "peal_http_requests", METRIC_COUNTER, NULL,
            "Requests for HTTP handlers of the program.");
-    counter(text, "peal_http_requests", "",
-            stats_sum(server, COUNT_HTTP_REQUESTS));
+    samples(text, engine, "peal_http_requests_total", "",
+            COUNT_HTTP_REQUESTS);
     family(text, "peal_http_failures", METRIC_COUNTER, NULL,
            "Of these: not answered in time, or with too large a body.");
-    counter(text, "peal_http_failures", "{reason=\"http_timeout\"}",
-            stats_sum(server, COUNT_HTTP_TIMED_OUT));
-    counter(text, "peal_http_failures", "{reason=\"http_body_bytes_max\"}",
-            stats_sum(server, COUNT_CLOSED_HTTP_BODY));
+    samples(text, engine, "peal_http_failures_total", "reason=\"http_timeout\"",
+            COUNT_HTTP_TIMED_OUT);
+    samples(text, engine, "peal_http_failures_total",
+            "reason=\"http_body_bytes_max\"", COUNT_CLOSED_HTTP_BODY);
 }
 
 /* When the first certificate expires; 0: there is none. */
-static int64_t certificate_expiry(const struct peal_server *server)
+static int64_t certificate_expiry(const struct engine *engine)
 {
     int64_t first_s = 0;
 
-    for (size_t i = 0; i < server->engine->listener_count; i++) {
-        struct peal_tls *tls = server->engine->listeners[i]->tls;
+    for (size_t i = 0; i < engine->listener_count; i++) {
+        struct peal_tls *tls = engine->listeners[i]->tls;
         int64_t expiry_s = tls != NULL ? peal_tls_expiry(tls) : 0;
 
         if (expiry_s != 0 && (first_s == 0 || expiry_s < first_s)) {
@@ -252,27 +293,27 @@ static int64_t certificate_expiry(const struct peal_server *server)
     return first_s;
 }
 
-static void write_tls(struct text *text, const struct peal_server *server)
+static void write_tls(struct text *text, const struct engine *engine)
 {
     static const char expiry[] =
         "peal_tls_certificate_expiry_timestamp_seconds";
-    int64_t expiry_s = certificate_expiry(server);
+    int64_t expiry_s = certificate_expiry(engine);
 
     family(text, "peal_tls_handshakes", METRIC_COUNTER, NULL,
            "TLS handshakes that were done.");
-    counter(text, "peal_tls_handshakes", "",
-            stats_sum(server, COUNT_TLS_HANDSHAKES));
+    samples(text, engine, "peal_tls_handshakes_total", "",
+            COUNT_TLS_HANDSHAKES);
     family(text, "peal_tls_resumptions", METRIC_COUNTER, NULL,
            "Of these: sessions taken up again.");
-    counter(text, "peal_tls_resumptions", "",
-            stats_sum(server, COUNT_TLS_RESUMED));
+    samples(text, engine, "peal_tls_resumptions_total", "",
+            COUNT_TLS_RESUMED);
     family(text, "peal_tls_failures", METRIC_COUNTER, NULL,
            "TLS handshakes that were not done.");
-    counter(text, "peal_tls_failures", "",
-            stats_sum(server, COUNT_TLS_FAILED));
+    samples(text, engine, "peal_tls_failures_total", "",
+            COUNT_TLS_FAILED);
     gauge(text, "peal_tls_handshakes_pending", NULL,
           "TLS handshakes in progress.",
-          stats_sum(server, GAUGE_TLS_HANDSHAKES));
+          stats_sum_all(engine, GAUGE_TLS_HANDSHAKES));
     if (expiry_s != 0) {
         family(text, expiry, METRIC_GAUGE, "seconds",
                "When the first certificate expires, since 1970.");
@@ -280,33 +321,40 @@ static void write_tls(struct text *text, const struct peal_server *server)
     }
 }
 
-static void write_updates(struct text *text, const struct peal_server *server)
+static void write_updates(struct text *text, const struct engine *engine)
 {
     family(text, "peal_config_reloads", METRIC_COUNTER, NULL,
            "Updates of the options while running, by result.");
-    counter(text, "peal_config_reloads", "{result=\"ok\"}",
-            atomic_load(&server->config.updates));
-    counter(text, "peal_config_reloads", "{result=\"refused\"}",
-            atomic_load(&server->config.updates_refused));
+    for (int i = 0; i < engine->space_count; i++) {
+        const struct config_head *config = &engine->spaces[i]->config;
+
+        sample(text, engine->spaces[i], "peal_config_reloads_total",
+               "result=\"ok\"", atomic_load(&config->updates));
+        sample(text, engine->spaces[i], "peal_config_reloads_total",
+               "result=\"refused\"", atomic_load(&config->updates_refused));
+    }
 }
 
 static void write_gauges(struct text *text, const struct worker *worker)
 {
-    struct peal_server *server = worker->engine->spaces[0];
+    const struct engine *engine = worker->engine;
 
     gauge(text, "peal_sockets", NULL,
           "Open connections, of clients and of all others.",
-          stats_sum(server, GAUGE_CONNECTIONS));
-    gauge(text, "peal_rooms", NULL, "Rooms with members.",
-          room_count(&server->cluster));
-    gauge(text, "peal_requests_pending", NULL,
-          "Requests, of either side, that wait for their answer.",
-          stats_sum(server, GAUGE_REQUESTS));
+          stats_open(engine));
+    family(text, "peal_rooms", METRIC_GAUGE, NULL, "Rooms with members.");
+    for (int i = 0; i < engine->space_count; i++) {
+        sample(text, engine->spaces[i], "peal_rooms", "",
+               room_count(&engine->spaces[i]->cluster));
+    }
+    family(text, "peal_requests_pending", METRIC_GAUGE, NULL,
+           "Requests, of either side, that wait for their answer.");
+    samples(text, engine, "peal_requests_pending", "", GAUGE_REQUESTS);
     gauge(text, "peal_send_queue_bytes", "bytes",
           "What waits for sockets that are full.",
-          stats_queued_bytes(server->engine));
+          stats_queued_bytes(engine));
     gauge(text, "peal_event_loops", NULL, "Threads that serve clients.",
-          (uint64_t)server->engine->worker_count);
+          (uint64_t)engine->worker_count);
     gauge(text, "peal_ready", NULL, "1 when /readyz says ok.",
           health_is_ready(worker) ? 1 : 0);
 }
@@ -349,16 +397,18 @@ static void histogram(struct text *text, const char *name,
 }
 
 static void write_histograms(struct text *text,
-                             const struct peal_server *server)
+                             const struct engine *engine)
 {
     struct sums requests = {.sum_ns = 0};
     struct sums fanouts = {.sum_ns = 0};
     struct sums turns = {.sum_ns = 0};
 
-    for (int k = 0; k < server->engine->worker_count; k++) {
-        add(&requests, &server->seats[k].measures.request);
-        add(&fanouts, &server->seats[k].measures.fanout);
-        add(&turns, &server->engine->workers[k].turns);
+    for (int k = 0; k < engine->worker_count; k++) {
+        add(&turns, &engine->workers[k].turns);
+        for (int i = 0; i < engine->space_count; i++) {
+            add(&requests, &engine->spaces[i]->seats[k].measures.request);
+            add(&fanouts, &engine->spaces[i]->seats[k].measures.fanout);
+        }
     }
     histogram(text, "peal_request_duration_seconds", &requests,
               "From reading a client's request to its answer.");
@@ -396,20 +446,20 @@ bool metrics_write(const struct worker *worker, bool is_open_metrics,
                    struct buffer *body)
 {
     struct text text = {.body = body, .is_open_metrics = is_open_metrics};
-    const struct peal_server *server = worker->engine->spaces[0];
+    const struct engine *engine = worker->engine;
     const char *info = is_open_metrics ? "peal_build" : "peal_build_info";
 
     PRINT(&text, "# HELP %s The version.\n# TYPE %s %s\n", info, info,
           is_open_metrics ? "info" : "gauge");
     PRINT(&text, "peal_build_info{version=\"%s\"} 1\n", peal_version());
-    write_connections(&text, server);
-    write_messages(&text, server);
-    write_deflate(&text, server);
-    write_http(&text, server);
-    write_tls(&text, server);
-    write_updates(&text, server);
+    write_connections(&text, engine);
+    write_messages(&text, engine);
+    write_deflate(&text, engine);
+    write_http(&text, engine);
+    write_tls(&text, engine);
+    write_updates(&text, engine);
     write_gauges(&text, worker);
-    write_histograms(&text, server);
+    write_histograms(&text, engine);
     write_process(&text);
     if (is_open_metrics) {
         PRINT(&text, "# EOF\n");

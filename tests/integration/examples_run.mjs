@@ -129,6 +129,32 @@ for (const loops of ["1", "2"]) {
   });
 }
 
+test("spaces: three servers in one, by path", async () => {
+  const server = await start("spaces", "--port", "0", "--loops", "2");
+  const clients = [];
+  for (const path of ["/app/lobby", "/app/lobby", "/app/den", "/legacy",
+    "/legacy", "/log", "/log"]) {
+    clients.push(await open(server.ws, path));
+  }
+  const [ada, grace, alone, old, older, log, other] = clients;
+  for (const client of [ada, grace, alone]) {
+    assert.equal(JSON.parse(await client.receive()).event, "peal:welcome");
+  }
+  ada.send('{"event":"say","data":"hi"}');
+  assert.deepEqual(JSON.parse(await grace.receive()),
+    { event: "say", room: "lobby", data: "hi" });
+  old.send('{"event":"say","data":"old"}');
+  assert.deepEqual(JSON.parse(await older.receive()),
+    { event: "say", data: "old" });
+  log.send("a line");
+  assert.equal(await other.receive(), "a line");
+  // What comes next is the answer, so nothing else had come before.
+  alone.send('{"event":"peal:ping","id":1}');
+  assert.equal(JSON.parse(await alone.receive()).id, 1);
+  await assert.rejects(open(server.ws, "/app"), /404/);
+  await stopsCleanly(server, ...clients);
+});
+
 test("client: says and hears, over both transports and a restart", {
   timeout: 60_000,
 }, async () => {
@@ -300,7 +326,7 @@ test("auth_chat: a token opens the door until its user signs out", async () => {
 });
 
 for (const name of [
-  "auth_chat", "echo", "fanout", "chat", "webhook", "own_loop",
+  "auth_chat", "echo", "fanout", "chat", "webhook", "spaces", "own_loop",
 ]) {
   test(`${name}: flags that make no sense, and a taken port`, async () => {
     for (const args of [

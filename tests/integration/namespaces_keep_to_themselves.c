@@ -20,6 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What a namespace of the tests knows of itself. */
@@ -762,6 +763,66 @@ static void rates_of_events_are_its_own(void **state)
     stop(&host);
 }
 
+/* The number behind `name` in the state that the server tells. */
+static long health_number(const struct host *host, const char *name)
+{
+    struct http_reply *reply = test_malloc(sizeof *reply);
+    const char *at;
+    long number;
+
+    http_ask(host->ws, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", reply);
+    CHECK_EQUAL(reply->status, 200);
+    at = strstr(reply->body, name);
+    CHECK(at != NULL);
+    number = strtol(at + strlen(name), NULL, 10);
+    test_free(reply);
+    return number;
+}
+
+static void operators_see_all_of_them(void **state)
+{
+    struct peal_server_options options = {
+        .metrics_path = "/metrics", .health_path = "/health"};
+    struct host host;
+    struct member one;
+    struct member other[2];
+
+    (void)state;
+    start(&host, &options);
+    open_at(&one, &host, "/");
+    open_at(&other[0], &host, "/app");
+    member_open(&other[1], app_tcp, true);
+    expect_who(&one, "own");
+    expect_who(&other[0], "app");
+    expect_who(&other[1], "app");
+    CHECK_EQUAL(http_metric(host.ws, "peal_connections{transport=\"ws\"}"), 1);
+    CHECK_EQUAL(http_metric(host.ws, "peal_connections{namespace=\"app\","
+                                     "transport=\"ws\"}"),
+                1);
+    CHECK_EQUAL(http_metric(host.ws, "peal_connections{namespace=\"app\","
+                                     "transport=\"tcp\"}"),
+                1);
+    CHECK_EQUAL(http_metric(host.ws,
+                            "peal_connections_opened_total"
+                            "{namespace=\"raw\"}"),
+                0);
+    CHECK_EQUAL(http_metric(host.ws,
+                            "peal_messages_received_total"
+                            "{namespace=\"app\",kind=\"request\"}"),
+                2);
+    CHECK_EQUAL(http_metric(host.ws, "peal_rooms"), 1);
+    CHECK_EQUAL(http_metric(host.ws, "peal_rooms{namespace=\"app\"}"), 1);
+    CHECK_EQUAL(http_metric(host.ws, "peal_sockets"), 4);
+    CHECK_EQUAL(health_number(&host, "\"activeConnections\":"), 3);
+    CHECK_EQUAL(health_number(&host, "\"totalMessagesReceived\":"), 3);
+    CHECK_EQUAL(health_number(&host, "\"tcpConnections\":"), 1);
+    CHECK_EQUAL(health_number(&host, "\"totalRooms\":"), 2);
+    member_close(&one);
+    member_close(&other[0]);
+    member_close(&other[1]);
+    stop(&host);
+}
+
 /* --- Life ----------------------------------------------------------------- */
 
 static void life_is_of_the_whole_server(void **state)
@@ -937,6 +998,7 @@ int main(void)
         BOTH(options_of_one_change_alone),
         BOTH(middleware_and_handlers_are_its_own),
         BOTH(rates_of_events_are_its_own),
+        BOTH(operators_see_all_of_them),
         BOTH(life_is_of_the_whole_server),
         cmocka_unit_test(what_is_no_namespace_is_refused),
     };

@@ -10,6 +10,8 @@
  */
 #include "support/suite.h"
 
+#include <peal/policy.h>
+
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
@@ -76,6 +78,28 @@ static void on_outcome(struct peal_client *client,
     atomic_fetch_add(&outcomes, 1);
 }
 
+/* A namespace with what it can have; the same. */
+static int add_space(struct peal_server *server)
+{
+    static const char *const origins[] = {"https://example.com", NULL};
+    struct peal_server_options options = {
+        .size = sizeof options, .origins = origins};
+    struct peal_route route = {.size = sizeof route, .path = "/space"};
+    struct peal_rate rate = {.capacity = 5};
+    struct peal_server *space = NULL;
+    int rc = peal_server_space(server, "space", &options, &space);
+
+    if (rc < 0) {
+        CHECK(space == NULL);
+        return rc;
+    }
+    rc = peal_server_route(space, &route);
+    if (rc == 0) {
+        rc = peal_server_on_request(space, "echo", on_echo, NULL);
+    }
+    return rc == 0 ? peal_server_set_event_rate(space, "echo", &rate) : rc;
+}
+
 /* 0, or the first error of many calls. */
 static int set_up(struct peal_server *server)
 {
@@ -91,6 +115,9 @@ static int set_up(struct peal_server *server)
         struct peal_route route = {.size = sizeof route, .path = "/"};
 
         rc = peal_server_route(server, &route);
+    }
+    if (rc == 0) {
+        rc = add_space(server);
     }
     if (rc == 0) {
         rc = peal_server_start(server);
