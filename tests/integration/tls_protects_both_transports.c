@@ -8,11 +8,15 @@
  */
 #include "support/suite.h"
 
+#include <peal/http.h>
+#include <peal/policy.h>
+
 #include "support/certificates.h"
 #include "support/host.h"
 #include "support/http.h"
 #include "support/peer.h"
 #include "support/tcp.h"
+#include "support/ws.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -20,6 +24,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,9 +110,87 @@ static void on_any(struct peal_client *from, const struct peal_event *event,
     peal_client_emit(from, event);
 }
 
+/* What was put off, by a middleware or a handler: one at a time. */
+static struct {
+    pthread_mutex_t lock;
+    bool wanted; /* of the middleware */
+    bool is_there;
+    struct peal_admission admission;
+    struct peal_http_reply reply;
+    struct peal_tls_facts facts;
+} put_off = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static enum peal_verdict ask(const struct peal_connect *connect,
+                             struct peal_admission admission,
+                             struct peal_denial *denial, void *user)
+{
+    enum peal_verdict verdict = PEAL_ALLOW;
+
+    (void)denial;
+    (void)user;
+    pthread_mutex_lock(&put_off.lock);
+    if (put_off.wanted) {
+        CHECK(connect->tls != NULL);
+        put_off.facts = *connect->tls;
+        put_off.admission = admission;
+        put_off.is_there = true;
+        put_off.wanted = false;
+        verdict = PEAL_LATER;
+    }
+    pthread_mutex_unlock(&put_off.lock);
+    return verdict;
+}
+
+/* Whether something waits; has the middleware put off the next client. */
+static bool is_put_off(void)
+{
+    bool is_there;
+
+    pthread_mutex_lock(&put_off.lock);
+    is_there = put_off.is_there;
+    pthread_mutex_unlock(&put_off.lock);
+    return is_there;
+}
+
+static void put_off_next(bool is_client)
+{
+    pthread_mutex_lock(&put_off.lock);
+    put_off.wanted = is_client;
+    put_off.is_there = false;
+    pthread_mutex_unlock(&put_off.lock);
+}
+
+static void answer_with(struct peal_http_reply reply, const char *body,
+                        size_t size)
+{
+    struct peal_http_response response = {
+        .size = sizeof response,
+        .body = {body, size},
+    };
+
+    CHECK_EQUAL(peal_http_respond(reply, &response), 0);
+}
+
+/* Answers with the body, or later. */
+static void on_post(const struct peal_http_request *request,
+                    struct peal_http_reply reply, void *user)
+{
+    (void)user;
+    if (request->body.size > 0) {
+        answer_with(reply, request->body.data, request->body.size);
+        return;
+    }
+    pthread_mutex_lock(&put_off.lock);
+    put_off.reply = reply;
+    put_off.is_there = true;
+    pthread_mutex_unlock(&put_off.lock);
+}
+
 static void setup(struct peal_server *server)
 {
     CHECK_EQUAL(peal_server_on_any(server, on_any, NULL), 0);
+    CHECK_EQUAL(peal_server_http(server, "POST", "/post", on_post, NULL), 0);
+    CHECK_EQUAL(peal_server_use(server, ask, NULL), 0);
 }
 
 static struct peal_tls_options plain_options(void)
@@ -680,6 +763,165 @@ static void strangers_to_tls_are_turned_away(void **state)
     host_stop(&host);
 }
 
+/* --- With all else that comes in ------------------------------------------
+ */
+
+#define BODY_SIZE 60000 /* some records */
+
+/* Reads an answer whose body is this. */
+static void expect_body(struct client *client, const char *body, size_t size)
+{
+    char head[1024];
+    size_t used = 0;
+    char *got = malloc(size);
+    char length[64];
+
+    while (used < 4 || memcmp(head + used - 4, "\r\n\r\n", 4) != 0) {
+        CHECK(used < sizeof head - 1);
+        read_all(client, head + used++, 1);
+    }
+    head[used] = '\0';
+    CHECK(memcmp(head, "HTTP/1.1 200", 12) == 0);
+    snprintf(length, sizeof length, "Content-Length: %zu\r\n", size);
+    CHECK(strstr(head, length) != NULL);
+    read_all(client, got, size);
+    CHECK(memcmp(got, body, size) == 0);
+    free(got);
+}
+
+/* Requests for handlers: a long one, in pieces, and one answered later. */
+static void handlers_are_reached(void **state)
+{
+    static const char late[] = "POST /post HTTP/1.1\r\nHost: x\r\n\r\n";
+    const struct peal_tls_options options = plain_options();
+    char *body = malloc(BODY_SIZE);
+    char head[128];
+    struct client client;
+    int size;
+
+    (void)state;
+    for (size_t i = 0; i < BODY_SIZE; i++) {
+        body[i] = (char)('a' + i % 26);
+    }
+    begin(&options);
+    CHECK(dial(&client, (struct wish){.alpn = "\10http/1.1"}));
+    size = snprintf(head, sizeof head,
+                    "POST /post HTTP/1.1\r\nHost: x\r\n"
+                    "Content-Length: %d\r\n\r\n",
+                    BODY_SIZE);
+    for (int i = 0; i < 2; i++) {
+        write_all(&client, head, (size_t)size);
+        for (size_t at = 0; at < BODY_SIZE; at += BODY_SIZE / 5) {
+            write_all(&client, body + at, BODY_SIZE / 5);
+        }
+        expect_body(&client, body, BODY_SIZE);
+        put_off_next(false);
+        write_all(&client, late, sizeof late - 1);
+        CHECK_SOON(is_put_off());
+        answer_with(put_off.reply, "late", 4);
+        expect_body(&client, "late", 4);
+    }
+    hang_up(&client);
+    CHECK_EQUAL(host_stats(&host).http_requests, 4);
+    host_await_empty(&host);
+    end();
+    free(body);
+}
+
+/* The middleware sees the facts, and decides from another thread. */
+static void middleware_may_decide_later(void **state)
+{
+    static const char request[] =
+        "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    const struct peal_tls_options options = plain_options();
+    const struct peal_denial denial = {.status = 402};
+    char answer[12];
+    struct client client;
+    size_t part;
+
+    (void)state;
+    begin(&options);
+    for (int i = 0; i < 4; i++) {
+        bool is_tcp = i % 2 == 1;
+        bool is_refused = i / 2 == 1;
+        char frame[32];
+        size_t size =
+            is_tcp ? tcp_make(frame, TCP_BINARY_FRAME, NULL, "hello", 5)
+                   : 0;
+
+        put_off_next(true);
+        CHECK(dial(&client,
+                   (struct wish){.name = "localhost", .is_tcp = is_tcp}));
+        /* What it says meanwhile waits. */
+        write_all(&client, is_tcp ? frame : request,
+                  is_tcp ? size : sizeof request - 1);
+        CHECK_SOON(is_put_off());
+        CHECK(strcmp(put_off.facts.server_name, "localhost") == 0);
+        CHECK_EQUAL(host_stats(&host).clients, 0);
+        CHECK_EQUAL(peal_admission_decide(put_off.admission,
+                                          is_refused ? PEAL_REFUSE : PEAL_ALLOW,
+                                          &denial),
+                    0);
+        if (is_refused && is_tcp) {
+            while (SSL_read_ex(client.ssl, answer, 1, &part) == 1) {
+            }
+            CHECK_EQUAL(SSL_get_error(client.ssl, 0), SSL_ERROR_ZERO_RETURN);
+        } else if (is_tcp) {
+            read_all(&client, answer, sizeof answer);
+            CHECK(memcmp(answer, frame, sizeof answer) == 0);
+        } else {
+            read_all(&client, answer, sizeof answer);
+            CHECK(memcmp(answer, is_refused ? "HTTP/1.1 402" : "HTTP/1.1 101",
+                         sizeof answer) == 0);
+        }
+        CHECK(is_refused || (has_facts && strcmp(seen.server_name,
+                                                 "localhost") == 0));
+        hang_up(&client);
+        host_await_empty(&host);
+    }
+    CHECK_EQUAL(host_stats(&host).clients_total, 2);
+    end();
+}
+
+/* Connections that the program hands over are as it says, beside those. */
+static void adopted_sockets_stay_as_they_are(void **state)
+{
+    static const char head[] =
+        "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    const struct peal_tls_options options = plain_options();
+    struct peer peer = {.fd = -1};
+    int fds[2];
+
+    (void)state;
+    begin(&options);
+    CHECK(works((struct wish){.is_tcp = true}));
+    CHECK(has_facts);
+    CHECK_EQUAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    CHECK_EQUAL(peal_server_adopt(host.server,
+                                  &(struct peal_adopt){
+                                      .size = sizeof(struct peal_adopt),
+                                      .fd = fds[0],
+                                      .head = head,
+                                      .head_size = sizeof head - 1,
+                                  }),
+                0);
+    peer.fd = fds[1];
+    ws_expect_open(&peer);
+    ws_send_text(&peer, "plain");
+    ws_expect_text(&peer, "plain");
+    CHECK(!has_facts);
+    CHECK(works((struct wish){.is_tcp = true}));
+    CHECK(has_facts);
+    ws_goodbye(&peer);
+    CHECK_EQUAL(host_stats(&host).tls_handshakes, 2);
+    host_await_empty(&host);
+    end();
+}
+
 /* The header of a proxy comes before the hello, and is not encrypted. */
 static void proxies_tell_addresses(void **state)
 {
@@ -852,6 +1094,9 @@ int main(void)
         cmocka_unit_test(bad_files_are_errors_at_start),
         cmocka_unit_test(only_what_is_allowed_is_spoken),
         cmocka_unit_test(strangers_to_tls_are_turned_away),
+        cmocka_unit_test(handlers_are_reached),
+        cmocka_unit_test(middleware_may_decide_later),
+        cmocka_unit_test(adopted_sockets_stay_as_they_are),
         cmocka_unit_test(proxies_tell_addresses),
         cmocka_unit_test(large_messages_arrive_whole),
         cmocka_unit_test(ends_are_told_from_cuts),
