@@ -295,6 +295,11 @@ size_t conn_read_head(struct conn *conn, char *data, size_t size)
     struct http_request request;
     long used;
 
+    if (conn->is_waiting) {
+        /* A framed-TCP client that is being asked about: what has come with
+         * the end of its TLS handshake is no head. */
+        return 0;
+    }
     if (conn->input != NULL && size <= most &&
         http_head_size(data, size, &conn->input->scanned) == 0) {
         return 0;

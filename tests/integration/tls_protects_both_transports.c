@@ -249,20 +249,23 @@ struct wish {
     bool is_tcp;
     int buffer_bytes;
     const char *header; /* of the PROXY protocol, to go first */
-    bool is_joined;     /* in one segment with the hello */
+    bool is_joined;     /* in one segment with the hello; without a header: the
+                           end of the handshake with what is written next */
 };
+
+static void cork(struct client *client, int is_on)
+{
+    setsockopt(client->peer.fd, IPPROTO_TCP, TCP_CORK, &is_on, sizeof is_on);
+}
 
 /* Sends the header and the hello, which shall be one segment or two. */
 static void send_header(struct client *client, const struct wish *wish)
 {
-    int cork = wish->is_joined;
-
     fcntl(client->peer.fd, F_SETFL, O_NONBLOCK);
-    setsockopt(client->peer.fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof cork);
+    cork(client, wish->is_joined);
     peer_send(&client->peer, wish->header, strlen(wish->header));
     CHECK(SSL_connect(client->ssl) < 1 || !wish->is_joined);
-    cork = 0;
-    setsockopt(client->peer.fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof cork);
+    cork(client, false);
     fcntl(client->peer.fd, F_SETFL, 0);
 }
 
@@ -313,6 +316,14 @@ static bool dial(struct client *client, struct wish wish)
     SSL_set_fd(client->ssl, client->peer.fd);
     if (wish.header != NULL) {
         send_header(client, &wish);
+    } else if (wish.is_joined) {
+        fcntl(client->peer.fd, F_SETFL, O_NONBLOCK);
+        cork(client, true);
+        CHECK(SSL_connect(client->ssl) < 1);
+        cork(client, false);
+        CHECK(peer_has_input(&client->peer, (int)check_patience_ms()));
+        fcntl(client->peer.fd, F_SETFL, 0);
+        cork(client, true);
     }
     return SSL_connect(client->ssl) == 1;
 }
@@ -852,11 +863,13 @@ static void middleware_may_decide_later(void **state)
                    : 0;
 
         put_off_next(true);
-        CHECK(dial(&client,
-                   (struct wish){.name = "localhost", .is_tcp = is_tcp}));
+        CHECK(dial(&client, (struct wish){.name = "localhost",
+                                          .is_tcp = is_tcp,
+                                          .is_joined = true}));
         /* What it says meanwhile waits. */
         write_all(&client, is_tcp ? frame : request,
                   is_tcp ? size : sizeof request - 1);
+        cork(&client, false);
         CHECK_SOON(is_put_off());
         CHECK(strcmp(put_off.facts.server_name, "localhost") == 0);
         CHECK_EQUAL(host_stats(&host).clients, 0);
