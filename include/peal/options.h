@@ -316,8 +316,9 @@ struct peal_server_options {
 
     /*
      * Writes the application's own id for a client into `id` (up to
-     * PEAL_ID_MAX bytes) and returns its size; 0 for a UUID; negative refuses
-     * the client. An id that is in use refuses it, too. NULL: UUIDs.
+     * PEAL_ID_MAX bytes, and room for a zero byte, which need not be there) and
+     * returns its size without that; 0 for a UUID; negative refuses the client.
+     * An id that is in use or longer refuses it, too. NULL: UUIDs.
      */
     long (*make_id)(const struct peal_connect *connect, char *id, void *user);
 

@@ -17,6 +17,9 @@
  *
  * Lifetime: a `struct peal_client *` is valid from on_connect until
  * on_disconnect has returned. Everything passed in is copied if it is kept.
+ * Once a server has stopped, and until it is freed, functions that would send
+ * something or have something done return PEAL_ESTATE, or PEAL_EGONE for a
+ * client; peal_server_stats tells what was counted in the end.
  *
  *     static void on_chat(struct peal_client *from,
  *                         const struct peal_event *event, void *user)
@@ -50,9 +53,10 @@ extern "C" {
 /*
  * Makes a server and binds its listeners; nobody is accepted yet.
  *
- * Returns 0; PEAL_EINVAL for an option out of range (the log says which);
- * PEAL_EADDRESS, PEAL_EADDRINUSE or PEAL_EACCESS when an address cannot be had;
- * PEAL_ENOMEM; PEAL_ESYSTEM. `*server` is set on success only.
+ * Returns 0; PEAL_EINVAL for an option out of range, or a `size` that was
+ * forgotten (the log, if there is one, says which); PEAL_EADDRESS,
+ * PEAL_EADDRINUSE or PEAL_EACCESS when an address cannot be had; PEAL_ENOMEM;
+ * PEAL_ESYSTEM. `*server` is set on success only.
  */
 PEAL_API int peal_server_new(struct peal_server **server,
                              const struct peal_server_options *options);
@@ -227,8 +231,9 @@ PEAL_API int peal_server_start(struct peal_server *server);
 
 /*
  * Waits until a started server has stopped; for an attached one, takes the
- * steps that are left until then. PEAL_ESTATE when it is not running, and from
- * inside a callback.
+ * steps that are left until then. PEAL_ESTATE when it is not running or
+ * peal_server_run runs it, while another thread waits for it, and from inside a
+ * callback.
  */
 PEAL_API int peal_server_wait(struct peal_server *server);
 

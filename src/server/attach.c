@@ -44,6 +44,7 @@ int peal_server_attach(struct peal_server *server)
     rc = server_start(server, 1);
     if (rc == 0) {
         server->engine->is_attached = true;
+        atomic_store(&server->engine->may_wait, true);
     }
     return rc;
 }

@@ -635,7 +635,7 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
     const struct peal_server_options *options = &seat->config->options;
     struct socket_key key =
         gate_key(peer, worker_options(seat->worker)->ipv6_prefix_bits);
-    char id[PEAL_ID_MAX];
+    char id[PEAL_ID_MAX + 1];
     long id_size = make_id(conn, connect, id);
     struct hub_refused refused = of_tracker(seat);
     bool is_tracked = false;

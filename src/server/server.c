@@ -220,10 +220,20 @@ static void complain(struct engine *engine,
                      const struct peal_server_options *given,
                      const char *problem)
 {
-    if (given->size >= offsetof(struct peal_server_options, log_level) &&
-        given->log != NULL) {
-        engine->log =
-            (struct log){given->log, given->log_user, PEAL_LOG_ERROR};
+    bool is_size = strcmp(problem, "size") == 0;
+
+    /* A size of 0 was forgotten: the struct is there all the same. */
+    if ((given->size != 0 &&
+         given->size < offsetof(struct peal_server_options, log_level)) ||
+        given->log == NULL) {
+        return;
+    }
+    engine->log = (struct log){given->log, given->log_user, PEAL_LOG_ERROR};
+    if (is_size) {
+        log_error(&engine->log, "server", "bad option",
+                  "option=size given=%zu expected=%zu", given->size,
+                  sizeof *given);
+    } else {
         log_error(&engine->log, "server", "bad option", "option=%s", problem);
     }
 }
@@ -358,7 +368,12 @@ int server_start(struct peal_server *server, int first)
 
 int peal_server_start(struct peal_server *server)
 {
-    return server_start(server, 0);
+    int rc = server_start(server, 0);
+
+    if (rc == 0) {
+        atomic_store(&server->engine->may_wait, true);
+    }
+    return rc;
 }
 
 int peal_server_run(struct peal_server *server)
@@ -379,7 +394,8 @@ int peal_server_wait(struct peal_server *server)
         return PEAL_ENOTSUP;
     }
     if (atomic_load(&server->engine->state) != SERVER_RUNNING ||
-        worker_current(server->engine) != NULL) {
+        worker_current(server->engine) != NULL ||
+        !atomic_exchange(&server->engine->may_wait, false)) {
         return PEAL_ESTATE;
     }
     if (server->engine->is_attached) {

@@ -272,6 +272,7 @@ struct engine {
     struct listener adopted[DIALECT_COUNT]; /* [I] whom conns come by that */
     _Atomic unsigned adopted_count; /* [a] others have accepted: adopt.c */
     bool is_attached; /* [I] the program takes the turns: attach.c */
+    _Atomic bool may_wait; /* [a] started, and nobody waits for it so far */
     struct peal_address_tracker tracker; /* [I] all NULL: none given */
     struct hub_limits arrival_limits;    /* [a] */
     struct hub_door arrivals;         /* see arrival.h */

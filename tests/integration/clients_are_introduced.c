@@ -73,8 +73,11 @@ static long make_id(const struct peal_connect *connect, char *id, void *user)
         return PEAL_EREFUSED;
     }
     if (is(connect->query, "long")) {
-        memset(id, 'x', PEAL_ID_MAX);
-        return PEAL_ID_MAX;
+        /* Fills it, and a zero byte behind it. */
+        return snprintf(id, PEAL_ID_MAX + 1, "%0*d", PEAL_ID_MAX, 7);
+    }
+    if (is(connect->query, "longer")) {
+        return PEAL_ID_MAX + 1;
     }
     if (is(connect->query, "binary")) {
         memcpy(id, "\xff\xfe", 2);
@@ -301,14 +304,14 @@ static void ids_of_the_application(void **state)
     char long_id[PEAL_ID_MAX + 1];
 
     (void)state;
-    memset(long_id, 'x', PEAL_ID_MAX);
-    long_id[PEAL_ID_MAX] = '\0';
+    snprintf(long_id, sizeof long_id, "%0*d", PEAL_ID_MAX, 7);
     expect_id(&ada, "/?id=ada", "ada");
     expect_id(&long_one, "/?long", long_id);
     expect_id(&nameless, "/", NULL);
     CHECK_EQUAL(ws_try(host.ws, "/?id=ada", ""), 409);
     CHECK_EQUAL(ws_try(host.ws, "/?refuse", ""), 403);
     CHECK(ws_try(host.ws, "/?binary", "") >= 400);
+    CHECK(ws_try(host.ws, "/?longer", "") >= 400);
     CHECK_EQUAL(atomic_load(&connects), 3);
     member_expect_silence(&ada);
     member_close(&ada);

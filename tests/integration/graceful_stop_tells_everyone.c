@@ -17,6 +17,8 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define CLIENTS 12
@@ -398,6 +400,122 @@ static void one_calls_the_others(void **state)
     host_stop(&host);
 }
 
+/* --- Waiting ------------------------------------------------------------- */
+
+struct waiter {
+    struct peal_server *server;
+    bool runs; /* instead of waiting */
+    _Atomic int result;
+};
+
+static void *wait_or_run(void *argument)
+{
+    struct waiter *waiter = argument;
+
+    atomic_store(&waiter->result, waiter->runs
+                                      ? peal_server_run(waiter->server)
+                                      : peal_server_wait(waiter->server));
+    return NULL;
+}
+
+/* Of two threads that wait for one server, one is refused at once. */
+static void one_waits_at_a_time(void **state)
+{
+    struct peal_event event = peal_json("x", "1");
+    struct waiter waiters[2];
+    struct host host;
+    pthread_t threads[2];
+
+    (void)state;
+    for (int loops = 1; loops <= 2; loops++) {
+        struct peal_server_options options = {.loops = loops};
+        int refused = 0;
+
+        host_start(&host, &options, NULL);
+        for (int i = 0; i < 2; i++) {
+            waiters[i] = (struct waiter){.server = host.server, .result = 1};
+            CHECK_EQUAL(pthread_create(&threads[i], NULL, wait_or_run,
+                                       &waiters[i]),
+                        0);
+        }
+        CHECK_SOON(atomic_load(&waiters[0].result) == PEAL_ESTATE ||
+                   atomic_load(&waiters[1].result) == PEAL_ESTATE);
+        peal_server_stop(host.server);
+        for (int i = 0; i < 2; i++) {
+            pthread_join(threads[i], NULL);
+            refused += waiters[i].result == PEAL_ESTATE;
+            CHECK(waiters[i].result == PEAL_ESTATE || waiters[i].result == 0);
+        }
+        CHECK_EQUAL(refused, 1);
+        /* It has stopped: nothing can be sent, but much be asked. */
+        CHECK_EQUAL(peal_server_wait(host.server), PEAL_ESTATE);
+        CHECK_EQUAL(
+            peal_server_room_emit(host.server, "a", &event, NULL, 0),
+            PEAL_ESTATE);
+        CHECK_EQUAL(peal_server_broadcast(host.server, &event, NULL, 0),
+                    PEAL_ESTATE);
+        CHECK_EQUAL(host_stats(&host).clients, 0);
+        peal_server_free(host.server);
+    }
+}
+
+static void nobody_waits_for_what_is_run(void **state)
+{
+    struct peal_server_options options = {
+        .size = sizeof options,
+        .ws_listen = "127.0.0.1:0",
+    };
+    struct waiter runner = {.runs = true, .result = 1};
+    char address[PEAL_ADDRESS_MAX];
+    pthread_t thread;
+
+    (void)state;
+    CHECK_EQUAL(peal_server_new(&runner.server, &options), 0);
+    CHECK_EQUAL(peal_server_address(runner.server, 0, address), 0);
+    CHECK_EQUAL(pthread_create(&thread, NULL, wait_or_run, &runner), 0);
+    CHECK_EQUAL(ws_try(address, "/", ""), 101); /* so it runs */
+    CHECK_EQUAL(peal_server_wait(runner.server), PEAL_ESTATE);
+    CHECK_EQUAL(atomic_load(&runner.result), 1);
+    peal_server_stop(runner.server);
+    pthread_join(thread, NULL);
+    CHECK_EQUAL(runner.result, 0);
+    peal_server_free(runner.server);
+}
+
+static int logged;
+
+static void expect_size(enum peal_log_level level, const char *component,
+                        const char *message, const char *fields, void *user)
+{
+    char wanted[64];
+
+    (void)component;
+    (void)user;
+    snprintf(wanted, sizeof wanted, "option=size given=0 expected=%zu",
+             sizeof(struct peal_server_options));
+    CHECK_EQUAL(level, PEAL_LOG_ERROR);
+    CHECK(strcmp(message, "bad option") == 0);
+    CHECK(strcmp(fields, wanted) == 0);
+    logged++;
+}
+
+/* What everybody forgets once. */
+static void a_forgotten_size_is_told(void **state)
+{
+    struct peal_server_options options = {
+        .ws_listen = "127.0.0.1:0",
+        .log = expect_size,
+    };
+    struct peal_server *server;
+
+    (void)state;
+    logged = 0;
+    CHECK_EQUAL(peal_server_new(&server, &options), PEAL_EINVAL);
+    CHECK_EQUAL(logged, 1);
+    options.log = NULL;
+    CHECK_EQUAL(peal_server_new(&server, &options), PEAL_EINVAL);
+}
+
 static void never_started(void **state)
 {
     struct peal_server_options options = options_of(3);
@@ -516,6 +634,9 @@ int main(void)
         cmocka_unit_test(again_and_again),
         cmocka_unit_test(side_by_side),
         cmocka_unit_test(one_calls_the_others),
+        cmocka_unit_test(one_waits_at_a_time),
+        cmocka_unit_test(nobody_waits_for_what_is_run),
+        cmocka_unit_test(a_forgotten_size_is_told),
         cmocka_unit_test(never_started),
         cmocka_unit_test(outcomes_come_at_the_end),
         cmocka_unit_test(run_until_a_signal),
