@@ -473,6 +473,10 @@ struct peal_server_options {
     /* Seconds in the Retry-After of every refusal with 429 or 503 (RFC 9110,
      * 10.2.3); default 5; PEAL_OFF: it is left out. */
     uint32_t retry_after_s;
+
+    /* When on_high_water and on_drain of struct peal_hooks are told. */
+    size_t queue_high_bytes; /* default: half of queue_bytes_max */
+    size_t queue_low_bytes;  /* default: a quarter of queue_high_bytes */
 };
 
 #ifdef __cplusplus

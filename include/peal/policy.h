@@ -274,6 +274,13 @@ struct peal_rooms_limited {
     uint32_t max;
 };
 
+/* Messages of one room that were dropped for a client that reads too slowly. */
+struct peal_dropped {
+    struct peal_slice room; /* empty: they went to everybody */
+    enum peal_pressure reason;
+    uint64_t count; /* since it was told last */
+};
+
 struct peal_too_large {
     uint64_t size; /* of the frame, by its own account; 0: not known */
     size_t max;    /* message_bytes_max */
@@ -375,6 +382,25 @@ struct peal_hooks {
                        const struct peal_event *event, void *user);
     void (*after_emit)(struct peal_client *client,
                        const struct peal_event *event, int status, void *user);
+
+    /*
+     * What waits for a client has grown beyond queue_high_bytes; and then, it
+     * has become no more than queue_low_bytes. They take turns. `queued_bytes`
+     * is as of now: these are told in the turn after it happened, and not at
+     * all where it has gone back by then. To send no more for the moment, or
+     * to go on.
+     */
+    void (*on_high_water)(struct peal_client *client, size_t queued_bytes,
+                          void *user);
+    void (*on_drain)(struct peal_client *client, size_t queued_bytes,
+                     void *user);
+
+    /*
+     * Messages were dropped for a client, as the policy of their room says;
+     * once in a turn for each room and reason.
+     */
+    void (*on_dropped)(struct peal_client *client,
+                       const struct peal_dropped *dropped, void *user);
 };
 
 #ifdef __cplusplus

@@ -193,6 +193,9 @@ static void stream_block(struct stream *stream)
     stream_count_blocked(stream, stream->queued_bytes);
     stream_rewatch(stream);
     stream_link(stream);
+    if (stream->events->on_blocked != NULL) {
+        stream->events->on_blocked(stream);
+    }
 }
 
 /* As stream_flush, for a stream with TLS. */

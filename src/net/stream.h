@@ -40,6 +40,12 @@ struct stream_events {
      */
     void (*on_drained)(struct stream *stream);
     /*
+     * The socket takes no more for now; again whenever it has taken a part and
+     * no more. Only to look: it may come from inside of any function here that
+     * sends. NULL: not wanted.
+     */
+    void (*on_blocked)(struct stream *stream);
+    /*
      * The TLS handshake is done: before that nothing else is told but on_error,
      * and nothing may be sent. What the peer sent together with its last part
      * comes next, even if this pauses the stream. Streams with TLS only.

@@ -7,6 +7,7 @@
 #include "proto/json.h"
 #include "server/account.h"
 #include "server/deflate.h"
+#include "server/news.h"
 #include "server/room_policy.h"
 
 #include <string.h>
@@ -307,6 +308,7 @@ static int lose(struct backlog *backlog, struct list *at,
 {
     seat_count(conn_seat(backlog->conn), counters[reason]);
     account_dropped(backlog->conn);
+    news_dropped(backlog->conn, room, reason);
     return tells_gaps(backlog->conn) ? add_gap(backlog, at, room, reason) : 0;
 }
 
@@ -394,6 +396,7 @@ static int append(struct backlog *backlog, struct tape_segment *parcel,
     item->is_latest = policy == PEAL_PRESSURE_CONFLATE &&
                       map_add(&backlog->latest, item) == 0;
     count(backlog, item, 1);
+    news_level(backlog->conn);
     return 0;
 }
 

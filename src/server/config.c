@@ -105,6 +105,8 @@ static const struct option {
     OPTION(conflate_by, OPTION_TEXT, true),
     WHOLE(address_tracker, OPTION_VALUE, false),
     RUNNING(retry_after_s),
+    RUNNING(queue_high_bytes),
+    RUNNING(queue_low_bytes),
 #undef RESTART
 #undef RUNNING
 #undef WHOLE

@@ -13,6 +13,7 @@
 #include "server/conn_extra.h"
 #include "server/deflate.h"
 #include "server/gate.h"
+#include "server/news.h"
 #include "server/reply.h"
 #include "server/request.h"
 #include "server/tracker.h"
@@ -699,6 +700,7 @@ void conn_leave_now(struct conn *conn)
 
     guard_forget(conn);
     request_drop_all(conn);
+    news_end(conn);
     if (options->on_disconnect != NULL) {
         options->on_disconnect(conn->client, &disconnect, options->user);
     }

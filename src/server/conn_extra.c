@@ -24,7 +24,8 @@ void conn_extra_free(struct conn *conn)
     struct conn_extra *extra = conn->extra;
 
     if (extra != NULL) {
-        ASSERT(extra->held == NULL && extra->backlog == NULL);
+        ASSERT(extra->held == NULL && extra->backlog == NULL &&
+               extra->news == NULL);
         admission_forget(conn);
         mem_free(extra->address);
         mem_free(extra->peer);

@@ -11,6 +11,7 @@
 struct held; /* a message that waits for a decision: guard.c */
 struct account;
 struct backlog;
+struct news;
 
 struct conn_extra {
     struct conn_requests requests;
@@ -34,6 +35,7 @@ struct conn_extra {
     struct held *held;                  /* NULL: none */
 
     struct backlog *backlog; /* NULL: its socket takes everything: backlog.h */
+    struct news *news;       /* NULL: there never were any: news.h */
 };
 
 /* Makes it if need be; NULL when there is no memory. */

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "server/account.h"
 #include "server/backlog.h"
+#include "server/news.h"
 #include "server/reply.h"
 
 #include <string.h>
@@ -329,13 +330,20 @@ static void on_drained(struct stream *stream)
         return;
     }
     backlog_pump(conn);
+    news_level(conn);
     if (conn->is_held) {
         conn->is_held = false;
         conn_input_go_on(conn);
     }
 }
 
+static void on_blocked(struct stream *stream)
+{
+    news_level(CONTAINER_OF(stream, struct conn, stream));
+}
+
 const struct stream_events conn_events = {
+    .on_blocked = on_blocked,
     .on_data = on_data,
     .on_end = on_end,
     .on_error = on_error,

@@ -36,6 +36,12 @@ static void set_sizes(struct peal_server_options *options)
     if (options->frame_bytes_max == 0) {
         options->frame_bytes_max = options->message_bytes_max;
     }
+    if (options->queue_high_bytes == 0) {
+        options->queue_high_bytes = options->queue_bytes_max / 2;
+    }
+    if (options->queue_low_bytes == 0) {
+        options->queue_low_bytes = options->queue_high_bytes / 4;
+    }
 }
 
 static void set_numbers(struct peal_server_options *options)
@@ -195,6 +201,9 @@ static const char *find_problem(const struct peal_server_options *options)
     }
     if (options->rate_refusal > PEAL_REFUSE_CLOSE) {
         return "rate_refusal";
+    }
+    if (options->queue_low_bytes > options->queue_high_bytes) {
+        return "queue_low_bytes";
     }
     if (options->pressure > PEAL_PRESSURE_CONFLATE) {
         return "pressure";

@@ -11,6 +11,7 @@
 #include "server/account.h"
 #include "server/backlog.h"
 #include "server/deflate.h"
+#include "server/news.h"
 
 #include <string.h>
 
@@ -60,6 +61,9 @@ static int queue(struct conn *conn, struct tape_slice slice)
         return rc;
     }
     seat_add(conn_seat(conn), COUNT_BYTES_OUT, slice.size);
+    if ((conn->stream.flags & STREAM_BLOCKED) != 0) {
+        news_level(conn);
+    }
     account_written(conn, slice.size);
     return 0;
 }

@@ -203,6 +203,7 @@ struct worker {
     struct list leaving;  /* [L] conns whose on_disconnect is due */
     struct list dead;     /* [L] conns to free when the turn ends */
     struct list leftover; /* [L] conn_inputs with work for the next turn */
+    struct list news;     /* [L] what is to be told in the next turn */
 
     struct tape direct;            /* [L] frames for one client */
     struct tape tapes[FORM_COUNT]; /* [L] frames for many, by form */

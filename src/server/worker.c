@@ -8,6 +8,7 @@
 #include "server/backlog.h"
 #include "server/deflate.h"
 #include "server/mail.h"
+#include "server/news.h"
 #include "server/reply.h"
 #include "server/request.h"
 #include "server/stop.h"
@@ -134,6 +135,9 @@ static void on_turn_begin(struct loop *loop, void *user)
     atomic_store_explicit(&worker->busy_since_ms, loop->now_ms,
                           memory_order_relaxed);
     look_for_updates(worker);
+    if (!list_is_empty(&worker->news)) {
+        news_tell(worker);
+    }
     tell_leaving(worker);
     stop_look(worker);
     if (!list_is_empty(&worker->leftover)) {
@@ -198,6 +202,7 @@ int worker_open(struct worker *worker, struct engine *engine, int index)
     list_init(&worker->leaving);
     list_init(&worker->dead);
     list_init(&worker->leftover);
+    list_init(&worker->news);
     tape_init(&worker->direct, TAPE_SEGMENT_BYTES);
     for (size_t i = 0; i < FORM_COUNT; i++) {
         tape_init(&worker->tapes[i], TAPE_SEGMENT_BYTES);

@@ -780,6 +780,107 @@ static void raw_clients_are_only_counted(void **state)
     end();
 }
 
+/* --- What the application is told ------------------------------------------
+ */
+
+static struct {
+    _Atomic int highs;
+    _Atomic int drains;
+    _Atomic uint64_t dropped;
+    _Atomic bool is_gone;
+} told;
+
+static void on_high_water(struct peal_client *client, size_t queued_bytes,
+                          void *user)
+{
+    (void)user;
+    CHECK(queued_bytes > 0);
+    CHECK_EQUAL(queued_bytes, peal_client_queued_bytes(client));
+    CHECK_EQUAL(told.highs, told.drains);
+    told.highs++;
+}
+
+static void on_drain(struct peal_client *client, size_t queued_bytes,
+                     void *user)
+{
+    (void)user;
+    CHECK(queued_bytes <= 50000);
+    CHECK_EQUAL(queued_bytes, peal_client_queued_bytes(client));
+    told.drains++;
+    CHECK_EQUAL(told.highs, told.drains);
+}
+
+static void on_dropped(struct peal_client *client,
+                       const struct peal_dropped *dropped, void *user)
+{
+    (void)client;
+    (void)user;
+    CHECK(!told.is_gone);
+    CHECK(peal_slice_equal(dropped->room, peal_slice("feed:1")));
+    CHECK_EQUAL(dropped->reason, PEAL_PRESSURE_DROP_NEWEST);
+    CHECK(dropped->count > 0);
+    told.dropped += dropped->count;
+}
+
+static void on_disconnect(struct peal_client *client,
+                          const struct peal_disconnect *disconnect, void *user)
+{
+    (void)client;
+    (void)disconnect;
+    (void)user;
+    told.is_gone = true;
+}
+
+static void the_application_is_told(void **state)
+{
+    struct peal_hooks hooks = {
+        .size = sizeof hooks,
+        .on_high_water = on_high_water,
+        .on_drain = on_drain,
+        .on_dropped = on_dropped,
+    };
+    struct peal_client_ref ref;
+    struct reader slow;
+    struct count count;
+    int total = 0;
+
+    (void)state;
+    begin(OVER_WS, (struct peal_server_options){
+                       .pressure = PEAL_PRESSURE_DROP_NEWEST,
+                       .queue_high_bytes = 200000,
+                       .queue_low_bytes = 50000,
+                       .hooks = &hooks,
+                       .on_disconnect = on_disconnect,
+                   });
+    open_reader(&slow, &host, OVER_WS);
+    CHECK_SOON(atomic_load(&newest_client) != 0);
+    ref.value = atomic_exchange(&newest_client, 0);
+    for (int round = 0; round < 2; round++) {
+        uint64_t before = dropped();
+
+        total = 0;
+        while (dropped() < before + DROPS_MIN) {
+            send_one(ref, total++);
+            CHECK(total < 10000 && "a queue without a bound");
+        }
+        CHECK_SOON(told.highs == round + 1);
+        CHECK_EQUAL(told.drains, round);
+        read_all(&slow, total, "drop_newest", &count);
+        CHECK_SOON(told.drains == round + 1);
+        CHECK_SOON(told.dropped == dropped());
+    }
+
+    /* All that was dropped is told before the client is gone. */
+    for (uint64_t before = dropped(); dropped() == before;) {
+        send_one(ref, total++);
+    }
+    close_reader(&slow);
+    CHECK_SOON(told.is_gone);
+    CHECK_EQUAL(told.dropped, dropped());
+    CHECK_EQUAL(told.highs, 3);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -791,6 +892,7 @@ int main(void)
         cmocka_unit_test(policies_change_while_running),
         cmocka_unit_test(bad_policies_are_refused),
         cmocka_unit_test(raw_clients_are_only_counted),
+        cmocka_unit_test(the_application_is_told),
     };
 
     return cmocka_run_group_tests(tests, make_certificate, remove_certificate);

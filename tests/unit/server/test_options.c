@@ -209,6 +209,8 @@ static void test_nonsense_is_refused_by_name(void **state)
     REFUSE("backlog", .backlog = -1);
     REFUSE("dialect", .dialect = (enum peal_dialect)99);
     REFUSE("message_bytes_max", .message_bytes_max = (size_t)2 << 30);
+    REFUSE("queue_low_bytes", .queue_low_bytes = 2, .queue_high_bytes = 1);
+    REFUSE("pressure", .pressure = (enum peal_pressure)4);
     REFUSE("frame_bytes_max", .frame_bytes_max = 2, .message_bytes_max = 1);
     REFUSE("room_name_bytes_max", .room_name_bytes_max = 257);
     REFUSE("health_path", .health_path = "health");
@@ -269,7 +271,7 @@ static char *declared_name(char *declaration)
         while (name > declaration && strchr(" *\n", name[-1]) == NULL) {
             name--;
         }
-        end = name + strcspn(name, "["); /* of an array */
+        end = name + strcspn(name, "[ \n"); /* of an array */
     }
     *end = '\0';
     return *name != '\0' ? name : NULL;
