@@ -557,6 +557,7 @@ int peal_server_update(struct peal_server *server,
     struct engine *engine = server->engine;
     struct config *config = NULL;
     const char *name = NULL;
+    char space[SPACE_FIELD_SIZE];
     int rc;
 
     pthread_mutex_lock(&server->config.lock);
@@ -568,16 +569,17 @@ int peal_server_update(struct peal_server *server,
     if (rc < 0) {
         atomic_fetch_add(&server->config.updates_refused, 1);
         log_warn(&engine->log, "server", "update refused",
-                 "option=%s error=%s",
-                 name != NULL ? name : "-", peal_error_name(rc));
+                 "option=%s error=%s%s", name != NULL ? name : "-",
+                 peal_error_name(rc), space_field(server, space));
     } else {
         atomic_fetch_add(&server->config.updates, 1);
         atomic_fetch_add(&engine->updates, 1);
         for (int i = 0; i < engine->worker_count; i++) {
             loop_wake(engine->workers[i].loop);
         }
-        log_info(&engine->log, "server", "options updated", "version=%llu",
-                 (unsigned long long)atomic_load(&server->config.version));
+        log_info(&engine->log, "server", "options updated", "version=%llu%s",
+                 (unsigned long long)atomic_load(&server->config.version),
+                 space_field(server, space));
     }
     if (problem != NULL) {
         *problem = name;

@@ -325,6 +325,13 @@ int space_configure(struct peal_server *server,
 /* Frees it at any point. All its clients have gone. */
 void space_free(struct peal_server *server);
 
+/* Room for its field in a line of the log: a name in quotes. */
+#define SPACE_FIELD_SIZE (sizeof " namespace=" + PEAL_SPACE_NAME_MAX + 2)
+
+/* Writes " namespace=NAME", or nothing for the server itself; returns `out`. */
+const char *space_field(const struct peal_server *server,
+                        char out[SPACE_FIELD_SIZE]);
+
 /* --- handler.c ----------------------------------------------------------- */
 
 /* The key of peal_server.handlers, and the end of that. */

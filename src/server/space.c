@@ -6,6 +6,7 @@
 #include "server/deflate.h"
 #include "server/tracker.h"
 
+#include <stdio.h>
 #include <string.h>
 
 _Static_assert(PEAL_SPACES_MAX == SPACES_MAX - 1,
@@ -137,4 +138,17 @@ int peal_server_space(struct peal_server *parent, const char *name,
 const char *peal_server_name(const struct peal_server *server)
 {
     return server->name != NULL ? server->name : "";
+}
+
+const char *space_field(const struct peal_server *server,
+                        char out[SPACE_FIELD_SIZE])
+{
+    char quoted[PEAL_SPACE_NAME_MAX + 3];
+
+    out[0] = '\0';
+    if (server->name != NULL) {
+        snprintf(out, SPACE_FIELD_SIZE, " namespace=%s",
+                 log_quote(quoted, sizeof quoted, peal_slice(server->name)));
+    }
+    return out;
 }

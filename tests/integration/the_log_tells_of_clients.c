@@ -237,6 +237,52 @@ static void test_levels_change_at_run_time(void **state)
     host_stop(&host);
 }
 
+/* Whose client it was: each namespace counts its own. */
+static struct peal_server *space;
+
+static void setup_space(struct peal_server *server)
+{
+    struct peal_server_options options = {.size = sizeof options};
+    struct peal_route route = {.size = sizeof route, .path = "/7"};
+    struct peal_route other = {.size = sizeof other, .path = "/"};
+
+    CHECK_EQUAL(peal_server_space(server, "7", &options, &space), 0);
+    CHECK_EQUAL(peal_server_route(space, &route), 0);
+    CHECK_EQUAL(peal_server_route(server, &other), 0);
+}
+
+static void test_namespaces_are_named(void **state)
+{
+    struct peal_server_options options = {.log = keep,
+                                          .log_level = PEAL_LOG_DEBUG};
+    struct host host;
+    struct peer peer;
+
+    (void)state;
+    forget();
+    host_start(&host, &options, setup_space);
+    ws_open(&peer, host.ws, "/7");
+    await_line(CONNECTED);
+    /* In quotes, for it looks like a number. */
+    CHECK(strstr(line, " namespace=\"7\" transport=ws ") != NULL);
+    peer_close(&peer);
+    await_line(LEFT);
+    CHECK(strstr(line, " namespace=\"7\" remote=127.0.0.1:") != NULL);
+    CHECK_EQUAL(number("code"), 1006);
+    options.size = sizeof options;
+    CHECK_EQUAL(peal_server_config(space, &options), 0);
+    CHECK_EQUAL(peal_server_update(space, &options, NULL), 0);
+    await_line("info|server|options updated|");
+    CHECK(strstr(line, " namespace=\"7\"") != NULL);
+
+    forget();
+    ws_open(&peer, host.ws, "/");
+    await_line(CONNECTED);
+    CHECK(strstr(line, "namespace") == NULL);
+    peer_close(&peer);
+    host_stop(&host);
+}
+
 #define REFUSED "warn|server|update refused|"
 
 /* Has many updates refused; all of their lines but the first ten are left out,
@@ -316,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_ends_are_told_for_tcp),
         cmocka_unit_test(test_what_is_dropped_is_told),
         cmocka_unit_test(test_levels_change_at_run_time),
+        cmocka_unit_test(test_namespaces_are_named),
         cmocka_unit_test(test_repeated_lines_are_counted),
         cmocka_unit_test(test_loops_tell_of_repeated_lines),
     };
