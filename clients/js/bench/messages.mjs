@@ -1,88 +1,99 @@
-// Messages a second there and back in Node: this client over both transports
-// beside the package ws, which knows no envelopes and is handed them as text.
-// All talk to bench/peal_echo, one after the other in each round; the medians
-// of the rounds are printed.
+// Messages a second there and back in Node: this client over both transports,
+// beside the package ws, which is handed envelopes as text, and
+// socket.io-client with the server of socket.io. Takes about a minute.
 //
-//     npm run build && node bench/messages.mjs [ROUNDS]
+//     npm run build && node bench/messages.mjs [--rounds N] [--build DIR]
+//         [--write FILE]
 //
-// PEAL_EXAMPLES says where the programs are, as for the tests.
+// --write puts the table between the markers "js" of FILE. Servers have the
+// first core and clients the second, and take turns within a round.
 
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
 
-import { WebSocket } from "ws";
+import { endServer, load, root, startServer } from "../../../bench/servers.mjs";
+import { provenance, write } from "../../../bench/table.mjs";
 
-import { connect } from "../dist/esm/node.js";
+const here = import.meta.dirname;
+const { values: options } = parseArgs({ options: {
+  rounds: { type: "string", default: "3" },
+  build: { type: "string", default: join(root, "build/release") },
+  write: { type: "string" },
+} });
+const rounds = Number(options.rounds);
+const echo = [join(resolve(options.build), "bench/peal_echo"),
+  "--port", "0", "--tcp-port", "0"];
 
-const COUNT = 100_000;
-const WINDOW = 500;
-const DATA = { text: "hello", from: "Ada", time_ms: 1795224062715 };
+const CASES = [
+  { name: "peal, ws", client: "peal", server: echo, wire: "ws" },
+  { name: "peal, tcp", client: "peal", server: echo, wire: "tcp" },
+  { name: "ws with JSON", client: "ws", server: echo, wire: "ws" },
+  {
+    name: "socket.io-client", client: "socket.io-client", wire: "ws",
+    server: [process.execPath, join(here, "socketio_server.mjs")],
+  },
+];
 
-const rounds = Number(process.argv[2] ?? 5);
-const examples = process.env.PEAL_EXAMPLES ??
-  join(import.meta.dirname, "../../../build/release/examples");
-const server = spawn(join(examples, "../bench/peal_echo"),
-  ["--port", "0", "--tcp-port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
-const [line] = await once(createInterface({ input: server.stdout }), "line");
-const [, ws, tcp] = /ws=(\S+) tcp=(\S+)/.exec(line);
-
-// Keeps WINDOW messages on their way; returns messages a second.
-async function measure(send, onMessage) {
-  const start = performance.now();
-  await new Promise((resolve) => {
-    let received = 0;
-    let sent = 0;
-    onMessage(() => {
-      received++;
-      if (received === COUNT) {
-        resolve();
-      } else if (sent < COUNT) {
-        sent++;
-        send();
-      }
-    });
-    for (; sent < WINDOW; sent++) {
-      send();
+async function measure({ client, server, wire }) {
+  const running = await startServer(server);
+  try {
+    const run = await load(process.execPath, [join(here, "client.mjs"), client,
+      `${wire}://${running.addresses[wire]}`]);
+    if (!run.ok) {
+      throw new Error(`${client} over ${wire}: ${run.failure}`);
     }
-  });
-  return COUNT / (performance.now() - start) * 1000;
-}
-
-async function ours(url) {
-  const rt = connect(url);
-  await rt.ready();
-  const rate = await measure(() => rt.emit("bench", DATA), (count) =>
-    rt.on("bench", count));
-  await rt.close();
-  return rate;
-}
-
-async function theirs() {
-  const socket = new WebSocket(`ws://${ws}`, { perMessageDeflate: false });
-  const next = (count) => socket.on("message", (text) =>
-    JSON.parse(String(text)).event === "bench" && count());
-  await once(socket, "open");
-  const rate = await measure(
-    () => socket.send(JSON.stringify({ event: "bench", data: DATA })), next);
-  socket.terminate();
-  return rate;
-}
-
-const cases = {
-  "peal, ws": () => ours(`ws://${ws}`),
-  "peal, tcp": () => ours(`tcp://${tcp}`),
-  "ws with JSON": theirs,
-};
-const rates = Object.fromEntries(Object.keys(cases).map((name) => [name, []]));
-for (let round = 0; round < rounds; round++) {
-  for (const [name, run] of Object.entries(cases)) {
-    rates[name].push(await run());
+    return run;
+  } finally {
+    await endServer(running);
   }
 }
-server.kill();
-for (const [name, found] of Object.entries(rates)) {
-  const median = found.sort((a, b) => a - b)[found.length >> 1];
-  console.log(`${name.padEnd(14)}${Math.round(median)} messages a second`);
+
+const runs = new Map(CASES.map((one) => [one, []]));
+for (let round = 0; round < rounds; round++) {
+  for (const one of CASES) {
+    runs.get(one).push(await measure(one));
+  }
+}
+
+const sorted = (one, figure) =>
+  runs.get(one).map((run) => run[figure]).sort((a, b) => a - b);
+const median = (one, figure) => sorted(one, figure)[rounds >> 1];
+const spread = (one, figure, show) => {
+  const all = sorted(one, figure);
+  return `${show(all[rounds >> 1])} (${show(all[0])}-${show(all.at(-1))})`;
+};
+const thousands = (n) => `${(n / 1000).toFixed(1)}k`;
+
+const ws = CASES.find(({ client }) => client === "ws");
+const lines = [
+  ...provenance("node clients/js/bench/messages.mjs --write docs/benchmarks.md"),
+  `Medians (lowest-highest) of ${rounds} rounds of 60,000 events there and ` +
+    `back, 500 on their way, each of which had to be the next. Node ` +
+    `${process.versions.node}. All but socket.io-client talk to the same ` +
+    "server, bench/peal_echo; ws is handed envelopes by JSON.stringify and " +
+    "has them read by JSON.parse.",
+  "",
+  "| client | per second | client CPU us | CPU against ws |",
+  "| --- | --- | --- | --- |",
+  ...CASES.map((one) => `| ${one.name} | ${spread(one, "rate", thousands)} | ` +
+    `${spread(one, "cpu_us", (us) => us.toFixed(1))} | ` +
+    `${(median(ws, "cpu_us") / median(one, "cpu_us")).toFixed(2)}x |`),
+  "",
+  "| for browsers | bytes | gzip -9 |",
+  "| --- | --- | --- |",
+  ...[
+    ["peal.js", join(here, "../bundle/peal.js")],
+    ["socket.io.min.js",
+      join(here, "../node_modules/socket.io-client/dist/socket.io.min.js")],
+  ].map(([name, path]) => {
+    const bytes = readFileSync(path);
+    return `| ${name} | ${bytes.length} | ` +
+      `${gzipSync(bytes, { level: 9 }).length} |`;
+  }),
+];
+console.log(lines.join("\n"));
+if (options.write !== undefined) {
+  write(options.write, "js", lines.join("\n"));
 }
