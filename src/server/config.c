@@ -397,13 +397,14 @@ void config_unref(struct config *config)
     }
 }
 
-struct hub_limits config_hub_limits(const struct config *config)
+struct hub_limits config_hub_limits(const struct peal_server *server,
+                                    const struct config *config)
 {
     const struct peal_server_options *options = &config->options;
 
     return (struct hub_limits){
         .clients_max = options->clients_max,
-        .clients_per_address_max = tracker_counts(options->address_tracker)
+        .clients_per_address_max = tracker_counts(&server->engine->tracker)
                                        ? UINT32_MAX
                                        : options->clients_per_address_max,
         .rooms_max = options->rooms_max,
@@ -431,7 +432,7 @@ static void put_in_force(struct peal_server *server, struct config *config)
     }
     atomic_store(&head->version, config->version);
     if (former != NULL) {
-        struct hub_limits limits = config_hub_limits(config);
+        struct hub_limits limits = config_hub_limits(server, config);
 
         hub_cluster_set_limits(&server->cluster, &limits);
         config_unref(former);

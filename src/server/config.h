@@ -54,6 +54,7 @@ void config_unref(struct config *config);
 void config_adopt(struct seat *seat);
 
 /* The limits of hubs that a config has. */
-struct hub_limits config_hub_limits(const struct config *config);
+struct hub_limits config_hub_limits(const struct peal_server *server,
+                                    const struct config *config);
 
 #endif

@@ -618,7 +618,7 @@ int conn_check_address(struct conn *conn, const struct peal_connect *connect,
 {
     struct seat *seat = conn_seat(conn);
     struct socket_key key =
-        gate_key(peer, seat->config->options.ipv6_prefix_bits);
+        gate_key(peer, worker_options(seat->worker)->ipv6_prefix_bits);
     struct hub_refused refused = of_tracker(seat);
     int rc = admission_has_begun(conn) ? 0 : tracker_check(seat, &key);
 

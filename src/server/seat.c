@@ -97,7 +97,7 @@ static const struct hub_ops hub_ops = {
 int seat_open_all(struct peal_server *server)
 {
     struct engine *engine = server->engine;
-    struct hub_limits limits = config_hub_limits(server->first_config);
+    struct hub_limits limits = config_hub_limits(server, server->first_config);
     void *users[HUB_MAX];
     struct seat *seats;
     int rc;

@@ -111,7 +111,7 @@ long peal_server_address_clients(struct peal_server *server,
         return PEAL_EADDRESS;
     }
     socket_address_set_ip(&parsed, ip, size, 0);
-    config = config_ref(server);
+    config = config_ref(server->engine->spaces[0]);
     key = gate_key(&parsed, config->options.ipv6_prefix_bits);
     config_unref(config);
     return tracker_count(server, &key);

@@ -544,12 +544,85 @@ static void addresses_count_inside_and_for_all(void **state)
     CHECK_EQUAL(stats_of(&app).refused_clients_per_address, 1);
     CHECK_EQUAL(stats_of(&own).refused_clients_per_address, 1);
     CHECK_EQUAL(stats_of(&raw).refused_clients_per_address, 1);
+    CHECK_EQUAL(peal_server_address_clients(app.server, "127.0.0.1"), 1);
+    CHECK_EQUAL(peal_server_address_clients(raw.server, "127.0.0.1"), 0);
+    CHECK_EQUAL(peal_server_address_clients(own.server, "127.0.0.1"), 2);
     member_close(&members[0]);
     CHECK_SOON(stats_of(&app).clients == 0);
     open_at(&members[0], &host, "/app");
     member_close(&members[0]);
     member_close(&members[1]);
     stop(&host);
+}
+
+/* Who is believed about addresses, and what of them counts. */
+static void addresses_are_told_and_cut_for_all(void **state)
+{
+    static const char *const proxies[] = {"127.0.0.1", NULL};
+    static const char *const headers[] = {
+        "X-Forwarded-For: 2001:db8:1::1\r\n",
+        "X-Forwarded-For: 2001:db8:2::1\r\n",
+        "X-Forwarded-For: 2001:db8:1::2\r\n",
+    };
+    struct peal_server_options options = {.trusted_proxies = proxies};
+    struct member members[2];
+    struct host host;
+
+    (void)state;
+    app_options.clients_per_address_max = 1;
+    start(&host, &options);
+    for (int i = 0; i < 2; i++) {
+        members[i].is_tcp = false;
+        peer_dial(&members[i].peer, host.ws);
+        ws_ask(&members[i].peer, "/app", headers[i]);
+        ws_expect_open(&members[i].peer);
+        member_welcome(&members[i]);
+    }
+    CHECK_EQUAL(ws_try(host.ws, "/app", headers[2]), 429);
+    CHECK_EQUAL(peal_server_address_clients(app.server, "2001:db8:1::7"), 1);
+    CHECK_EQUAL(peal_server_address_clients(app.server, "2001:db8:3::7"), 0);
+    member_close(&members[0]);
+    member_close(&members[1]);
+    stop(&host);
+}
+
+static _Atomic int tracked;
+
+static int track(const char *address, void *user)
+{
+    (void)address;
+    (void)user;
+    atomic_fetch_add(&tracked, 1);
+    return 0;
+}
+
+static void untrack(const char *address, void *user)
+{
+    (void)address;
+    (void)user;
+    atomic_fetch_sub(&tracked, 1);
+}
+
+static void one_tracker_counts_for_all(void **state)
+{
+    struct peal_address_tracker tracker = {
+        .size = sizeof tracker, .add = track, .remove = untrack};
+    struct peal_server_options options = {.address_tracker = &tracker};
+    struct member members[3];
+    struct host host;
+
+    (void)state;
+    app_options.clients_per_address_max = 1; /* not looked at */
+    start(&host, &options);
+    open_at(&members[0], &host, "/app");
+    open_at(&members[1], &host, "/app");
+    open_at(&members[2], &host, "/");
+    CHECK_EQUAL(atomic_load(&tracked), 3);
+    for (int i = 0; i < 3; i++) {
+        member_close(&members[i]);
+    }
+    stop(&host);
+    CHECK_EQUAL(atomic_load(&tracked), 0);
 }
 
 static void origins_and_messages_are_judged_by_its_own(void **state)
@@ -812,7 +885,7 @@ static void operators_see_all_of_them(void **state)
                 2);
     CHECK_EQUAL(http_metric(host.ws, "peal_rooms"), 1);
     CHECK_EQUAL(http_metric(host.ws, "peal_rooms{namespace=\"app\"}"), 1);
-    CHECK_EQUAL(http_metric(host.ws, "peal_sockets"), 4);
+    CHECK_SOON(http_metric(host.ws, "peal_sockets") == 4);
     CHECK_EQUAL(health_number(&host, "\"activeConnections\":"), 3);
     CHECK_EQUAL(health_number(&host, "\"totalMessagesReceived\":"), 3);
     CHECK_EQUAL(health_number(&host, "\"tcpConnections\":"), 1);
@@ -994,6 +1067,8 @@ int main(void)
         BOTH(references_are_of_one_namespace),
         BOTH(limits_hold_inside_and_for_all),
         cmocka_unit_test(addresses_count_inside_and_for_all),
+        cmocka_unit_test(addresses_are_told_and_cut_for_all),
+        cmocka_unit_test(one_tracker_counts_for_all),
         cmocka_unit_test(origins_and_messages_are_judged_by_its_own),
         BOTH(options_of_one_change_alone),
         BOTH(middleware_and_handlers_are_its_own),
