@@ -329,6 +329,33 @@ static void test_the_host_is_the_name_by_default(void **state)
     stop_server(&scene);
 }
 
+/* A server of many names shows the certificate that it is asked for. */
+static void test_the_name_is_asked_for(void **state)
+{
+    const struct peal_tls_identity identity = {
+        .certificate_file = file_of("wild", "crt"),
+        .key_file = file_of("wild", "key"),
+    };
+    struct scene scene = {.link = NULL};
+
+    (void)state;
+    start_server(&scene, &(struct peal_tls_options){
+                             .size = sizeof(struct peal_tls_options),
+                             .certificate_file = file_of("main", "crt"),
+                             .key_file = file_of("main", "key"),
+                             .identities = &identity,
+                             .identity_count = 1,
+                         });
+    prepare(&scene, host_address(&scene.host, true), "127.0.0.1", true);
+    trust(&scene, "wild");
+    scene.options.tls_server_name = "a.example.com";
+    open_link(&scene);
+    await_connection(&scene);
+    echo(&scene);
+    end(&scene);
+    stop_server(&scene);
+}
+
 static void test_whom_to_trust_is_found_in_folders(void **state)
 {
     struct scene scene = {.link = NULL};
@@ -920,6 +947,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_certificates_are_verified),
         cmocka_unit_test(test_the_host_is_the_name_by_default),
+        cmocka_unit_test(test_the_name_is_asked_for),
         cmocka_unit_test(test_whom_to_trust_is_found_in_folders),
         cmocka_unit_test(test_the_systems_authorities_are_the_default),
         cmocka_unit_test(test_anybody_is_trusted_only_on_request_and_aloud),
