@@ -84,6 +84,7 @@ struct options {
 
     /* Of single commands. */
     bool all;
+    bool strict;
     bool raw;
     bool no_newline;
     const char *format;

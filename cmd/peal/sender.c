@@ -274,10 +274,12 @@ static bool make_room(struct sender *sender)
 {
     char *text;
 
-    memmove(sender->text, sender->text + sender->text_used,
-            sender->text_size - sender->text_used);
-    sender->text_size -= sender->text_used;
-    sender->text_used = 0;
+    if (sender->text_used > 0) {
+        memmove(sender->text, sender->text + sender->text_used,
+                sender->text_size - sender->text_used);
+        sender->text_size -= sender->text_used;
+        sender->text_used = 0;
+    }
     if (sender->text_room - sender->text_size >= READ_BYTES) {
         return true;
     }

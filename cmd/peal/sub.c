@@ -157,14 +157,10 @@ static void print_line(const struct peal_event *event)
     fputc('\n', stdout);
 }
 
-/* Whether an event is one of those that were asked for. */
-static bool is_wanted(const struct options *options,
-                      const struct peal_event *event)
+/* Whether it came through one of the rooms that were asked for. */
+static bool is_of_rooms(const struct options *options,
+                        const struct peal_event *event)
 {
-    if (options->event != NULL &&
-        !peal_slice_equal(event->name, peal_slice(options->event))) {
-        return false;
-    }
     /* The stelar dialect does not tell the room. */
     if (options->all || strcmp(options->dialect, "stelar") == 0) {
         return true;
@@ -177,6 +173,45 @@ static bool is_wanted(const struct options *options,
     return false;
 }
 
+/* Whether it is one of the events that were asked for. */
+static bool is_wanted(const struct options *options,
+                      const struct peal_event *event)
+{
+    return (options->event == NULL ||
+            peal_slice_equal(event->name, peal_slice(options->event))) &&
+           is_of_rooms(options, event);
+}
+
+/* Something is missing: with --strict that is the end. */
+static void miss(struct subscription *sub)
+{
+    if (sub->options->strict) {
+        session_end(&sub->session, EXIT_ERROR);
+    }
+}
+
+/* The server has left messages out (docs/protocol.md: Gaps). */
+static void on_gap(struct subscription *sub, const struct peal_event *gap)
+{
+    struct peal_slice value;
+    char reason[64] = "";
+    double count = 0;
+
+    if (peal_json_get(gap->data, "count", &value) == 0) {
+        peal_json_number(value, &count);
+    }
+    if (peal_json_get(gap->data, "reason", &value) == 0) {
+        peal_json_text(value, reason, sizeof reason);
+    }
+    if (sub->options->json) {
+        print_json(gap); /* in its place among the others */
+    }
+    output_say(OUTPUT_WARNING, "%.0f messages of %.*s are missing here: %s",
+               count, gap->room.size > 0 ? (int)gap->room.size : 9,
+               gap->room.size > 0 ? gap->room.data : "everybody", reason);
+    miss(sub);
+}
+
 static void on_event(struct peal_link *link, const struct peal_event *event,
                      void *user)
 {
@@ -184,7 +219,16 @@ static void on_event(struct peal_link *link, const struct peal_event *event,
     const struct options *options = sub->options;
 
     (void)link;
-    if (sub->session.is_done || !is_wanted(options, event)) {
+    if (sub->session.is_done) {
+        return;
+    }
+    if (peal_slice_equal(event->name, peal_slice("peal:gap"))) {
+        if (event->room.size == 0 || is_of_rooms(options, event)) {
+            on_gap(sub, event);
+        }
+        return;
+    }
+    if (!is_wanted(options, event)) {
         return;
     }
     sub->printed++;
@@ -260,7 +304,8 @@ static void on_connected(struct session *session, uint64_t connects)
     const struct options *options = sub->options;
 
     if (connects > 1) {
-        return; /* the link joins again */
+        miss(sub); /* the link joins again, but was away */
+        return;
     }
     for (int i = 0; i < options->argument_count; i++) {
         struct joining *joining = &sub->joinings[i];

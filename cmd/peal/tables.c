@@ -86,6 +86,8 @@ const struct option_row option_rows[] = {
      NULL, HINT_NONE, "only events of this name"},
     {ONE(SUB), 'a', "all", OPTION_FLAG, FIELD(all), NULL, NULL, NULL, NULL,
      HINT_NONE, "also what comes through no room, or through another one"},
+    {ONE(SUB), 0, "strict", OPTION_FLAG, FIELD(strict), NULL, NULL, NULL, NULL,
+     HINT_NONE, "end with 1 as soon as something is missing"},
     {ONE(SUB) | ONE(REQUEST), 0, "raw", OPTION_FLAG, FIELD(raw), NULL, NULL,
      NULL, NULL, HINT_NONE,
      "only the data: strings as their text, bytes as they are"},
@@ -182,7 +184,9 @@ const struct command commands[COMMAND_COUNT] = {
                 "line for each event: room, event, data. With --all also "
                 "what is for this client alone: its room is a dash. It "
                 "connects again after a loss, joins again, and tells on "
-                "standard error how long it has missed what was published.",
+                "standard error how long it has missed what was published, and "
+                "what the server has left out because it was read too slowly; "
+                "with --json that is an event peal:gap in its place.",
             .details =
                 "FORMAT:\n"
                 "  %r room   %e event   %d data, as with --raw   %j data as "

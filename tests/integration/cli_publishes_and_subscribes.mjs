@@ -2,10 +2,12 @@
 // join and publish: what one is given, the other prints, over both transports.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { WebSocketServer } from "ws";
 import { makeCertificate } from "./support/certificate.mjs";
 import { peal, stop, subscribe, wrote } from "./support/cli.mjs";
 import { start } from "./support/process.mjs";
@@ -183,6 +185,49 @@ test("sub ends when nobody reads what it prints", async () => {
   assert.equal((await sub.ended).signal, "SIGPIPE");
 });
 
+// A server that has let a client in and then says what it is told to.
+async function saying(...messages) {
+  const fake = new WebSocketServer({ port: 0, host: "127.0.0.1",
+    handleProtocols: () => "peal" });
+  fake.on("connection", (socket) => {
+    const say = (message) => socket.send(JSON.stringify(message));
+    say({ event: "peal:welcome", data: { id: "x", protocol: 1 } });
+    socket.on("message", (text) => {
+      say({ event: "peal:ok", id: JSON.parse(text).id });
+      messages.forEach(say);
+    });
+  });
+  await once(fake, "listening");
+  return Object.assign(fake, { ws: `127.0.0.1:${fake.address().port}` });
+}
+
+test("gaps are told, in their place with --json, and end --strict", async () => {
+  const gap = { event: "peal:gap", room: "g",
+    data: { count: 3, reason: "drop_oldest" } };
+  const fake = await saying({ event: "m", room: "g", data: 1 }, gap,
+    { ...gap, room: "other" }, { event: "m", room: "g", data: 5 },
+    { event: "peal:gap", data: { count: 2, reason: "drop_newest" } },
+    { event: "m", room: "g", data: 6 });
+
+  for (const [args, code, out, last] of [
+    [["-n", "3", "--raw"], 0, "1\n5\n6\n", "2 messages of everybody"],
+    [["-n", "3", "--raw", "-e", "m"], 0, "1\n5\n6\n", "2 messages of every"],
+    [["-n", "9", "--raw", "--strict"], 1, "1\n", "3 messages of g"],
+  ]) {
+    const result = await peal(fake, ["sub", "g", ...args]).ended;
+    assert.deepEqual([result.code, result.out], [code, out]);
+    assert.match(result.err,
+      /3 messages of g are missing here: drop_oldest/);
+    assert.ok(lines(result.err).pop().includes(last), result.err);
+    assert.doesNotMatch(result.err, /of other/);
+  }
+  const json = await peal(fake, ["sub", "g", "-n", "3", "--json"]).ended;
+  assert.deepEqual(
+    lines(json.out).map((line) => JSON.parse(line).data.count ??
+      JSON.parse(line).data), [1, 3, 5, 2, 6]);
+  fake.close();
+});
+
 test("compressed, when both sides want it", async () => {
   const own = await start("relay", "--port", "0", "--deflate");
   const sub = await subscribe(own, "z", "--deflate", "-F", "%l", "-n", "1");
@@ -240,6 +285,7 @@ test("a publisher goes on after the server was away", async () => {
   const own = await start("relay", "--port", "0");
   const port = own.ws.split(":").pop();
   const sub = await subscribe(own, "back", "--raw", "-n", "2");
+  const strict = await subscribe(own, "back", "--strict");
   const pub = peal(own, ["pub", "back", "-"], { input: null });
 
   pub.stdin.write("before\n");
@@ -253,5 +299,6 @@ test("a publisher goes on after the server was away", async () => {
   pub.stdin.end("after\n");
   assert.equal((await pub.ended).code, 0);
   assert.equal((await sub.ended).out, "before\nafter\n");
+  assert.equal((await strict.ended).code, 1);
   await stop(again);
 });
