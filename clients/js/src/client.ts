@@ -17,7 +17,7 @@ import { Sender } from "./sender.js";
 import type { Dialers } from "./transport.js";
 import type {
   AnyCalls, AnyEvents, Call, CallArgs, CallData, CallResult,
-  ChangeableOptions, EmitOptions, FileOptions, Meta, Metrics,
+  ChangeableOptions, EmitOptions, FileOptions, Gap, Meta, Metrics,
   Name, Options, RequestOptions, State, WaitOptions, Watched,
 } from "./types.js";
 import type { Address } from "./url.js";
@@ -33,6 +33,7 @@ export class Client<
   readonly #answers: Answers;
   readonly #rooms: Rooms;
   #received = 0;
+  #missed = 0;
   #invalid = 0;
   #roundTripMs: number | undefined;
   #lastError: PealError | undefined;
@@ -65,6 +66,7 @@ export class Client<
         this.#sender.control(event, data, options),
       session: () =>
         this.#connection.isOpen ? this.#connection.dialCount : null,
+      watch: (what, fn) => this.watch(what, fn),
       isClosed: () => this.state.name === "closed",
       refused: (error) => this.#fail(error),
       failed,
@@ -184,7 +186,7 @@ export class Client<
     const { sent, sentBytes, dropped, outbox, requests } = this.#sender;
     return {
       sent, sentBytes, dropped,
-      received: this.#received, invalid: this.#invalid, opened: openedCount,
+      received: this.#received, missed: this.#missed, invalid: this.#invalid, opened: openedCount,
       queued: outbox.count, queuedBytes: outbox.bytes,
       pending: requests.size, bufferedBytes, connectMs, openedAt,
       roundTripMs: this.#roundTripMs, lastError: this.#lastError,
@@ -294,6 +296,11 @@ export class Client<
       } else {
         this.#sender.answered(envelope, error);
       }
+    } else if (event === "peal:gap") {
+      const { count, reason } = Object(data) as Partial<Gap>;
+      const gap = { room, count: Number(count) || 0, reason: String(reason) };
+      this.#missed += gap.count;
+      this.#tell("gap", gap);
     } else if (!event.startsWith("peal:")) {
       this.#event({ event, room, id, isBinary: data instanceof Uint8Array },
         data);

@@ -13,7 +13,7 @@ export type { TlsOptions, WebSocketConstructor, WebSocketLike }
   from "./transport.js";
 export type {
   AnyCalls, AnyEvents, Bytes, ChangeableOptions, Drop, EmitOptions,
-  FileOptions, First, Hooks, Message, Meta, Metrics, Options, ReconnectOptions,
+  FileOptions, First, Gap, Hooks, Message, Meta, Metrics, Options, ReconnectOptions,
   RequestOptions, State, TokenRequest, WaitOptions, Watched,
 } from "./types.js";
 export type { Address } from "./url.js";

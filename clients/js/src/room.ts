@@ -4,9 +4,11 @@
  */
 import { checkName } from "./codec.js";
 import { localError, PealError } from "./errors.js";
-import { disposeKey } from "./events.js";
+import { disposeKey, type Subscription } from "./events.js";
 import { Listener } from "./listener.js";
-import type { AnyEvents, EmitOptions, Meta, WaitOptions } from "./types.js";
+import type {
+  AnyEvents, EmitOptions, Gap, Meta, WaitOptions,
+} from "./types.js";
 
 /**
  * - `joining`: until the server says yes, also while there is no connection.
@@ -24,6 +26,7 @@ export interface RoomOwner {
   wait(what: string, options: WaitOptions): {
     promise: Promise<unknown>; done(error?: unknown): void;
   };
+  watch(what: "gap", fn: (gap: Gap) => void): Subscription;
   /** Nothing comes any more, unless it is opened again. */
   isClosed(): boolean;
   failed(error: unknown, event: string): void;
@@ -91,6 +94,11 @@ export class Room<
     }
     this.move("left", localError("left", `The room ${this.name} was left`));
     return this.#owner.leave(this.name, options);
+  }
+
+  /** Gaps of this room, in their places among its events. */
+  watch(what: "gap", fn: (gap: Gap) => void): Subscription {
+    return this.#owner.watch(what, (gap) => gap.room === this.name && fn(gap));
   }
 
   declare [Symbol.dispose]: () => void;

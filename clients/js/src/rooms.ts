@@ -27,6 +27,7 @@ export class Rooms {
       leave: (name, options) => this.#leave(name, options),
       emit: (event, data, options) => owner.emit(event, data, options),
       wait: (what, options) => owner.wait(what, options),
+      watch: (what, fn) => owner.watch(what, fn),
       isClosed: () => owner.isClosed(),
       failed: (error, event) => owner.failed(error, event),
     };

@@ -78,6 +78,18 @@ export interface Drop {
   readonly error: PealError;
 }
 
+/**
+ * Messages that the server dropped because this client reads too slowly. Told
+ * where they would have been among the events.
+ */
+export interface Gap {
+  /** The room that they went to; undefined: they were for everybody. */
+  readonly room: string | undefined;
+  readonly count: number;
+  /** `drop_oldest`, `drop_newest`, `conflate`; there may be more. */
+  readonly reason: string;
+}
+
 /** What can be watched; a server cannot make any of it up. */
 export interface Watched {
   state: State;
@@ -85,6 +97,8 @@ export interface Watched {
   error: PealError;
   /** A message was not sent and will not be. */
   drop: Drop;
+  /** Messages of the server did not reach this client. */
+  gap: Gap;
   /** A message waits. */
   queued: { readonly event: string; readonly count: number };
   /** What waited has been sent. */
@@ -213,6 +227,8 @@ export interface FileOptions extends RequestOptions {
 export interface Metrics {
   readonly sent: number;
   readonly received: number;
+  /** What gaps have counted. */
+  readonly missed: number;
   readonly sentBytes: number;
   /** Messages that could not be read. */
   readonly invalid: number;

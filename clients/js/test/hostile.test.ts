@@ -242,7 +242,8 @@ describe("messages", () => {
       socket.send(Buffer.from([255, 255, 255, 255, 1]));
       for (const one of [
         '{"event":"peal:ok","id":77}', '{"event":"peal:error","id":78}',
-        '{"event":"peal:unknown"}', '{"event":"peal:goodbye","data":7}',
+        '{"event":"peal:unknown"}', '{"event":"peal:gap","data":{"count":"x"}}',
+        '{"event":"peal:goodbye","data":7}',
         `{"event":"deep","data":${"[".repeat(1e5)}${"]".repeat(1e5)}}`,
         '{"event":"peal:welcome","data":null}',
         '{"event":"__proto__","data":{"__proto__":{"x":1}}}',

@@ -1,10 +1,13 @@
 /** Everything that a client says and hears, against the real server. */
-import { describe, expect, it } from "vitest";
+import { connect as dial, type Socket } from "node:net";
+
+import { describe, expect, it, onTestFinished } from "vitest";
 
 import { WebSocket as ForeignWebSocket } from "ws";
 
-import { PealError } from "../src/node.js";
+import { PealError, type Gap } from "../src/node.js";
 import { connect, errorOf, reached, until } from "./support/client.js";
+import { listen } from "./support/raw.js";
 import { exampleProgram, startServer } from "./support/server.js";
 
 describe.each(["ws", "tcp"] as const)("over %s", (transport) => {
@@ -308,6 +311,45 @@ describe.each(["ws", "tcp"] as const)("over %s", (transport) => {
     });
   });
 });
+
+it.each(["ws", "tcp"] as const)(
+  "tells over %s what the server dropped, and where", async (transport) => {
+    const COUNT = 16_000;
+    const server = await startServer({ env: { PEAL_DROP: "1" } });
+    const inner = dial(Number(server[`${transport}Port`]), "127.0.0.1");
+    let outer: Socket;
+    onTestFinished(() => void inner.destroy());
+    const at = await listen((socket) => {
+      outer = socket;
+      socket.pipe(inner).pipe(socket);
+    });
+    const rt = connect(`${transport}://${at}`, { reconnect: false });
+    const room = rt.room("flood");
+    const told: ({ n: number } | Gap)[] = [];
+    const otherGaps: Gap[] = [];
+    room.on("number", (news) => told.push(news));
+    room.watch("gap", (gap) => told.push(gap));
+    rt.room("other", { join: false }).watch("gap", (g) => otherGaps.push(g));
+    await room.ready();
+    /* It reads nothing, until the server has said all there is to say. */
+    inner.unpipe(outer!).pause();
+    await connect(server.ws).request("flood", { n: COUNT }, { timeout: 0 });
+    inner.pipe(outer!);
+    await rt.request("echo", 1, { timeout: 0 });
+    let next = 0;
+    for (const one of told) {
+      if ("count" in one) {
+        expect(one).toMatchObject({ room: "flood", reason: "drop_oldest" });
+        next += one.count;
+      } else {
+        expect(one.n).toBe(next++);
+      }
+    }
+    expect(next).toBe(COUNT);
+    expect(rt.metrics.missed).toBeGreaterThan(0);
+    expect(rt.metrics.missed + rt.metrics.received).toBe(COUNT);
+    expect(otherGaps).toEqual([]);
+  }, 60_000);
 
 it("brings a token to each dial", async () => {
   const server = await startServer();

@@ -13,7 +13,11 @@
  *     count {n}             sends `number` from 0 to n - 1
  *     ask? {name,data}      asks the client that, and answers {status,data}
  *     kick {code}           closes the client
+ *     flood? {n}            sends `number` {n}, 4 KiB each, to the room "flood",
+ *                           from 0 to n - 1; is answered after that
  *     number {client,n}     is printed, also if it is a request
+ *
+ * With PEAL_DROP, messages to rooms are dropped for whoever reads too slowly.
  *
  * Clients may join rooms but those that begin with "private", and publish.
  */
@@ -148,6 +152,23 @@ static void on_kick(struct peal_client *from, const struct peal_event *event,
     peal_client_close(from, (int)get_number(event, "code"), "kicked");
 }
 
+static void on_flood(struct peal_client *from, const struct peal_event *event,
+                     struct peal_request request, void *user)
+{
+    static char json[4096];
+    int count = (int)get_number(event, "n");
+
+    (void)from;
+    for (int i = 0; i < count; i++) {
+        struct peal_event number;
+
+        snprintf(json, sizeof json, "{\"n\":%d,\"pad\":\"%04000d\"}", i, 0);
+        number = peal_json("number", json);
+        peal_server_room_emit(user, "flood", &number, NULL, 0);
+    }
+    peal_request_answer(request, NULL);
+}
+
 static void on_number(struct peal_client *from, const struct peal_event *event,
                       void *user)
 {
@@ -216,6 +237,10 @@ int main(int argc, char **argv)
         options.ping_interval_ms = (uint32_t)atoi(ping);
         options.ping_timeout_ms = (uint32_t)atoi(ping);
     }
+    if (getenv("PEAL_DROP") != NULL) {
+        options.pressure = PEAL_PRESSURE_DROP_OLDEST;
+        options.queue_bytes_max = 8 * 1024 * 1024;
+    }
     if (spread != NULL) {
         options.return_spread_ms = (uint32_t)atoi(spread);
     }
@@ -233,6 +258,7 @@ int main(int argc, char **argv)
     peal_server_on_request(server, "fail", on_fail, NULL);
     peal_server_on_request(server, "slow", on_slow, NULL);
     peal_server_on_request(server, "ask", on_ask, NULL);
+    peal_server_on_request(server, "flood", on_flood, server);
     peal_server_on_request(server, "number", on_number_request, NULL);
     return example_run(server);
 }
