@@ -277,7 +277,7 @@ struct peal_server_options {
     uint32_t handshake_timeout_ms; /* until a client is in; default 10,000 */
     uint32_t ping_interval_ms;     /* of silence; default 25,000 */
     uint32_t ping_timeout_ms;      /* after that; default 20,000 */
-    uint32_t close_timeout_ms;     /* of the closing handshake; 5,000 */
+    uint32_t close_timeout_ms;     /* closing, without progress; 5,000 */
     uint32_t request_timeout_ms;   /* until an answer is due; 10,000 */
     uint32_t stop_timeout_ms;      /* of a graceful stop; default 5,000 */
 
@@ -477,6 +477,14 @@ struct peal_server_options {
     /* When on_high_water and on_drain of struct peal_hooks are told. */
     size_t queue_high_bytes; /* default: half of queue_bytes_max */
     size_t queue_low_bytes;  /* default: a quarter of queue_high_bytes */
+
+    /*
+     * A peer that goes on taking what was sent before the end, be it slowly, is
+     * not cut after close_timeout_ms, but when it has taken nothing for that
+     * time, and after this one at last; default 60,000. So it is with answers
+     * on kept-alive HTTP connections and handshake_timeout_ms.
+     */
+    uint32_t drain_timeout_ms;
 };
 
 #ifdef __cplusplus

@@ -100,6 +100,8 @@ struct peal_server_stats {
     uint64_t conflated;
 
     uint64_t address_tracker_failed; /* answers of address_tracker */
+    uint64_t closed_drain_timeout;   /* close_timeout_ms, drain_timeout_ms: cut
+                                        with something unsent */
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

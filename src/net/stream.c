@@ -6,7 +6,9 @@
 #include "net/stream_tls.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define STREAM_PARTS_MAX 64
@@ -457,6 +459,23 @@ static void stream_read(struct stream *stream, bool is_broken)
             stream_fail(stream, error);
         }
     }
+}
+
+size_t stream_unsent(const struct stream *stream)
+{
+    size_t size = stream->queued_bytes;
+    int in_socket = 0;
+
+    if (stream->fd < 0) {
+        return 0;
+    }
+    if ((stream->flags & STREAM_TLS) != 0) {
+        size += stream_tls_unsent(stream);
+    }
+    if (ioctl(stream->fd, SIOCOUTQ, &in_socket) == 0 && in_socket > 0) {
+        size += (size_t)in_socket;
+    }
+    return size;
 }
 
 static void stream_unblock(struct stream *stream)

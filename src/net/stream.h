@@ -134,6 +134,12 @@ int stream_send(struct stream *stream, struct tape_slice slice);
 /* Sends what it can of the queue now. Never calls an event but on_error. */
 void stream_flush(struct stream *stream);
 
+/*
+ * Bytes that the other side's system has not taken yet: in the queue, and in
+ * the socket (SIOCOUTQ). 0 when closed.
+ */
+size_t stream_unsent(const struct stream *stream);
+
 /* Ends the output: FIN follows what is queued. Reading goes on. */
 void stream_finish(struct stream *stream);
 

@@ -436,6 +436,11 @@ enum stream_tls_status stream_tls_write(struct stream *stream, size_t *size)
     return STREAM_TLS_MORE;
 }
 
+size_t stream_tls_unsent(const struct stream *stream)
+{
+    return buffer_size(&stream_tls_of(stream)->unsent);
+}
+
 enum stream_tls_status stream_tls_finish(struct stream *stream)
 {
     struct stream_tls *tls = stream_tls_of(stream);

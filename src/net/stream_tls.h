@@ -60,6 +60,9 @@ enum stream_tls_status stream_tls_write(struct stream *stream, size_t *size);
 /* Sends what is kept. MORE: nothing is left; WAIT; BROKEN. */
 enum stream_tls_status stream_tls_flush(struct stream *stream);
 
+/* Encrypted bytes that are kept. */
+size_t stream_tls_unsent(const struct stream *stream);
+
 /* The queue is empty: close_notify. As stream_tls_flush. */
 enum stream_tls_status stream_tls_finish(struct stream *stream);
 

@@ -107,6 +107,7 @@ static const struct option {
     RUNNING(retry_after_s),
     RUNNING(queue_high_bytes),
     RUNNING(queue_low_bytes),
+    RUNNING(drain_timeout_ms),
 #undef RESTART
 #undef RUNNING
 #undef WHOLE

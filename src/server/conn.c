@@ -325,14 +325,52 @@ void conn_refit(struct conn *conn)
     }
 }
 
+/*
+ * Whether a connection whose time is up gets some more, because the peer goes
+ * on taking what was sent before. Only those that are slow to take it have to
+ * be remembered, so the first time is taken on trust.
+ */
+static bool is_draining_on(struct conn *conn, uint64_t now_ms, uint32_t step_ms)
+{
+    uint32_t most_ms = conn_seat(conn)->config->options.drain_timeout_ms;
+    size_t unsent = stream_unsent(&conn->stream);
+    struct conn_extra *extra = unsent > 0 ? conn_extra_of(conn) : NULL;
+    bool is_going_on;
+
+    if (extra == NULL) {
+        return false;
+    }
+    if (extra->drain.unsent == 0) {
+        extra->drain.began_ms = now_ms - step_ms;
+    }
+    is_going_on =
+        (extra->drain.unsent == 0 || unsent < extra->drain.unsent) &&
+        (most_ms == PEAL_OFF || now_ms < extra->drain.began_ms + most_ms);
+    extra->drain.unsent = unsent;
+    if (is_going_on) {
+        timer_in(conn, step_ms);
+    } else {
+        seat_count(conn_seat(conn), COUNT_CLOSED_DRAIN_TIMEOUT);
+    }
+    return is_going_on;
+}
+
 static void deadline(struct timer *timer, uint64_t now_ms)
 {
     struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
+    const struct peal_server_options *options =
+        &conn_seat(conn)->config->options;
 
     switch ((enum conn_state)conn->state) {
+    case CONN_HEAD:
+        if (is_draining_on(conn, now_ms, options->handshake_timeout_ms)) {
+            break; /* it reads the answer to a former request */
+        }
+        seat_count(conn_seat(conn), COUNT_CLOSED_HANDSHAKE_TIMEOUT);
+        conn_cut(conn);
+        break;
     case CONN_PROXY:
     case CONN_TLS:
-    case CONN_HEAD:
         seat_count(conn_seat(conn), COUNT_CLOSED_HANDSHAKE_TIMEOUT);
         conn_cut(conn);
         break;
@@ -346,7 +384,9 @@ static void deadline(struct timer *timer, uint64_t now_ms)
         break;
     case CONN_WS_CLOSING:
     case CONN_DRAINING:
-        conn_cut(conn);
+        if (!is_draining_on(conn, now_ms, options->close_timeout_ms)) {
+            conn_cut(conn);
+        }
         break;
     case CONN_CLOSED:
     case CONN_STATE_COUNT:

@@ -43,6 +43,9 @@ void conn_answer(struct conn *conn, const struct http_answer *answer)
         conn_finish(conn);
     } else {
         /* The next request has a handshake's time to come. */
+        if (conn->extra != NULL) {
+            conn->extra->drain.unsent = 0;
+        }
         timer_start(&conn->stream.loop->timers, &conn->timer,
                     conn->stream.loop->now_ms +
                         conn_seat(conn)->config->options

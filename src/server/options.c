@@ -66,6 +66,7 @@ static void set_numbers(struct peal_server_options *options)
         {&options->tls_handshakes_max, 10000},
         {&options->handshakes_per_address_max, 1000},
         {&options->retry_after_s, 5},
+        {&options->drain_timeout_ms, 60000},
         {&options->turn_timeout_ms, 30000},
         {&options->decision_timeout_ms, 5000},
         {&options->http_timeout_ms, 10000},

@@ -116,6 +116,7 @@ enum counter {
     COUNT_DROPPED_NEWEST,
     COUNT_CONFLATED,
     COUNT_TRACKER_FAILED,
+    COUNT_CLOSED_DRAIN_TIMEOUT,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,

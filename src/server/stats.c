@@ -114,6 +114,7 @@ static const struct {
     FIELD(COUNT_DROPPED_NEWEST, dropped_newest),
     FIELD(COUNT_CONFLATED, conflated),
     FIELD(COUNT_TRACKER_FAILED, address_tracker_failed),
+    FIELD(COUNT_CLOSED_DRAIN_TIMEOUT, closed_drain_timeout),
 #undef FIELD
 };
 

@@ -12,6 +12,9 @@
 #include "support/http.h"
 #include "support/member.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define FAST_MS 100
 
 enum { STELAR_JSON_FRAME = 1, STELAR_PONG_FRAME = 4 };
@@ -350,6 +353,145 @@ static void close_timeout(void **state)
     host_stop(&host);
 }
 
+#define PAGE_SIZE (768 * 1024)
+#define STEP_MS 400
+
+/* How a large answer or message ends for a slow reader. */
+enum { BY_CLOSE, BY_GOODBYE, BY_LAST_ANSWER, BY_KEPT_ANSWER, ENDS };
+
+static char *page;
+
+static void setup_page(struct peal_server *server)
+{
+    CHECK_EQUAL(peal_server_page(server, "/page", "text/plain", page,
+                                 PAGE_SIZE),
+                0);
+}
+
+/* Has something large sent to a reader with a small buffer. */
+static void begin_end(struct host *at, struct member *member, int end)
+{
+    struct peal_event event = {
+        .name = peal_slice("page"),
+        .data = {page, PAGE_SIZE},
+        .kind = PEAL_BYTES,
+    };
+    struct peal_client_ref ref;
+
+    memset(member, 0, sizeof *member);
+    member->is_tcp = end == BY_GOODBYE;
+    peer_dial_narrow(&member->peer, host_address(at, member->is_tcp), 4096);
+    if (end == BY_LAST_ANSWER || end == BY_KEPT_ANSWER) {
+        const char *request = end == BY_KEPT_ANSWER
+                                  ? "GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
+                                  : "GET /page HTTP/1.1\r\nHost: x\r\n"
+                                    "Connection: close\r\n\r\n";
+
+        peer_send(&member->peer, request, strlen(request));
+        CHECK(peer_wait(&member->peer, 1));
+        return;
+    }
+    if (end == BY_CLOSE) {
+        ws_ask(&member->peer, "/", "");
+        ws_expect_open(&member->peer);
+    }
+    member_welcome(member);
+    ref = peal_server_find(at->server, member->id);
+    CHECK_EQUAL(peal_server_emit(at->server, ref, &event), 0);
+    CHECK_EQUAL(peal_server_close(at->server, ref, 4000, ""), 0);
+}
+
+/* Reads so much a second until all is there, or the server has done with it;
+ * returns how much came. */
+static size_t read_slowly(struct peer *peer, size_t a_second)
+{
+    uint64_t began_ms = check_now_ms();
+    size_t total = 0;
+
+    while (total < PAGE_SIZE && host_stats(&host).connections > 0) {
+        size_t due = a_second * (check_now_ms() - began_ms) / 1000;
+        size_t there;
+
+        if (total >= due) {
+            check_breathe();
+        } else if (!peer_wait(peer, 1)) {
+            break;
+        } else {
+            (void)peer_peek(peer, &there);
+            total += there;
+            (void)peer_take(peer, there);
+        }
+    }
+    return total;
+}
+
+static void start_with_page(struct peal_server_options options)
+{
+    page = malloc(PAGE_SIZE);
+    CHECK(page != NULL);
+    memset(page, 'p', PAGE_SIZE);
+    options.close_timeout_ms = STEP_MS;
+    options.handshake_timeout_ms = STEP_MS;
+    host_start(&host, &options, setup_page);
+}
+
+/* Who goes on reading gets everything, however long it takes. */
+static void slow_readers_get_all(void **state)
+{
+    struct member members[ENDS];
+
+    (void)state;
+    start_with_page((struct peal_server_options){.size = 0});
+    for (int end = 0; end < ENDS; end++) {
+        uint64_t began_ms = check_now_ms();
+
+        begin_end(&host, &members[end], end);
+        CHECK(read_slowly(&members[end].peer, PAGE_SIZE / 2) >= PAGE_SIZE);
+        CHECK(check_now_ms() - began_ms > 3 * STEP_MS);
+        peer_drain(&members[end].peer);
+        peer_close(&members[end].peer);
+    }
+    CHECK_EQUAL(host_stats(&host).closed_drain_timeout, 0);
+    host_await_empty(&host);
+    host_stop(&host);
+    free(page);
+}
+
+static void who_stands_still_is_cut(void **state)
+{
+    struct member members[ENDS];
+
+    (void)state;
+    start_with_page((struct peal_server_options){.size = 0});
+    for (int end = 0; end < ENDS; end++) {
+        begin_end(&host, &members[end], end);
+    }
+    host_await_empty(&host);
+    CHECK_EQUAL(host_stats(&host).closed_drain_timeout, ENDS);
+    for (int end = 0; end < ENDS; end++) {
+        peer_close(&members[end].peer);
+    }
+    host_stop(&host);
+    free(page);
+}
+
+static void drain_timeout(void **state)
+{
+    struct member members[ENDS];
+
+    (void)state;
+    start_with_page((struct peal_server_options){.drain_timeout_ms = STEP_MS});
+    for (int end = 0; end < ENDS; end++) {
+        begin_end(&host, &members[end], end);
+        /* What had been sent before it was cut may still arrive later. */
+        CHECK(read_slowly(&members[end].peer, PAGE_SIZE / 4) < PAGE_SIZE);
+        peer_close(&members[end].peer);
+    }
+    CHECK_EQUAL(host_stats(&host).closed_drain_timeout, ENDS);
+    host_stop(&host);
+    free(page);
+}
+
 static void stop_timeout(void **state)
 {
     struct peal_server_options options = {
@@ -420,6 +562,9 @@ int main(void)
         cmocka_unit_test(heartbeats_are_by_dialect),
         cmocka_unit_test(no_pings),
         cmocka_unit_test(close_timeout),
+        cmocka_unit_test(slow_readers_get_all),
+        cmocka_unit_test(who_stands_still_is_cut),
+        cmocka_unit_test(drain_timeout),
         cmocka_unit_test(stop_timeout),
         cmocka_unit_test(request_timeout),
         cmocka_unit_test(no_request_timeout),

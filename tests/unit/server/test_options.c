@@ -44,6 +44,7 @@ static const struct {
     NUMBER(stop_timeout_ms),
     NUMBER(tls_handshakes_max),
     NUMBER(handshakes_per_address_max),
+    NUMBER(drain_timeout_ms),
     NUMBER(turn_timeout_ms),
     NUMBER(stop_delay_ms),
     NUMBER(return_spread_ms),
