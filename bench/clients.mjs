@@ -2,10 +2,14 @@
 // 10,000 in one process. The server is another process, because each of the two
 // needs a descriptor for every link.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
-import { endServer, load, root, startServer } from "./servers.mjs";
+import {
+  endServer, load, makeCertificate, root, startServer,
+} from "./servers.mjs";
 import { median, provenance, write } from "./table.mjs";
 
 const USAGE = `usage: bench/clients [options]
@@ -19,15 +23,22 @@ const USAGE = `usage: bench/clients [options]
 const CASES = [
   { name: "ws", url: (server) => `ws://${server.addresses.ws}/` },
   { name: "tcp", url: (server) => `tcp://${server.addresses.tcp}` },
+  {
+    name: "wss", url: (server) => `wss://${server.addresses.ws}/`,
+    hasTls: true,
+  },
 ];
 
-async function measure(options, { url }) {
-  const server = await startServer([
-    join(options.build, "bench/peal_echo"), "--port", "0", "--tcp-port", "0"]);
+async function measure(options, { url, hasTls }, identity) {
+  const tls = hasTls
+    ? ["--tls-cert", identity.certificate, "--tls-key", identity.key] : [];
+  const server = await startServer([join(options.build, "bench/peal_echo"),
+    "--port", "0", "--tcp-port", "0", ...tls]);
 
   try {
-    const run = await load(join(options.build, "bench/clients"),
-      ["--to", url(server), "--links", options.links, "--count", "1000"]);
+    const run = await load(join(options.build, "bench/clients"), [
+      "--to", url(server), "--links", options.links, "--count", "1000",
+      ...(hasTls ? ["--insecure"] : [])]);
     if (!run.ok) {
       throw new Error(run.failure);
     }
@@ -52,16 +63,19 @@ async function main() {
     return;
   }
   const options = { ...values, build: resolve(values.build) };
+  const folder = mkdtempSync(join(tmpdir(), "peal-clients-"));
+  const identity = makeCertificate(folder);
   const rows = [];
 
   for (const which of CASES) {
     const rounds = [];
     for (let round = 0; round < Number(options.rounds); round++) {
-      rounds.push(await measure(options, which));
+      rounds.push(await measure(options, which, identity));
     }
     rows.push(`| ${which.name} | ${Math.round(median(rounds))} |`);
     console.error(rows.at(-1));
   }
+  rmSync(folder, { recursive: true });
   const text = [
     ...provenance("bench/clients"),
     `${options.links} links of the C client in one process, on one loop; each of`,

@@ -133,7 +133,6 @@ static void test_header_has_no_other_limits(void **state)
          line = strtok(NULL, "\n")) {
         char type[16];
         char name[64];
-
         char mark[2];
 
         if (sscanf(line, " %15[a-z0-9_] %63[a-z_]%1[;]", type, name, mark) ==
