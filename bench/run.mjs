@@ -55,6 +55,7 @@ const CASES = [
   {
     name: "echo 64 B, 10,000 conns", kind: "rate", role: "echo",
     args: ["echo", "--conns", "10000", ...MANY],
+    servers: ["peal", "peal json", "peal tcp", "Bun", "ws"],
   },
   {
     name: "fan-out to 1,000, 1 in flight", kind: "rate", role: "fanout",
@@ -105,6 +106,7 @@ const CASES = [
   {
     name: "idle, 10,000 conns", kind: "idle", role: "echo",
     args: ["idle", "--conns", "10000", ...MANY],
+    servers: ["peal", "peal json", "peal tcp", "Bun", "ws"],
   },
   {
     name: "idle, 19,000 conns", kind: "idle", role: "echo",
