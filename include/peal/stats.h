@@ -25,7 +25,7 @@ struct peal_server_stats {
     uint64_t tcp_clients;
     uint64_t connections; /* clients, and those that are not in yet */
     uint64_t rooms;
-    uint64_t queued_bytes;
+    uint64_t queued_bytes; /* of the whole server, in a namespace, too */
     uint64_t requests_pending;
 
     /* Counters. */

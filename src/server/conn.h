@@ -322,7 +322,7 @@ int output_control(struct conn *conn, enum ws_opcode opcode,
 
 /* Fan-out: the event that the deliveries are of, and one delivery. */
 void output_begin(struct worker *worker, const struct peal_event *event);
-void output_deliver(struct conn *conn);
+void output_deliver(struct seat *seat, struct conn *conn);
 
 /* For backlog.c. A frame's size, and laying it at its place. */
 size_t output_frame_size(const struct wire_plan *plan,

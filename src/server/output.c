@@ -51,7 +51,7 @@ static int admit(struct conn *conn, size_t size)
 }
 
 /* Queues a slice that admit() has let through. */
-static int queue(struct conn *conn, struct tape_slice slice)
+static int queue(struct seat *seat, struct conn *conn, struct tape_slice slice)
 {
     int rc = stream_send(&conn->stream, slice);
 
@@ -60,7 +60,7 @@ static int queue(struct conn *conn, struct tape_slice slice)
         conn_cut(conn);
         return rc;
     }
-    seat_add(conn_seat(conn), COUNT_BYTES_OUT, slice.size);
+    seat_add(seat, COUNT_BYTES_OUT, slice.size);
     if ((conn->stream.flags & STREAM_BLOCKED) != 0) {
         news_level(conn);
     }
@@ -134,7 +134,8 @@ int output_wire(struct conn *conn, const struct wire *wire)
 {
     const struct dialect *dialect = conn_dialect(conn);
     enum transport transport = conn_transport(conn);
-    struct worker *worker = conn_worker(conn);
+    struct seat *seat = conn_seat(conn);
+    struct worker *worker = seat->worker;
     struct peal_slice packed;
     struct wire_plan plan;
     bool is_packed;
@@ -173,10 +174,10 @@ int output_wire(struct conn *conn, const struct wire *wire)
     }
     worker->unflushed_bytes += size;
     if (output_is_message(wire->kind)) {
-        seat_count(conn_seat(conn), COUNT_MESSAGES_OUT);
+        seat_count(seat, COUNT_MESSAGES_OUT);
         account_message_out(conn);
     }
-    return queue(conn, tape_commit(&worker->direct, size));
+    return queue(seat, conn, tape_commit(&worker->direct, size));
 }
 
 char *output_reserve(struct conn *conn, size_t size)
@@ -189,12 +190,12 @@ int output_commit(struct conn *conn, size_t size)
     struct worker *worker = conn_worker(conn);
 
     worker->unflushed_bytes += size;
-    return queue(conn, tape_commit(&worker->direct, size));
+    return queue(conn_seat(conn), conn, tape_commit(&worker->direct, size));
 }
 
 int output_slice(struct conn *conn, struct tape_slice slice)
 {
-    return queue(conn, slice);
+    return queue(conn_seat(conn), conn, slice);
 }
 
 int output_packed(struct conn *conn, struct peal_slice packed, bool is_binary)
@@ -224,7 +225,7 @@ int output_bytes(struct conn *conn, struct peal_slice head,
     if (body.size > 0) {
         memcpy(out + head.size, body.data, body.size);
     }
-    return queue(conn, tape_commit(&worker->direct, size));
+    return queue(conn_seat(conn), conn, tape_commit(&worker->direct, size));
 }
 
 int output_control(struct conn *conn, enum ws_opcode opcode,
@@ -250,7 +251,7 @@ int output_control(struct conn *conn, enum ws_opcode opcode,
     if (payload.size > 0) {
         memcpy(out, payload.data, payload.size);
     }
-    return queue(conn, tape_commit(&worker->direct, size));
+    return queue(conn_seat(conn), conn, tape_commit(&worker->direct, size));
 }
 
 void output_event(struct wire *wire, const struct peal_event *event)
@@ -365,9 +366,10 @@ int output_fanout_frame(struct conn *conn, struct tape_slice *frame)
  * be full, that is up to the policy. A frame that the peer's window needs must
  * go in any case: then the queue is a little too long, once.
  */
-static bool admit_delivery(struct conn *conn, size_t size)
+static bool admit_delivery(const struct seat *seat, struct conn *conn,
+                           size_t size)
 {
-    if (fits(conn, size, conn_seat(conn)->config->options.queue_bytes_max)) {
+    if (fits(conn, size, seat->config->options.queue_bytes_max)) {
         return conn->state != CONN_CLOSED;
     }
     if (conn->takes_over_out && backlog_may_drop(conn)) {
@@ -379,9 +381,9 @@ static bool admit_delivery(struct conn *conn, size_t size)
     return false;
 }
 
-void output_deliver(struct conn *conn)
+void output_deliver(struct seat *seat, struct conn *conn)
 {
-    struct worker *worker = conn_worker(conn);
+    struct worker *worker = seat->worker;
     struct fanout *fanout = &worker->fanout;
     struct tape_slice frame = fanout->frames[conn->form];
 
@@ -397,12 +399,13 @@ void output_deliver(struct conn *conn)
         return;
     }
     if (fanout->is_unsayable[conn->form]) {
-        seat_count(conn_seat(conn), COUNT_MESSAGES_UNSAYABLE);
+        seat_count(seat, COUNT_MESSAGES_UNSAYABLE);
         account_dropped(conn);
         return;
     }
-    if (admit_delivery(conn, frame.size) && queue(conn, frame) == 0) {
-        seat_count(conn_seat(conn), COUNT_MESSAGES_OUT);
+    if (admit_delivery(seat, conn, frame.size) &&
+        queue(seat, conn, frame) == 0) {
+        seat_count(seat, COUNT_MESSAGES_OUT);
         account_message_out(conn);
     }
 }

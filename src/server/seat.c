@@ -67,8 +67,7 @@ static void begin(void *user, const struct peal_event *event)
 
 static void deliver(void *user, struct peal_client *client)
 {
-    (void)user;
-    output_deliver(conn_of(client));
+    output_deliver(user, conn_of(client));
 }
 
 static void large(void *user, bool is_over)

@@ -716,6 +716,41 @@ static void options_of_one_change_alone(void **state)
     stop(&host);
 }
 
+/* Whether an upgrade there agrees on compression. */
+static bool is_compressed(const struct host *host, const char *path)
+{
+    struct http_reply *reply = test_malloc(sizeof *reply);
+    struct peer peer;
+    char agreed[256];
+    bool has_agreed;
+
+    peer_dial(&peer, host->ws);
+    ws_ask(&peer, path, "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    http_read(&peer, reply, false);
+    CHECK_EQUAL(reply->status, 101);
+    has_agreed = http_header(reply, "Sec-WebSocket-Extensions", agreed,
+                             sizeof agreed);
+    peer_close(&peer);
+    test_free(reply);
+    return has_agreed;
+}
+
+static void compression_is_its_own(void **state)
+{
+    struct peal_deflate_options deflate = {
+        .size = sizeof deflate, .enabled = true, .level = 9};
+    struct host host;
+
+    (void)state;
+    app_options.deflate = &deflate;
+    start(&host, NULL);
+    CHECK(is_compressed(&host, "/app"));
+    CHECK(!is_compressed(&host, "/"));
+    CHECK(!is_compressed(&host, "/legacy"));
+    CHECK(!is_compressed(&host, "/raw/x"));
+    stop(&host);
+}
+
 /* --- Doors and HTTP ------------------------------------------------------- */
 
 static enum peal_verdict ask_later(const struct peal_connect *connect,
@@ -1071,6 +1106,7 @@ int main(void)
         cmocka_unit_test(one_tracker_counts_for_all),
         cmocka_unit_test(origins_and_messages_are_judged_by_its_own),
         BOTH(options_of_one_change_alone),
+        cmocka_unit_test(compression_is_its_own),
         BOTH(middleware_and_handlers_are_its_own),
         BOTH(rates_of_events_are_its_own),
         BOTH(operators_see_all_of_them),
