@@ -6,6 +6,7 @@
  * Method: middleware that does what the client's path says, and clients that
  * send their first message together with their request.
  */
+#define _GNU_SOURCE /* memmem */
 #include "support/suite.h"
 
 #include <peal/policy.h>
@@ -359,6 +360,174 @@ static void test_what_may_not_be_said(void **state)
     host_stop(&host);
 }
 
+/* --- What it sees, and may do --------------------------------------------- */
+
+static _Atomic int looked;
+
+/* Sees all that a client has brought, before it is in. */
+static enum peal_verdict look(const struct peal_connect *connect,
+                              struct peal_admission admission,
+                              struct peal_denial *denial, void *user)
+{
+    char text[32];
+
+    (void)denial;
+    CHECK(user == &looked);
+    CHECK_EQUAL(atomic_load(&connected), atomic_load(&looked));
+    CHECK(connect->tls == NULL);
+    CHECK(strncmp(connect->address, "127.0.0.1:", 10) == 0);
+    if (connect->transport == PEAL_TCP) {
+        CHECK_EQUAL(connect->dialect, PEAL_DIALECT_PEAL);
+        CHECK_EQUAL(connect->path.size + connect->query.size +
+                        connect->protocol.size,
+                    0);
+        CHECK(peal_connect_header(connect, "Host").data == NULL);
+    } else {
+        CHECK_EQUAL(connect->transport, PEAL_WS);
+        CHECK_EQUAL(connect->dialect, PEAL_DIALECT_RAW);
+        CHECK(is_path(connect, "/rooms/a%20b"));
+        CHECK(strcmp(connect->pattern, "/rooms/:room") == 0);
+        CHECK(peal_slice_equal(connect->query, peal_slice("x=1&y=%32")));
+        CHECK(peal_slice_equal(connect->origin, peal_slice("https://a.b")));
+        CHECK(peal_slice_equal(connect->protocol, peal_slice("chat.v1")));
+        CHECK(peal_slice_equal(peal_connect_header(connect, "x-token"),
+                               peal_slice("t1")));
+        CHECK_EQUAL(peal_connect_param(connect, "room", text, sizeof text), 3);
+        CHECK(strcmp(text, "a b") == 0);
+        CHECK_EQUAL(peal_connect_query(connect, "y", text, sizeof text), 1);
+        CHECK(strcmp(text, "2") == 0);
+    }
+    /* What it sets is bounded, and what is beyond that is not kept. */
+    CHECK_EQUAL(peal_admission_set(admission, "token", "kept"), 0);
+    CHECK_EQUAL(peal_admission_set(admission, "more", "0123456789"),
+                PEAL_ELIMIT);
+    CHECK_EQUAL(peal_admission_set(admission, "last", "0123456"), 0);
+    atomic_fetch_add(&looked, 1);
+    return PEAL_ALLOW;
+}
+
+static void on_seen(struct peal_client *client,
+                    const struct peal_connect *connect, void *user)
+{
+    (void)connect;
+    (void)user;
+    CHECK_EQUAL(atomic_load(&looked), atomic_load(&connected) + 1);
+    CHECK(strcmp(peal_client_get(client, "token"), "kept") == 0);
+    CHECK(peal_client_get(client, "more") == NULL);
+    CHECK(strcmp(peal_client_get(client, "last"), "0123456") == 0);
+    atomic_fetch_add(&connected, 1);
+}
+
+static void setup_look(struct peal_server *server)
+{
+    const struct peal_route route = {
+        .size = sizeof route,
+        .path = "/rooms/:room",
+        .dialect = PEAL_DIALECT_RAW,
+    };
+
+    CHECK_EQUAL(peal_server_route(server, &route), 0);
+    CHECK_EQUAL(peal_server_use(server, look, &looked), 0);
+}
+
+static void test_what_it_sees(void **state)
+{
+    static const char *const protocols[] = {"chat.v1", NULL};
+    struct peal_server_options options = {
+        .on_connect = on_seen,
+        .protocols = protocols,
+        .metadata_bytes_max = 20, /* "token" "kept", "last" "0123456" */
+    };
+    struct member member;
+    struct peer peer;
+
+    (void)state;
+    atomic_store(&connected, 0);
+    atomic_store(&looked, 0);
+    host_start(&host, &options, setup_look);
+    peer_dial(&peer, host.ws);
+    ws_ask(&peer, "/rooms/a%20b?x=1&y=%32",
+           "Origin: https://a.b\r\nX-Token: t1\r\n"
+           "Sec-WebSocket-Protocol: chat.v2, chat.v1\r\n");
+    CHECK(peer_wait(&peer, 12));
+    CHECK(memcmp(peer_take(&peer, 12), "HTTP/1.1 101", 12) == 0);
+    member_open(&member, host.tcp, true);
+    CHECK_EQUAL(atomic_load(&connected), 2);
+    peer_close(&peer);
+    member_close(&member);
+    host_stop(&host);
+}
+
+/* A status is told in the way that the options want, a code by a close. */
+static void test_refused_otherwise(void **state)
+{
+    struct peer peer;
+
+    (void)state;
+    begin((struct peal_server_options){.refuse_by = PEAL_REFUSE_BY_CLOSE});
+    peer_dial(&peer, host.ws);
+    ws_ask(&peer, "/status", "");
+    ws_expect_open(&peer);
+    ws_expect_close(&peer, 1008);
+    peer_close(&peer);
+    host_stop(&host);
+    begin((struct peal_server_options){.refuse_by = PEAL_REFUSE_BY_HANGUP});
+    peer_dial(&peer, host.ws);
+    ws_ask(&peer, "/status", "");
+    peer_expect_end(&peer);
+    peer_close(&peer);
+    CHECK_EQUAL(atomic_load(&connected), 0);
+    host_stop(&host);
+}
+
+/* A goodbye over TCP has the code and the reason. */
+static void test_reason_over_tcp(void **state)
+{
+    const struct peal_denial denial = {.code = 4002, .reason = "not today"};
+    struct tcp_received received;
+    struct peer peer;
+
+    (void)state;
+    begin((struct peal_server_options){.size = 0});
+    peer_dial(&peer, host.tcp);
+    CHECK_EQUAL(peal_admission_decide(seen_admission(0), PEAL_REFUSE, &denial),
+                0);
+    CHECK(tcp_read(&peer, &received));
+    CHECK_EQUAL(received.type, TCP_DISCONNECT_FRAME);
+    CHECK(memmem(received.data, received.size, "4002", 4) != NULL);
+    CHECK(memmem(received.data, received.size, "\"not today\"", 11) != NULL);
+    peer_drain(&peer);
+    peer_close(&peer);
+    host_stop(&host);
+}
+
+/* Of all the time that a handshake may take, a decision is a part. */
+static void test_handshake_timeout(void **state)
+{
+    struct peer peer;
+
+    (void)state;
+    begin((struct peal_server_options){
+        .decision_timeout_ms = PEAL_OFF,
+        .handshake_timeout_ms = 50,
+    });
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        peer_dial(&peer, host_address(&host, is_tcp));
+        if (!is_tcp) {
+            ws_ask(&peer, "/later", "");
+        }
+        (void)seen_admission(is_tcp);
+        peer_expect_end(&peer);
+        peer_close(&peer);
+    }
+    CHECK_EQUAL(host_stats(&host).closed_handshake_timeout, 2);
+    (void)peal_admission_decide(seen_admission(0), PEAL_ALLOW, NULL);
+    host_await_empty(&host);
+    CHECK_EQUAL(atomic_load(&connected), 0);
+    CHECK_EQUAL(atomic_load(&handled), 0);
+    host_stop(&host);
+}
+
 /* Nobody decides: the deadline does. */
 static void test_no_decision(void **state)
 {
@@ -478,6 +647,10 @@ int main(void)
         cmocka_unit_test(test_no_later),
         cmocka_unit_test(test_tcp),
         cmocka_unit_test(test_what_may_not_be_said),
+        cmocka_unit_test(test_what_it_sees),
+        cmocka_unit_test(test_refused_otherwise),
+        cmocka_unit_test(test_reason_over_tcp),
+        cmocka_unit_test(test_handshake_timeout),
         cmocka_unit_test(test_no_decision),
         cmocka_unit_test(test_leaving_while_waiting),
         cmocka_unit_test(test_messages),
