@@ -1,6 +1,7 @@
 /*
  * Goal: what a peer sends costs no more than in proportion to its size: not in
- * a million tiny frames, nor in one-byte segments, nor in fragments.
+ * a million tiny frames, nor in one-byte segments, nor in fragments; and a
+ * compressed bomb no more than what it may hold.
  *
  * Method: the processor time of the server's thread for an amount and for
  * sixteen times that amount; the second may be at most 64 times the first,
@@ -18,6 +19,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <zlib.h>
+
+#define COMPRESSING                                                            \
+    "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"                      \
+    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"                     \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"                          \
+    "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 
 #define FACTOR 16
 #define FACTOR_MAX 64
@@ -276,6 +284,147 @@ static void a_large_tcp_frame_byte_by_byte(void **state)
     expect_linear(send_frame_singly, true, scaled(1120000));
 }
 
+/* --- Bombs --------------------------------------------------------------- */
+
+#define MIB ((size_t)1 << 20)
+
+/* A frame of a message of bytes that says it is compressed; frees `packed`. */
+static char *compressed_frame(unsigned char *packed, size_t packed_size,
+                              size_t *size)
+{
+    char *frame = malloc(packed_size + 14);
+
+    CHECK(frame != NULL);
+    *size = ws_make(frame, WS_BINARY_FRAME | 0x40, packed, packed_size);
+    free(packed);
+    return frame;
+}
+
+/* Compresses; ends with a flush, whose last four bytes are not sent. */
+static unsigned char *pack(const void *data, size_t data_size, int flush,
+                           size_t *size)
+{
+    z_stream z = {.zalloc = NULL};
+    unsigned char *packed = malloc(data_size + 1024);
+
+    CHECK(packed != NULL);
+    CHECK_EQUAL(deflateInit2(&z, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY),
+                Z_OK);
+    z.next_in = (Bytef *)(uintptr_t)data;
+    z.avail_in = (uInt)data_size;
+    z.next_out = packed;
+    z.avail_out = (uInt)data_size + 1024;
+    CHECK_EQUAL(deflate(&z, flush), Z_OK);
+    *size = data_size + 1024 - z.avail_out;
+    deflateEnd(&z);
+    return packed;
+}
+
+/* A message of the largest size, which cannot be made smaller. */
+static char *honest_frame(size_t *size)
+{
+    unsigned char *data = malloc(MIB);
+    unsigned char *packed;
+    uint32_t random = 1;
+    size_t packed_size;
+
+    CHECK(data != NULL);
+    for (size_t i = 0; i < MIB; i++) {
+        random = random * 1664525u + 1013904223u;
+        data[i] = (unsigned char)(random >> 24);
+    }
+    packed = pack(data, MIB, Z_SYNC_FLUSH, &packed_size);
+    free(data);
+    return compressed_frame(packed, packed_size - 4, size);
+}
+
+/* No more bytes, but nearly a gigabyte of zeros in them. */
+static char *bomb_frame(size_t *size)
+{
+    void *zeros = calloc(16, MIB);
+    size_t piece_size;
+    unsigned char *piece;
+    unsigned char *packed;
+    size_t pieces;
+
+    CHECK(zeros != NULL);
+    piece = pack(zeros, 16 * MIB, Z_FULL_FLUSH, &piece_size);
+    free(zeros);
+    pieces = MIB / piece_size;
+    CHECK(pieces > 50);
+    packed = malloc(pieces * piece_size);
+    CHECK(packed != NULL);
+    for (size_t i = 0; i < pieces; i++) {
+        memcpy(packed + i * piece_size, piece, piece_size);
+    }
+    free(piece);
+    return compressed_frame(packed, pieces * piece_size - 4, size);
+}
+
+/* What such a frame costs the server until it was taken, or refused. */
+static uint64_t cost_of_frame(const char *frame, size_t size, bool is_bomb)
+{
+    struct peer peer;
+    uint64_t before;
+    uint64_t cost;
+
+    atomic_store(&loop_clock, 0);
+    atomic_store(&received, 0);
+    peer_dial(&peer, host.ws);
+    peer_send(&peer, COMPRESSING, strlen(COMPRESSING));
+    CHECK_SOON(atomic_load(&loop_clock) != 0);
+    before = loop_ns();
+    peer_send_if_open(&peer, frame, size);
+    if (is_bomb) {
+        CHECK_SOON(host_stats(&host).closed_message_bytes > 0);
+    } else {
+        CHECK_SOON(atomic_load(&received) == MIB + 1);
+    }
+    peer_finish(&peer);
+    peer_drain(&peer);
+    cost = loop_ns() - before;
+    peer_close(&peer);
+    host_await_empty(&host);
+    return cost;
+}
+
+/* It is inflated up to the limit, and not to its end. */
+static void a_bomb_costs_what_a_message_does(void **state)
+{
+    static const struct peal_deflate_options deflate = {.size = sizeof deflate,
+                                                        .enabled = true};
+    struct peal_server_options options = {
+        .dialect = PEAL_DIALECT_RAW,
+        .message_bytes_max = MIB,
+        .on_connect = on_connect,
+        .deflate = &deflate,
+    };
+    size_t honest_size;
+    size_t bomb_size;
+    char *honest = honest_frame(&honest_size);
+    char *bomb = bomb_frame(&bomb_size);
+    uint64_t message_ns = 0;
+    uint64_t bomb_ns = 0;
+
+    (void)state;
+    for (int i = 0; i < ATTEMPTS; i++) {
+        host_start(&host, &options, setup);
+        message_ns = cost_of_frame(honest, honest_size, false);
+        bomb_ns = cost_of_frame(bomb, bomb_size, true);
+        host_stop(&host);
+        if (bomb_ns <= NOISE_NS || bomb_ns <= 4 * message_ns) {
+            break;
+        }
+    }
+    if (bomb_ns > NOISE_NS && bomb_ns > 4 * message_ns) {
+        fprintf(stderr, "a message cost %llu ns, a bomb %llu ns\n",
+                (unsigned long long)message_ns, (unsigned long long)bomb_ns);
+        CHECK(!"the cost is bounded");
+    }
+    free(honest);
+    free(bomb);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +437,7 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(a_large_tcp_frame_byte_by_byte, start,
                                         stop),
+        cmocka_unit_test(a_bomb_costs_what_a_message_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,8 +9,12 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { connect } from "node:tls";
 import WebSocket from "ws";
-import { makeCertificate } from "./support/certificate.mjs";
+import {
+  makeBadCertificate,
+  makeCertificate,
+} from "./support/certificate.mjs";
 import { example, portOf, run, start } from "./support/process.mjs";
+import { openWebSocket } from "./support/websocket.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "peal-tls-"));
 const file = (name) => join(folder, name);
@@ -102,6 +106,90 @@ test("Node over WebSocket and TCP", async () => {
   const closed = once(socket, "close");
   await stop(server);
   assert.equal((await closed)[0], 1001);
+});
+
+// A certificate that is no good is the clients' to refuse; the server goes on.
+test("expired certificates, and those of other hosts", async () => {
+  const bad = {
+    expired: {
+      from: "20200101000000Z",
+      to: "20200201000000Z",
+      names: "DNS:localhost,IP:127.0.0.1",
+      error: "CERT_HAS_EXPIRED",
+      says: /certificate has expired/,
+    },
+    elsewhere: {
+      from: "20200101000000Z",
+      to: "20990101000000Z",
+      names: "DNS:elsewhere.example",
+      error: "ERR_TLS_CERT_ALTNAME_INVALID",
+      says: /(hostname|IP address) mismatch|no alternative certificate/,
+    },
+  };
+  for (const [name, { error, says, ...wish }] of Object.entries(bad)) {
+    makeBadCertificate(folder, name, wish);
+    const server = await start("echo", "--port", "0", ...files(name));
+    const port = portOf(server.ws);
+
+    const client = run("openssl", [
+      ...["s_client", "-connect", `127.0.0.1:${port}`, "-brief"],
+      ...["-CAfile", file(`${name}.crt`), "-verify_ip", "127.0.0.1"],
+      "-verify_return_error",
+    ]);
+    client.stdin.end();
+    const refused = await client.ended;
+    assert.notEqual(refused.code, 0);
+    assert.match(refused.err, says);
+
+    const curl = run("curl", [
+      ...["-sS", "--cacert", file(`${name}.crt`), `https://127.0.0.1:${port}/`],
+    ]);
+    const { code, err } = await curl.ended;
+    assert.equal(code, 60);
+    assert.match(err, says);
+
+    await assert.rejects(open(server.ws, name), { code: error });
+
+    // Who does not look comes in.
+    const careless = await openWebSocket(server.ws, "/", {
+      rejectUnauthorized: false,
+      isSecure: true,
+    });
+    careless.send("still there");
+    assert.equal(await careless.receive(), "still there");
+    careless.terminate();
+    await stop(server);
+  }
+});
+
+test("fanout, encrypted and compressed, on two loops", async () => {
+  for (const flag of ["--deflate", "--deflate=takeover"]) {
+    const server = await start(
+      ...["fanout", "--port", "0", "--loops", "2", flag],
+      ...files("old"),
+    );
+    const options = { ca: readFileSync(file("old.crt")), isSecure: true };
+    const members = await Promise.all(
+      [true, true, true, false].map((perMessageDeflate) =>
+        openWebSocket(server.ws, "/sub", { ...options, perMessageDeflate }),
+      ),
+    );
+    const publisher = await openWebSocket(server.ws, "/pub", options);
+    const messages = Array.from({ length: 20 }, (_, i) =>
+      `${i} `.repeat(100 * i),
+    );
+
+    assert.match(members[0].answer, /^permessage-deflate/);
+    messages.forEach((message) => publisher.send(message));
+    for (const member of members) {
+      for (const message of messages) {
+        assert.equal(await member.receive(), message);
+      }
+      member.close();
+    }
+    publisher.close();
+    await stop(server);
+  }
 });
 
 test("SIGHUP brings a new certificate and drops nobody", async () => {

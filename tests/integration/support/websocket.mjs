@@ -5,8 +5,13 @@
 import { once } from "node:events";
 import WebSocket from "ws";
 
-export async function openWebSocket(address, path = "/", options = {}) {
-  const socket = new WebSocket(`ws://${address}${path}`, options);
+export async function openWebSocket(
+  address,
+  path = "/",
+  { isSecure = false, ...options } = {},
+) {
+  const scheme = isSecure ? "wss" : "ws";
+  const socket = new WebSocket(`${scheme}://${address}${path}`, options);
   const messages = [];
   const waiting = [];
 
