@@ -703,6 +703,53 @@ static void bad_websockets_get_a_code(void **state)
     }
 }
 
+/*
+ * What ends the original server, without a login: names that are objects, paths
+ * that are no paths, and what nobody agreed to inflate.
+ */
+static void what_kills_the_original_does_not(void **state)
+{
+    static const char *const texts[] = {
+        "null",
+        "{\"event\":{\"toString\":1}}",
+        "{\"event\":\"x\",\"_ackName\":{\"toString\":1}}",
+        "{\"event\":\"x\",\"_ackName\":\"sum\","
+        "\"_correlationId\":{\"toString\":1}}",
+        "{\"event\":\"join-room\",\"data\":{\"toString\":1}}",
+        "{\"event\":\"leave-room\",\"data\":[null]}",
+        "{\"event\":\"whisper\",\"data\":null}",
+        "{\"event\":\"room\",\"data\":{\"room\":{\"toString\":1}}}",
+        "{\"event\":\"meta\",\"data\":{\"k\":{\"toString\":1}}}"};
+    static const char *const targets[] = {"//", "http://", "http://x/",
+                                          "//x//?", "/%00", "*"};
+    struct client clients[2];
+
+    (void)state;
+    open_client(&clients[0], false);
+    open_client(&clients[1], true);
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        struct client hostile;
+
+        open_client(&hostile, false);
+        ws_send_text(&hostile.peer, texts[i]);
+        peer_close(&hostile.peer);
+        open_client(&hostile, true);
+        tcp_send_text(&hostile.peer, JSON, "join-room", texts[i]);
+        tcp_send_text(&hostile.peer, JSON, "x", texts[i]);
+        tcp_send_text(&hostile.peer, ACK_REQUEST, "sum", texts[i]);
+        peer_close(&hostile.peer);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
+        int status = ws_try(ws_address, targets[i], "");
+
+        CHECK(status == 101 || status == 400);
+    }
+    CHECK(health("activeConnections") >= 2);
+    for (int i = 0; i < 2; i++) {
+        close_client(&clients[i]);
+    }
+}
+
 /* --- The rest ------------------------------------------------------------ */
 
 /* The first message may follow the upgrade in the same segment. */
@@ -823,6 +870,8 @@ int main(void)
                                         start_with_heartbeat, stop),
         cmocka_unit_test_setup_teardown(bad_frames_get_an_error, start, stop),
         cmocka_unit_test_setup_teardown(bad_websockets_get_a_code, start, stop),
+        cmocka_unit_test_setup_teardown(what_kills_the_original_does_not, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(the_first_message_may_follow_at_once,
                                         start, stop),
         cmocka_unit_test_setup_teardown(three_hundred_at_once, start, stop),
