@@ -381,6 +381,86 @@ static void test_a_client_with_a_rate_of_its_own(void **state)
     host_stop(&host);
 }
 
+static void expect_limit(struct member *member, const char *event,
+                         enum peal_rate_limit limit)
+{
+    int before = atomic_load(&limited.calls);
+
+    expect_limited(member, event, 1);
+    CHECK_EQUAL(atomic_load(&limited.calls), before + 1);
+    CHECK_EQUAL(limited.limit, limit);
+}
+
+static enum peal_verdict limit_by_name(struct peal_client *client,
+                                       const struct peal_event *event,
+                                       uint32_t cost, struct peal_ticket ticket,
+                                       void *user)
+{
+    (void)client;
+    (void)cost;
+    (void)ticket;
+    (void)user;
+    return peal_slice_equal(event->name, peal_slice("custom")) ? PEAL_REFUSE
+                                                               : PEAL_ALLOW;
+}
+
+/*
+ * Client's own, else event and client_rate; address_rate; the custom one. What
+ * an earlier one refuses costs no token of any.
+ */
+static void test_limits_are_asked_in_order(void **state)
+{
+    struct peal_hooks hooks = {
+        .size = sizeof hooks,
+        .on_rate_limited = on_rate_limited,
+        .limit_message = limit_by_name,
+    };
+    struct peal_server_options options = {
+        .client_rate = ONLY(3),
+        .address_rate = ONLY(8),
+        .hooks = &hooks,
+        .user = &host,
+    };
+    struct peal_rate one = ONLY(1);
+    struct peal_rate two = ONLY(2);
+    struct member members[2];
+
+    (void)state;
+    memset(&limited, 0, sizeof limited);
+    begin(&options);
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "x", &one), 0);
+    for (int i = 0; i < 2; i++) {
+        member_open(&members[i], host_address(&host, i == 1), i == 1);
+        expect_ok(&members[i], "x", 1);
+        expect_limit(&members[i], "x", PEAL_LIMIT_EVENT);
+        expect_ok(&members[i], "y", 1);
+        expect_limit(&members[i], "custom", PEAL_LIMIT_CUSTOM);
+        /* That was asked last, and so has cost the third token. */
+        expect_limit(&members[i], "custom", PEAL_LIMIT_CLIENT);
+        expect_limit(&members[i], "x", PEAL_LIMIT_EVENT);
+    }
+    /* Its own goes before both; six tokens of the address are gone by now. */
+    CHECK_EQUAL(peal_server_set_rate(
+                    host.server, peal_server_find(host.server, members[0].id),
+                    &two),
+                0);
+    member_expect_silence(&members[0]);
+    expect_ok(&members[0], "x", 1);
+    expect_ok(&members[0], "x", 2);
+    expect_limit(&members[0], "custom", PEAL_LIMIT_OWN);
+    CHECK_EQUAL(
+        peal_server_set_rate(host.server,
+                             peal_server_find(host.server, members[1].id),
+                             &two),
+        0);
+    member_expect_silence(&members[1]);
+    expect_limit(&members[1], "custom", PEAL_LIMIT_ADDRESS);
+    for (int i = 0; i < 2; i++) {
+        member_close(&members[i]);
+    }
+    host_stop(&host);
+}
+
 static void test_addresses_share_and_remember(void **state)
 {
     struct peal_server_options options = {
@@ -708,6 +788,7 @@ int main(void)
         cmocka_unit_test(test_event_rates_are_bounded),
         cmocka_unit_test(test_joins_can_have_a_rate),
         cmocka_unit_test(test_a_client_with_a_rate_of_its_own),
+        cmocka_unit_test(test_limits_are_asked_in_order),
         cmocka_unit_test(test_addresses_share_and_remember),
         cmocka_unit_test(test_a_limiter_that_takes_its_time),
         cmocka_unit_test(test_no_decision_is_a_refusal),
