@@ -284,6 +284,11 @@ struct peal_dropped {
 struct peal_too_large {
     uint64_t size; /* of the frame, by its own account; 0: not known */
     size_t max;    /* message_bytes_max */
+    /*
+     * Of a TCP frame, as it was sent, if that much of it has arrived; empty
+     * else, and for WebSocket, where the name is inside of the message.
+     */
+    struct peal_slice event;
 };
 
 /*

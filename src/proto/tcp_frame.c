@@ -59,6 +59,17 @@ long tcp_frame_parse(struct tcp_frame *frame, char *data, size_t size,
     return (long)total;
 }
 
+struct peal_slice tcp_frame_event(const char *data, size_t size)
+{
+    size_t event_size = size < TCP_HEADER_SIZE ? 0 : load_u16(data + 5);
+
+    if (event_size == 0 || event_size > TCP_EVENT_MAX ||
+        event_size > size - TCP_HEADER_SIZE) {
+        return slice_make(NULL, 0);
+    }
+    return slice_make(data + TCP_HEADER_SIZE, event_size);
+}
+
 char *tcp_frame_write(char *out, uint8_t type, struct peal_slice event,
                       size_t payload_size)
 {

@@ -59,6 +59,10 @@ long tcp_frame_parse(struct tcp_frame *frame, char *data, size_t size,
  */
 size_t tcp_frame_announced(const char *data, size_t size);
 
+/* The event of a frame that may be incomplete; empty if not all of it is there,
+ * or it is too long. */
+struct peal_slice tcp_frame_event(const char *data, size_t size);
+
 /* Writes header and event, returns where the payload goes. */
 char *tcp_frame_write(char *out, uint8_t type, struct peal_slice event,
                       size_t payload_size);

@@ -6,14 +6,15 @@
 #include "proto/tcp_frame.h"
 
 /* `data` begins with the length of the frame, by its own account. */
-static void refuse(struct conn *conn, long error, const char *data)
+static void refuse(struct conn *conn, long error, const char *data, size_t size)
 {
     const unsigned char *head = (const unsigned char *)data;
 
     if (error == PEAL_ETOOBIG) {
-        hooks_too_large(conn->client, (uint64_t)head[0] << 24 |
-                                          (uint64_t)head[1] << 16 |
-                                          (uint64_t)head[2] << 8 | head[3]);
+        hooks_too_large(conn->client,
+                        (uint64_t)head[0] << 24 | (uint64_t)head[1] << 16 |
+                            (uint64_t)head[2] << 8 | head[3],
+                        tcp_frame_event(data, size));
         seat_count(conn_seat(conn), COUNT_CLOSED_MESSAGE_BYTES);
         conn_fail(conn, WS_CLOSE_TOO_BIG, "frame is too big");
     } else {
@@ -33,7 +34,7 @@ size_t conn_read_tcp(struct conn *conn, char *data, size_t size)
         /* The header of a proxy would be a very long frame. */
         refuse(conn,
                conn_proxy_unexpected(conn, data, size) ? PEAL_EPROTOCOL : used,
-               data);
+               data, size);
         return size;
     }
     if (used == 0) {

@@ -35,7 +35,7 @@ static void refuse(struct conn *conn, int code, const char *problem,
 {
     if (code == WS_CLOSE_TOO_BIG) {
         seat_count(conn_seat(conn), COUNT_CLOSED_MESSAGE_BYTES);
-        hooks_too_large(conn->client, size);
+        hooks_too_large(conn->client, size, slice_make(NULL, 0));
     } else {
         seat_count(conn_seat(conn), COUNT_CLOSED_PROTOCOL);
     }

@@ -58,12 +58,14 @@ void hooks_room_limited(struct peal_client *client, const char *limit,
     }
 }
 
-void hooks_too_large(struct peal_client *client, uint64_t size)
+void hooks_too_large(struct peal_client *client, uint64_t size,
+                     struct peal_slice event)
 {
     const struct peal_server *server = seat_of(client)->server;
     struct peal_too_large message = {
         .size = size,
         .max = seat_of(client)->config->options.message_bytes_max,
+        .event = event,
     };
 
     if (server->hooks.on_too_large != NULL) {

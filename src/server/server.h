@@ -371,8 +371,9 @@ void hooks_connection_limited(struct seat *seat,
 void hooks_room_limited(struct peal_client *client, const char *limit,
                         struct peal_slice room);
 
-/* [L] A message is too large; `size` as in peal_too_large. */
-void hooks_too_large(struct peal_client *client, uint64_t size);
+/* [L] A message is too large; `size` and `event` as in peal_too_large. */
+void hooks_too_large(struct peal_client *client, uint64_t size,
+                     struct peal_slice event);
 
 /* [L] Whether the application lets the message through; if not, its client has
  * been told. */

@@ -87,9 +87,10 @@ static void on_too_large(struct peal_client *client,
     char text[256];
 
     CHECK(client != NULL && user == &host);
-    snprintf(text, sizeof text, "%llu of %llu",
+    snprintf(text, sizeof text, "%llu of %llu%.*s",
              (unsigned long long)message->size,
-             (unsigned long long)message->max);
+             (unsigned long long)message->max, (int)message->event.size,
+             message->event.data);
     tell(text);
 }
 
@@ -280,7 +281,7 @@ static void test_messages(void **state)
         } else {
             ws_send(&member.peer, WS_BINARY_FRAME, large, sizeof large);
         }
-        expect_told(2, is_tcp ? "5008 of 4096" : "5000 of 4096");
+        expect_told(2, is_tcp ? "5008 of 4096b" : "5000 of 4096");
         member_expect_close(&member, 1009);
         host_stop(&host);
     }
