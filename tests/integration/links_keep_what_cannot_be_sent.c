@@ -318,14 +318,13 @@ static int listen_somewhere(char *address, size_t size)
 
 struct proxy {
     int fd;
+    const char *answer;
+    size_t answer_size;
     char request[1024];
 };
 
-/* Answers as a proxy, and then as a server of frames. */
 static void *serve_proxy(void *argument)
 {
-    static const char answer[] = "HTTP/1.1 200 OK\r\n\r\n"
-                                 "\0\0\0\x11\6\0\0{\"id\":\"x\"}";
     struct proxy *proxy = argument;
     int fd = accept(proxy->fd, NULL, NULL);
     size_t size = 0;
@@ -338,33 +337,53 @@ static void *serve_proxy(void *argument)
         CHECK(got > 0);
         size += (size_t)got;
     }
-    CHECK(send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL) > 0);
+    CHECK(send(fd, proxy->answer, proxy->answer_size, MSG_NOSIGNAL) > 0);
     while (recv(fd, rest, sizeof rest, 0) > 0) {
     }
     close(fd);
     return NULL;
 }
 
-static void test_proxies_are_asked(void **state)
+static void ask_proxy(const char *answer, size_t size, int http_status)
 {
-    struct proxy proxy = {.request = ""};
+    struct proxy proxy = {.answer = answer, .answer_size = size};
     struct fixture fixture;
     char address[64];
     pthread_t thread;
 
-    (void)state;
     begin(&fixture);
     proxy.fd = listen_somewhere(address, sizeof address);
     CHECK(pthread_create(&thread, NULL, serve_proxy, &proxy) == 0);
     fixture.options.proxy = address;
     fixture.options.url = "tcp://far.example:99";
+    fixture.options.reconnect_attempts = PEAL_OFF;
     make(&fixture);
     CHECK_EQUAL(peal_link_open(fixture.link), 0);
-    LINK_STEP_UNTIL(fixture.loop, fixture.notes.connects == 1);
+    if (http_status == 0) {
+        LINK_STEP_UNTIL(fixture.loop, fixture.notes.connects == 1);
+    } else {
+        LINK_STEP_UNTIL(fixture.loop, fixture.notes.errors == 1);
+        CHECK_EQUAL(fixture.notes.connects, 0);
+        CHECK_EQUAL(fixture.notes.error, PEAL_EREFUSED);
+        CHECK_EQUAL(fixture.notes.last.http_status, http_status);
+    }
     end(&fixture);
     pthread_join(thread, NULL);
     close(proxy.fd);
     assert_non_null(strstr(proxy.request, "CONNECT far.example:99 HTTP/1.1"));
+}
+
+static void test_proxies_are_asked(void **state)
+{
+    /* It answers as a proxy, and then as a server of frames. */
+    static const char yes[] = "HTTP/1.1 200 OK\r\n\r\n"
+                              "\0\0\0\x11\6\0\0{\"id\":\"x\"}";
+    static const char no[] = "HTTP/1.1 407 Proxy Authentication Required\r\n"
+                             "Content-Length: 0\r\n\r\n";
+
+    (void)state;
+    ask_proxy(yes, sizeof yes - 1, 0);
+    ask_proxy(no, sizeof no - 1, 407);
 }
 
 int main(void)
