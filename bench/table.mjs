@@ -73,7 +73,7 @@ function complaint(run) {
     .filter((name) => run[name] > 0)
     .map((name) => `${run[name]} ${name}`);
   if (run.tls_handshakes > 0 && faults.length === 0) {
-    faults.push(`${run.tls_resumed} of ${run.tls_handshakes} sessions resumed`);
+    faults.push(`${run.tls_resumed} sessions resumed`);
   }
   if (run.close_code !== undefined) {
     faults.push(`close code ${run.close_code}`);
@@ -83,10 +83,15 @@ function complaint(run) {
 
 function notes(result) {
   const bad = result.runs.find((run) => !run.ok);
+  const resumed = median(result.runs.filter((run) => run.tls_resumed > 0)
+    .map((run) => 100 * run.tls_resumed / run.tls_handshakes));
   const late = Math.max(0, ...column(result, "late"));
   const notes = [];
   if (bad !== undefined) {
     notes.push(`**${complaint(bad)}**`);
+  }
+  if (Number.isFinite(resumed)) {
+    notes.push(`${figure(resumed)} % resumed`);
   }
   if (late > 0) {
     notes.push(`${figure(late)} still under way 10 s after the end`);

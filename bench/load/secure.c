@@ -60,6 +60,8 @@ void secure_init(const struct load_options *options)
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE
                      | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
                      | SSL_MODE_RELEASE_BUFFERS);
+    /* Some servers end without TLS's goodbye, which spoils their sessions. */
+    SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
     if (options->resumes) {
         SSL_CTX_set_session_cache_mode(context,
                                        SSL_SESS_CACHE_CLIENT
