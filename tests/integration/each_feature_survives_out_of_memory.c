@@ -367,6 +367,26 @@ static void visit_pages(struct peal_server *server)
     visit_page(server, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n", "=later");
 }
 
+/* --- Proxies ------------------------------------------------------------- */
+
+static const char *const here[] = {"127.0.0.1", NULL};
+
+/* What the header tells is kept, until its client is in and after. */
+static void visit_by_proxy(struct peal_server *server)
+{
+    visit_page(server,
+               "PROXY TCP4 192.0.2.1 192.0.2.2 3 4\r\n"
+               "POST /hook/a HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n"
+               "=length",
+               "=length");
+    visit_page(server,
+               "PROXY TCP6 2001:db8::1 ::1 3 4\r\n"
+               "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+               "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+               "HTTP/1.1 101");
+}
+
 /* --- Compression --------------------------------------------------------- */
 
 static const struct peal_deflate_options with_takeover = {
@@ -629,6 +649,11 @@ int main(void)
          visit_with_rates,
          35},
         {"HTTP handlers", {.size = 0}, set_up_http, visit_pages, 35},
+        {"proxies",
+         {.proxy_protocol = PEAL_PROXY_REQUIRED, .trusted_proxies = here},
+         set_up_http,
+         visit_by_proxy,
+         35},
         {"compression",
          {.deflate = &with_takeover},
          NULL,
