@@ -249,14 +249,18 @@ PEAL_API void peal_log_to_stderr(enum peal_log_level level,
                                  const char *fields, void *user);
 
 /*
- * The allocator of the whole process's libpeal. All three are called with the
- * contract of malloc, realloc and free, from any thread.
+ * The allocator of the whole process's libpeal. The first three are called with
+ * the contract of malloc, realloc and free, from any thread. `size_of` tells
+ * what a block costs, with all that is rounded up and kept beside it; NULL when
+ * that is not known: then memory is not accounted, and a server cannot have a
+ * memory_bytes_max.
  */
 struct peal_memory {
     void *(*allocate)(size_t size, void *user);
     void *(*reallocate)(void *block, size_t size, void *user);
     void (*release)(void *block, void *user);
     void *user;
+    size_t (*size_of)(void *block, void *user);
 };
 
 /*

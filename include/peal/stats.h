@@ -99,6 +99,11 @@ struct peal_server_stats {
     uint64_t dropped_newest;
     uint64_t conflated;
 
+    /* Of memory_bytes_max. The first is a gauge, of the whole process. */
+    uint64_t memory_used_bytes;
+    uint64_t refused_memory; /* clients that were not let in */
+    uint64_t closed_memory;  /* that were closed */
+
     uint64_t address_tracker_failed; /* answers of address_tracker */
     uint64_t closed_drain_timeout;   /* close_timeout_ms, drain_timeout_ms: cut
                                         with something unsent */

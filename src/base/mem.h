@@ -6,7 +6,17 @@
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+/* What memory is for, in the accounts. */
+enum mem_pool {
+    MEM_OTHER,
+    MEM_OUTPUT,  /* frames: tapes, queues' copies, backlogs */
+    MEM_DEFLATE, /* zlib's state */
+    MEM_POOLS
+};
 
 /* Returns NULL when there is none. `size` must not be 0. */
 void *mem_alloc(size_t size);
@@ -22,5 +32,19 @@ char *mem_copy(const void *data, size_t size);
 
 /* NULL is allowed. */
 void mem_free(void *block);
+
+/* The same for another pool than MEM_OTHER; freed with the same one. */
+void *mem_alloc_in(enum mem_pool pool, size_t size);
+void mem_free_in(enum mem_pool pool, void *block);
+
+/*
+ * Bytes that the pool, and all of them, have from the allocator now, with what
+ * it rounds up to and keeps for itself. Of the whole process. Any thread.
+ */
+uint64_t mem_used_in(enum mem_pool pool);
+uint64_t mem_used(void);
+
+/* False when the program's own allocator cannot tell the sizes of blocks. */
+bool mem_is_counted(void);
 
 #endif

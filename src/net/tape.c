@@ -19,7 +19,7 @@ struct tape_segment *tape_segment_new(size_t capacity)
     if (capacity > UINT32_MAX / 2) {
         return NULL;
     }
-    segment = mem_alloc(sizeof(*segment) + capacity);
+    segment = mem_alloc_in(MEM_OUTPUT, sizeof(*segment) + capacity);
     if (segment == NULL) {
         return NULL;
     }
@@ -35,7 +35,7 @@ struct tape_segment *tape_segment_new(size_t capacity)
 void tape_segment_free(struct tape_segment *segment)
 {
     ASSERT(segment->owed_bytes == 0);
-    mem_free(segment);
+    mem_free_in(MEM_OUTPUT, segment);
 }
 
 /* Ends the tape's hold on a segment, which it keeps as a spare if it can. */

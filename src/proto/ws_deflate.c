@@ -39,7 +39,7 @@ struct ws_inflater {
 static void *allocate(void *memory, unsigned count, unsigned size)
 {
     size_t *total = memory;
-    void *block = mem_alloc((size_t)count * size);
+    void *block = mem_alloc_in(MEM_DEFLATE, (size_t)count * size);
 
     if (block != NULL) {
         *total += (size_t)count * size;
@@ -50,7 +50,7 @@ static void *allocate(void *memory, unsigned count, unsigned size)
 static void release(void *memory, void *block)
 {
     (void)memory;
-    mem_free(block);
+    mem_free_in(MEM_DEFLATE, block);
 }
 
 /* --- Compressing --------------------------------------------------------- */

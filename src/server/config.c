@@ -108,6 +108,7 @@ static const struct option {
     RUNNING(queue_high_bytes),
     RUNNING(queue_low_bytes),
     RUNNING(drain_timeout_ms),
+    WHOLE(memory_bytes_max, OPTION_VALUE, true),
 #undef RESTART
 #undef RUNNING
 #undef WHOLE

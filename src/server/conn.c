@@ -632,7 +632,10 @@ static int refusal_status(struct seat *seat, int rc,
         dispatch_count_limit(seat, refused->limit);
         hooks_connection_limited(seat, refused, connect,
                                  tracker_count(seat->server, key));
-        return strcmp(refused->limit, "clients_max") == 0 ? 503 : 429;
+        return strcmp(refused->limit, "clients_max") == 0 ||
+                       strcmp(refused->limit, "memory_bytes_max") == 0
+                   ? 503
+                   : 429;
     case PEAL_EEXIST:
         seat_count(seat, COUNT_REFUSED_APPLICATION);
         return 409;
@@ -683,6 +686,10 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
     int rc = id_size < 0 ? PEAL_EREFUSED
                          : tracker_add(seat, &key, &is_tracked);
 
+    if (rc == 0 && atomic_load(&seat->worker->engine->is_out_of_memory)) {
+        refused = (struct hub_refused){.limit = "memory_bytes_max"};
+        rc = PEAL_ELIMIT;
+    }
     if (rc == 0) {
         rc = client_admit(&conn->client, seat->hub, conn,
                           slice_make(id, (size_t)id_size),

@@ -18,6 +18,7 @@ void dispatch_count_limit(struct seat *seat, const char *limit)
         enum counter counter;
     } limits[] = {
         {"clients_max", COUNT_REFUSED_CLIENTS},
+        {"memory_bytes_max", COUNT_REFUSED_MEMORY},
         {"clients_per_address_max", COUNT_REFUSED_CLIENTS_PER_ADDRESS},
         {"rooms_max", COUNT_REFUSED_ROOMS},
         {"rooms_per_client_max", COUNT_REFUSED_ROOMS_PER_CLIENT},

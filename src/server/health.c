@@ -50,6 +50,11 @@ static bool mailboxes_keep_up(const struct worker *worker)
     return !worker_is_held_back(worker);
 }
 
+static bool memory_suffices(const struct worker *worker)
+{
+    return !atomic_load(&worker->engine->is_out_of_memory);
+}
+
 /* Slow to fail: a restart brings all clients back at once. */
 static const struct check live_checks[] = {
     {"loops", loops_turn},
@@ -61,6 +66,7 @@ static const struct check ready_checks[] = {
     {"application", application_agrees},
     {"clients", has_room_for_clients},
     {"mailboxes", mailboxes_keep_up},
+    {"memory", memory_suffices},
     {"loops", loops_turn},
 };
 

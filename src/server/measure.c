@@ -36,15 +36,15 @@ void measure_add(struct histogram *histogram, uint64_t duration_ns)
 
 /* Where in the table is what: the last of each group takes all others. */
 #define PEER_OTHER 5
-#define OWN_BY_CODE 11
-#define OWN_OTHER 22
+#define OWN_BY_CODE 12
+#define OWN_OTHER 23
 
 const struct measure_close measure_closes[MEASURE_CLOSES] = {
     {"1000", "peer"},         {"1001", "peer"},         {"1005", "peer"},
     {"1006", "peer"},         {"1011", "peer"},         {"other", "peer"},
     {"1001", "stopping"},     {"1008", "ping_timeout"}, {"1013", "queue_full"},
-    {"1011", "no_memory"},    {"1008", "rate_limit"},   {"1002", "protocol"},
-    {"1003", "protocol"},
+    {"1011", "no_memory"},    {"1008", "rate_limit"},   {"1013", "memory"},
+    {"1002", "protocol"},     {"1003", "protocol"},
     {"1007", "protocol"},     {"1009", "too_big"},      {"1000", "application"},
     {"1001", "application"},  {"1008", "application"},  {"1011", "application"},
     {"1012", "application"},  {"1013", "application"},  {"4xxx", "application"},
@@ -62,6 +62,7 @@ static const struct {
     {"out of memory", 9},
     {"rate limit exceeded", 10},
     {"too many pings", 10},
+    {"server is short of memory", 11},
 };
 
 size_t measure_close_kind(int code, struct peal_slice reason, bool by_peer)

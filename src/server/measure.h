@@ -28,7 +28,7 @@ struct measure_close {
     const char *reason;
 };
 
-#define MEASURE_CLOSES 23
+#define MEASURE_CLOSES 24
 
 /* All of them: the labels of a metric. */
 extern const struct measure_close measure_closes[MEASURE_CLOSES];

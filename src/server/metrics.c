@@ -6,6 +6,7 @@
 #include "server/endpoint.h"
 
 #include "base/assert.h"
+#include "base/mem.h"
 #include "net/process.h"
 #include "server/measure.h"
 
@@ -96,6 +97,7 @@ static void lines(struct text *text, const struct engine *engine,
 
 static const struct line rejected[] = {
     {"clients_max", COUNT_REFUSED_CLIENTS},
+    {"memory_bytes_max", COUNT_REFUSED_MEMORY},
     {"clients_per_address_max", COUNT_REFUSED_CLIENTS_PER_ADDRESS},
     {"header_bytes_max", COUNT_CLOSED_HEADER_BYTES},
     {"handshake_timeout", COUNT_CLOSED_HANDSHAKE_TIMEOUT},
@@ -353,6 +355,21 @@ static void write_gauges(struct text *text, const struct worker *worker)
     gauge(text, "peal_send_queue_bytes", "bytes",
           "What waits for sockets that are full.",
           stats_queued_bytes(engine));
+    gauge(text, "peal_memory_budget_bytes", "bytes",
+          "What the option memory_bytes_max allows; 0: no bound.",
+          worker_options(worker)->memory_bytes_max);
+    family(text, "peal_memory_used_bytes", METRIC_GAUGE, "bytes",
+           "What libpeal has from the allocator, by what it is for.");
+    for (enum mem_pool pool = 0; pool < MEM_POOLS; pool++) {
+        static const char *const pools[] = {
+            [MEM_OTHER] = "other",
+            [MEM_OUTPUT] = "output",
+            [MEM_DEFLATE] = "deflate",
+        };
+
+        PRINT(text, "peal_memory_used_bytes{pool=\"%s\"} %llu\n", pools[pool],
+              (unsigned long long)mem_used_in(pool));
+    }
     gauge(text, "peal_event_loops", NULL, "Threads that serve clients.",
           (uint64_t)engine->worker_count);
     gauge(text, "peal_ready", NULL, "1 when /readyz says ok.",

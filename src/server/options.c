@@ -2,6 +2,7 @@
 #include "server/server.h"
 
 #include "base/assert.h"
+#include "base/mem.h"
 #include "hub/rate.h"
 #include "server/gate.h"
 
@@ -202,6 +203,9 @@ static const char *find_problem(const struct peal_server_options *options)
     }
     if (options->rate_refusal > PEAL_REFUSE_CLOSE) {
         return "rate_refusal";
+    }
+    if (options->memory_bytes_max > 0 && !mem_is_counted()) {
+        return "memory_bytes_max";
     }
     if (options->queue_low_bytes > options->queue_high_bytes) {
         return "queue_low_bytes";

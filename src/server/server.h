@@ -115,6 +115,8 @@ enum counter {
     COUNT_DROPPED_OLDEST,
     COUNT_DROPPED_NEWEST,
     COUNT_CONFLATED,
+    COUNT_REFUSED_MEMORY,
+    COUNT_CLOSED_MEMORY,
     COUNT_TRACKER_FAILED,
     COUNT_CLOSED_DRAIN_TIMEOUT,
     /* Gauges: they go down, too. */
@@ -197,6 +199,11 @@ struct worker {
     uint32_t retry_after_ms;  /* [L] of the goodbye being said; 0: none */
     struct timer trim_timer; /* [L] gives back what a burst of output took */
     struct timer hold_timer; /* [L] looks again whether it is held back */
+    struct timer memory_timer;     /* [L] looks again while it is too much */
+    uint64_t memory_looked_ms;     /* [L] at what is used */
+    uint64_t memory_closed_ms; /* [L] when a client was last closed for it */
+    _Atomic uint64_t most_queued;  /* [a] bytes, of one client, at that look */
+    _Atomic uint64_t going_bytes;  /* [a] of those who have been told to go */
     struct timer tracker_timer; /* [L] see tracker.h */
     struct door *doors;     /* [L] one for each listener */
 
@@ -269,6 +276,7 @@ struct engine {
     _Atomic bool is_stop_asked;    /* [a] */
     _Atomic bool is_cut_asked;     /* [a] */
     _Atomic bool is_unready;       /* [a] the application says so */
+    _Atomic bool is_out_of_memory; /* [a] beyond memory_bytes_max: governor.h */
     _Atomic uint64_t updates;      /* [a] of options, of all namespaces */
     _Atomic size_t mailbox_bytes_max; /* [a] */
     struct listener adopted[DIALECT_COUNT]; /* [I] whom conns come by that */

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/mem.h"
 
 #include <string.h>
 
@@ -113,6 +114,8 @@ static const struct {
     FIELD(COUNT_DROPPED_OLDEST, dropped_oldest),
     FIELD(COUNT_DROPPED_NEWEST, dropped_newest),
     FIELD(COUNT_CONFLATED, conflated),
+    FIELD(COUNT_REFUSED_MEMORY, refused_memory),
+    FIELD(COUNT_CLOSED_MEMORY, closed_memory),
     FIELD(COUNT_TRACKER_FAILED, address_tracker_failed),
     FIELD(COUNT_CLOSED_DRAIN_TIMEOUT, closed_drain_timeout),
 #undef FIELD
@@ -137,6 +140,7 @@ int peal_server_stats(struct peal_server *server,
     for (enum counter i = COUNT_EVENTS_IN; i <= COUNT_INVALID_IN; i++) {
         all.messages_in += stats_sum(server, i);
     }
+    all.memory_used_bytes = mem_used();
     all.queued_bytes = stats_queued_bytes(server->engine);
     all.clients = all.ws_clients + all.tcp_clients;
     all.rooms = room_count(&server->cluster);

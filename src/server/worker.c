@@ -7,6 +7,7 @@
 #include "server/admission.h"
 #include "server/backlog.h"
 #include "server/deflate.h"
+#include "server/governor.h"
 #include "server/mail.h"
 #include "server/news.h"
 #include "server/reply.h"
@@ -162,6 +163,7 @@ static void on_turn_end(struct loop *loop, void *user)
                     loop->now_ms + TRIM_INTERVAL_MS);
     }
     output_rewind(worker);
+    governor_look(worker);
     stop_finish(worker);
     measure_add(&worker->turns,
                 clock_monotonic_ns() - loop->turn_began_ns);
@@ -197,6 +199,7 @@ int worker_open(struct worker *worker, struct engine *engine, int index)
     stop_init(worker);
     timer_init(&worker->trim_timer, trim);
     timer_init(&worker->hold_timer, look_again);
+    governor_init(worker);
     map_init(&worker->admissions, admission_key);
     list_init(&worker->conns);
     list_init(&worker->leaving);

@@ -1047,6 +1047,7 @@ static void what_is_no_namespace_is_refused(void **state)
                strcmp(option, "loops") == 0 || strcmp(option, "backlog") == 0 ||
                strcmp(option, "header_bytes_max") == 0 ||
                strcmp(option, "mailbox_bytes_max") == 0 ||
+               strcmp(option, "memory_bytes_max") == 0 ||
                strcmp(option, "turn_timeout_ms") == 0 ||
                strcmp(option, "on_health") == 0 ||
                strcmp(option, "trusted_proxies") == 0 ||

@@ -29,6 +29,7 @@ static const struct {
     SIZE(queue_bytes_max),
     SIZE(mailbox_bytes_max),
     SIZE(http_body_bytes_max),
+    SIZE(memory_bytes_max),
     NUMBER(clients_max),
     NUMBER(clients_per_address_max),
     NUMBER(rooms_max),

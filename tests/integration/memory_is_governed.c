@@ -1,0 +1,242 @@
+/*
+ * Goal: what the statistics say of memory is what the allocator has given;
+ * beyond memory_bytes_max the longest queue goes first and nobody else, new
+ * clients are turned away, and /readyz says no, until there is enough again.
+ *
+ * Method: clients that do not read, and are sent messages of their own; the
+ * allocator's account of the whole process, before and after.
+ */
+#include "support/suite.h"
+
+#include "support/host.h"
+#include "support/http.h"
+#include "support/member.h"
+
+#include <malloc.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MESSAGE_BYTES 65536
+#define NARROW_BYTES 4096
+#define MIB ((uint64_t)1024 * 1024)
+
+static struct host host;
+static _Atomic uint64_t newest;
+static _Atomic uint64_t closed_ref;
+static _Atomic int closed_code;
+static _Atomic int closed_count;
+
+static void on_connect(struct peal_client *client,
+                       const struct peal_connect *connect, void *user)
+{
+    (void)connect;
+    (void)user;
+    atomic_store(&newest, peal_client_ref(client).value);
+}
+
+static void on_disconnect(struct peal_client *client,
+                          const struct peal_disconnect *disconnect, void *user)
+{
+    (void)user;
+    atomic_store(&closed_ref, peal_client_ref(client).value);
+    atomic_store(&closed_code, disconnect->code);
+    atomic_fetch_add(&closed_count, 1);
+}
+
+static int start(void **state)
+{
+    struct peal_server_options options = {
+        .queue_bytes_max = 256 * MIB,
+        .dialect = PEAL_DIALECT_RAW,
+        .readyz_path = "/readyz",
+        .on_connect = on_connect,
+        .on_disconnect = on_disconnect,
+    };
+
+    (void)state;
+    atomic_store(&newest, 0);
+    atomic_store(&closed_count, 0);
+    host_start(&host, &options, NULL);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    host_stop(&host);
+    return 0;
+}
+
+static void set_budget(uint64_t bytes)
+{
+    struct peal_server_options options = {.size = sizeof options};
+
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    options.memory_bytes_max = bytes;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+}
+
+/* A client that will not read. */
+static struct peal_client_ref open_slow(struct peer *peer)
+{
+    struct peal_client_ref ref;
+
+    atomic_store(&newest, 0);
+    peer_dial_narrow(peer, host.tcp, NARROW_BYTES);
+    CHECK_SOON(atomic_load(&newest) != 0);
+    ref.value = atomic_load(&newest);
+    return ref;
+}
+
+/* Sends one message to it and waits until its loop has taken that. */
+static void send_to(struct peal_client_ref ref)
+{
+    static char data[MESSAGE_BYTES];
+    struct peal_event event = peal_bytes("x", data, sizeof data);
+    struct peal_server_stats before = host_stats(&host);
+
+    CHECK_EQUAL(peal_server_emit(host.server, ref, &event), 0);
+    CHECK_SOON(host_stats(&host).messages_out > before.messages_out ||
+               atomic_load(&closed_count) > 0);
+}
+
+static void fill(struct peal_client_ref ref, uint64_t bytes)
+{
+    uint64_t before = host_stats(&host).queued_bytes;
+
+    while (host_stats(&host).queued_bytes < before + bytes) {
+        send_to(ref);
+    }
+}
+
+static int status_of(const char *target)
+{
+    struct http_reply reply;
+    char request[128];
+
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n",
+             target);
+    http_ask(host.ws, request, &reply);
+    return reply.status;
+}
+
+/* --- Accounts --------------------------------------------------------------
+ */
+
+static uint64_t given(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+}
+
+static void accounts_agree_with_the_allocator(void **state)
+{
+    enum { CLIENTS = 300, QUEUED_MIB = 24 };
+    static struct peer peers[CLIENTS];
+    struct peal_client_ref ref = {0};
+    uint64_t given_before;
+    uint64_t used_before;
+    int64_t given_now;
+    int64_t used_now;
+
+    (void)state;
+    CHECK(status_of("/readyz") == 200); /* whatever is made once, is made */
+    given_before = given();
+    used_before = host_stats(&host).memory_used_bytes;
+    CHECK(used_before > 0);
+    for (int i = 0; i < CLIENTS; i++) {
+        ref = open_slow(&peers[i]);
+        if (i % 10 == 0) {
+            fill(ref, QUEUED_MIB * MIB / (CLIENTS / 10));
+        }
+    }
+    given_now = (int64_t)(given() - given_before);
+    used_now = (int64_t)(host_stats(&host).memory_used_bytes - used_before);
+    print_message("allocator %lld, accounts %lld\n", (long long)given_now,
+                  (long long)used_now);
+    CHECK(used_now > (int64_t)(QUEUED_MIB * MIB));
+    if (given_now != 0) { /* sanitizers have allocators of their own */
+        CHECK(llabs(given_now - used_now) <= given_now / 10);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        peer_close(&peers[i]);
+    }
+    host_await_empty(&host);
+    CHECK_SOON(host_stats(&host).memory_used_bytes < used_before + MIB);
+}
+
+/* --- The budget -------------------------------------------------------------
+ */
+
+static void the_longest_queue_goes_first(void **state)
+{
+    struct peer worst;
+    struct peer slow;
+    struct peer idle;
+    struct peer late;
+    struct peal_client_ref worst_ref;
+
+    (void)state;
+    (void)open_slow(&idle);
+    fill(open_slow(&slow), 2 * MIB);
+    worst_ref = open_slow(&worst);
+    fill(worst_ref, 4 * MIB);
+    set_budget(host_stats(&host).memory_used_bytes + 4 * MIB);
+    while (atomic_load(&closed_count) == 0) {
+        (void)send_to(worst_ref);
+    }
+    CHECK_EQUAL(atomic_load(&closed_ref), worst_ref.value);
+    CHECK_EQUAL(atomic_load(&closed_code), 1013);
+    CHECK_EQUAL(host_stats(&host).closed_memory, 1);
+
+    /* It never takes its close; its memory is had nevertheless. */
+    CHECK_SOON(status_of("/readyz") == 200);
+    (void)open_slow(&late);
+    CHECK_EQUAL(atomic_load(&closed_count), 1);
+    CHECK_EQUAL(host_stats(&host).closed_memory, 1);
+    CHECK_EQUAL(host_stats(&host).clients, 3);
+    peer_close(&worst);
+    peer_close(&slow);
+    peer_close(&idle);
+    peer_close(&late);
+}
+
+static void nobody_new_without_memory(void **state)
+{
+    struct peer idle;
+    struct peer other;
+
+    (void)state;
+    (void)open_slow(&idle);
+    set_budget(1);
+    CHECK_SOON(status_of("/readyz") == 503);
+    CHECK_EQUAL(ws_try(host.ws, "/", ""), 503);
+    peer_dial(&other, host.tcp);
+    peer_drain(&other);
+    peer_close(&other);
+    CHECK_EQUAL(host_stats(&host).refused_memory, 2);
+
+    /* Who owes nothing has nothing to fear. */
+    CHECK_EQUAL(host_stats(&host).clients, 1);
+    CHECK_EQUAL(host_stats(&host).closed_memory, 0);
+    set_budget(0);
+    CHECK_SOON(status_of("/readyz") == 200);
+    CHECK_EQUAL(ws_try(host.ws, "/", ""), 101);
+    peer_close(&idle);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(accounts_agree_with_the_allocator,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(the_longest_queue_goes_first, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(nobody_new_without_memory, start, stop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
