@@ -185,9 +185,9 @@ static bool drain(struct bench *bench)
     int idle = 0;
 
     load_set_phase(load, LOAD_DRAIN);
-    while (atomic_load(&load->finished) < load->worker_count ||
-           (atomic_load(&load->received) < atomic_load(&load->expected) &&
-            idle < DRAIN_TICKS)) {
+    while (idle < DRAIN_TICKS &&
+           (atomic_load(&load->finished) < load->worker_count ||
+            atomic_load(&load->received) < atomic_load(&load->expected))) {
         uint64_t received = atomic_load(&load->received);
 
         /* In ticks: on a busy machine a clock goes on without the workers. */
@@ -339,6 +339,11 @@ static int judge(const struct bench *bench)
     }
     if (figures->connected == 0) {
         return failure != NULL ? failure->exit_code : EXIT_CONNECT;
+    }
+    if (atomic_load(&bench->load.finished) < bench->load.worker_count) {
+        output_say(OUTPUT_ERROR, "this machine did not keep up: less was "
+                                 "published than was asked for");
+        return EXIT_ERROR;
     }
     for (size_t i = 0; i < bench->options->slos.count; i++) {
         if (!is_met(bench, &bench->options->slos.items[i])) {
