@@ -168,6 +168,44 @@ static void test_limits_and_permissions(void **state)
     host_stop(&host);
 }
 
+/* Who is in is counted on, and who has said too much has said it. */
+static void test_counts_survive_updates(void **state)
+{
+    struct peal_server_options given = {
+        .clients_per_address_max = 4,
+        .client_rate = {.capacity = 2, .refill = 1, .refill_ms = 2592000000u},
+    };
+    struct member members[5];
+    struct peal_server_options options;
+    struct host host;
+
+    (void)state;
+    host_start(&host, &given, handlers);
+    for (int i = 0; i < 3; i++) {
+        member_open(&members[i], host_address(&host, i % 2), i % 2);
+    }
+    options = config_of(&host);
+    for (int k = 0; k < 2; k++) {
+        member_say(&members[0], "{'event':'echo','id':1}");
+        member_expect(&members[0], "{'event':'peal:ok','id':1}");
+    }
+    options.clients_per_address_max = 3;
+    update(&host, &options);
+    CHECK_EQUAL(ws_try(host.ws, "/", ""), 429);
+    options.clients_per_address_max = 5;
+    update(&host, &options);
+    for (int i = 3; i < 5; i++) {
+        member_open(&members[i], host_address(&host, i % 2), i % 2);
+    }
+    CHECK_EQUAL(ws_try(host.ws, "/", ""), 429);
+    member_say(&members[0], "{'event':'echo','id':3}");
+    member_expect_failure(&members[0], "3", 110);
+    for (int i = 0; i < 5; i++) {
+        member_close(&members[i]);
+    }
+    host_stop(&host);
+}
+
 /* A frame of which a part has come may be as large as the update says. */
 static void test_a_frame_in_pieces_grows_with_its_limit(void **state)
 {
@@ -362,6 +400,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_of_a_bad_update),
         cmocka_unit_test(test_limits_and_permissions),
+        cmocka_unit_test(test_counts_survive_updates),
         cmocka_unit_test(test_a_frame_in_pieces_grows_with_its_limit),
         cmocka_unit_test(test_pings_begin_and_end),
         cmocka_unit_test(test_texts_and_callbacks),
