@@ -16,6 +16,7 @@ import {
 import { deflateSync, gzipSync } from "node:zlib";
 import WebSocket from "ws";
 import { launchBrowser } from "./support/browser.mjs";
+import { peal } from "./support/cli.mjs";
 import { example, portOf, run, start } from "./support/process.mjs";
 
 const WIDTH = 160;
@@ -243,6 +244,17 @@ describe("the page", () => {
         const entry = pane.getByRole("listitem").filter({ hasText: text });
         await entry.getByText("tcp", { exact: true }).waitFor();
       }
+    }
+  });
+
+  test("what the command line publishes is shown", async () => {
+    await bothAreIn();
+    const { code, err } =
+      await peal(server, ["pub", "lobby", "Hello from a shell"]).ended;
+
+    assert.deepEqual({ code, err }, { code: 0, err: "" });
+    for (const pane of [left, right]) {
+      await message(pane, "Hello from a shell").waitFor();
     }
   });
 

@@ -82,6 +82,7 @@ export class Pane {
     client.on("members", (list, { room }) => this.#showMembers(list, room));
     client.on("said", (said) => this.#showSaid(said));
     client.on("image", (bytes) => this.#showSentImage(bytes));
+    client.on("message", (data) => this.#showPublished(data));
   }
 
   #listenToUser() {
@@ -298,6 +299,13 @@ export class Pane {
       this.#unanswered.push(head);
       this.#tieAnswers();
     }
+  }
+
+  // What a client has published by itself, such as `peal pub lobby hello`.
+  #showPublished(data) {
+    const text = typeof data === "string" ? data : JSON.stringify(data);
+
+    this.#add(make("li", "said", make("p", "said-text", text ?? "")));
   }
 
   // Puts the times of answers beside the messages that they answer.
