@@ -445,7 +445,8 @@ int main(int argc, char **argv)
         fputs("auth_chat: cannot be set up\n", stderr);
         return 1;
     }
-    code = example_run(server);
-    end_directory(thread);
+    code = example_serve(server);
+    end_directory(thread); /* first: what it decides goes to the server */
+    peal_server_free(server);
     return code;
 }

@@ -161,8 +161,8 @@ static inline void example_stop_on_signals(struct peal_server *server)
     sigaction(SIGINT, &action, NULL);
 }
 
-/* Runs the server until a signal, frees it, and returns the exit code. */
-static inline int example_run(struct peal_server *server)
+/* Runs the server until a signal, and returns the exit code. */
+static inline int example_serve(struct peal_server *server)
 {
     char address[PEAL_ADDRESS_MAX];
     int rc;
@@ -176,8 +176,16 @@ static inline int example_run(struct peal_server *server)
     printf("\n");
     fflush(stdout);
     rc = peal_server_run(server);
-    peal_server_free(server);
     return rc < 0;
+}
+
+/* The same, and frees it. */
+static inline int example_run(struct peal_server *server)
+{
+    int code = example_serve(server);
+
+    peal_server_free(server);
+    return code;
 }
 
 #endif
