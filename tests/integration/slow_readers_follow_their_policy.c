@@ -12,6 +12,7 @@
 #include "support/suite.h"
 
 #include "support/host.h"
+#include "support/link.h"
 #include "support/member.h"
 
 #include <peal/policy.h>
@@ -364,12 +365,12 @@ static void send_one(struct peal_client_ref slow, int number)
     if (number % DIRECT_EVERY == DIRECT_EVERY - 1) {
         struct peal_event event = numbered('d', number);
 
-        CHECK_EQUAL(peal_server_emit(host.server, slow, &event), 0);
+        CHECK_SOON(peal_server_emit(host.server, slow, &event) == 0);
     } else {
         struct peal_event event = numbered('r', number);
 
-        CHECK_EQUAL(
-            peal_server_room_emit(host.server, "feed:1", &event, NULL, 0), 0);
+        CHECK_SOON(
+            peal_server_room_emit(host.server, "feed:1", &event, NULL, 0) == 0);
     }
 }
 
@@ -483,7 +484,8 @@ static void follows(enum way way, enum peal_pressure pressure,
     bool has_quick = way != OVER_TLS; /* there everybody has to be encrypted */
     int total;
 
-    begin(way, (struct peal_server_options){0});
+    /* A short way to the loop: what is under way to it is little. */
+    begin(way, (struct peal_server_options){.mailbox_bytes_max = 500000});
     set_policy("feed:*", pressure, "key");
     open_reader(&slow, &host, way);
     CHECK_SOON(atomic_load(&newest_client) != 0);
@@ -695,6 +697,9 @@ static void policies_change_while_running(void **state)
     CHECK_EQUAL(options.pressure, PEAL_PRESSURE_CLOSE);
     options.pressure = PEAL_PRESSURE_CONFLATE;
     CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+    count = 0;
+    send_one(ref, count++); /* when it has arrived, the options are in force */
+    read_all(&slow, count, "none", &seen);
     CHECK_EQUAL(peal_server_set_room_policy(host.server, "feed:*", NULL), 0);
     count = 0;
     while (host_stats(&host).conflated == 0) {
@@ -881,6 +886,57 @@ static void the_application_is_told(void **state)
     end();
 }
 
+/* --- The C client -----------------------------------------------------------
+ */
+
+static void count_event(struct peal_link *link, const struct peal_event *event,
+                        void *user)
+{
+    (void)link;
+    (void)event;
+    ++*(int *)user;
+}
+
+/* It is slow because nobody steps its loop. */
+static void links_hear_of_gaps(void **state)
+{
+    struct link_notes notes = {0};
+    struct peal_link_options options;
+    struct peal_link_stats stats = {.size = sizeof stats};
+    struct peal_loop *loop;
+    struct peal_link *link;
+    char url[160];
+    int received = 0;
+    int gaps = 0;
+    int total = 0;
+
+    (void)state;
+    begin(OVER_WS,
+          (struct peal_server_options){.pressure = PEAL_PRESSURE_DROP_OLDEST});
+    options = link_test_options(link_url(url, host.ws, false), &notes);
+    CHECK_EQUAL(peal_loop_new(&loop, NULL), 0);
+    CHECK_EQUAL(peal_link_new(&link, loop, &options), 0);
+    CHECK_EQUAL(peal_link_on(link, "r", count_event, &received), 0);
+    CHECK_EQUAL(peal_link_on(link, "peal:gap", count_event, &gaps), 0);
+    CHECK_EQUAL(peal_link_open(link), 0);
+    LINK_STEP_UNTIL(loop, notes.connects == 1);
+    while (dropped() < DROPS_MIN) {
+        struct peal_event event = numbered('r', total++);
+
+        CHECK_EQUAL(
+            peal_server_room_emit(host.server, "feed:1", &event, NULL, 0), 0);
+        CHECK(total < 10000 && "a queue without a bound");
+    }
+    LINK_STEP_UNTIL(loop, peal_link_stats(link, &stats) == 0 &&
+                              received + (int)stats.missed == total);
+    CHECK_EQUAL(stats.missed, dropped());
+    CHECK(gaps > 0);
+    CHECK_EQUAL(stats.gaps, gaps);
+    peal_link_free(link);
+    peal_loop_free(loop);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -893,6 +949,7 @@ int main(void)
         cmocka_unit_test(bad_policies_are_refused),
         cmocka_unit_test(raw_clients_are_only_counted),
         cmocka_unit_test(the_application_is_told),
+        cmocka_unit_test(links_hear_of_gaps),
     };
 
     return cmocka_run_group_tests(tests, make_certificate, remove_certificate);
