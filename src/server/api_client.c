@@ -118,9 +118,9 @@ static bool needs_name(const struct conn *conn)
 int peal_client_emit(struct peal_client *client, const struct peal_event *event)
 {
     struct conn *conn = on_loop(client);
-    const struct peal_server *server = conn_seat(conn)->server;
-    const struct peal_hooks *hooks = &server->hooks;
-    void *user = server->options.user;
+    const struct seat *seat = conn_seat(conn);
+    const struct peal_hooks *hooks = &seat->server->hooks;
+    void *user = seat->config->options.user;
     struct wire wire;
     int rc = dispatch_check(conn_worker(conn), event, needs_name(conn));
 

@@ -285,11 +285,11 @@ static void on_join(struct conn *conn, const struct wire *wire)
 
 static void on_leave(struct conn *conn, const struct wire *wire)
 {
-    const struct peal_server *server = conn_seat(conn)->server;
-    int rc = server->hooks.on_leave == NULL
+    const struct seat *seat = conn_seat(conn);
+    int rc = seat->server->hooks.on_leave == NULL
                  ? 0
-                 : server->hooks.on_leave(conn->client, wire->room,
-                                          server->options.user);
+                 : seat->server->hooks.on_leave(conn->client, wire->room,
+                                                seat->config->options.user);
 
     if (!conn_is_open(conn)) {
         return; /* the application has closed it instead */

@@ -41,35 +41,37 @@ void hooks_connection_limited(struct seat *seat,
 void hooks_room_limited(struct peal_client *client, const char *limit,
                         struct peal_slice room)
 {
-    struct peal_server *server = seat_of(client)->server;
-    const struct peal_hooks *hooks = &server->hooks;
+    const struct seat *seat = seat_of(client);
+    const struct peal_server_options *options = &seat->config->options;
+    const struct peal_hooks *hooks = &seat->server->hooks;
     struct peal_rooms_limited limited = {.room = room};
 
     if (strcmp(limit, "rooms_max") == 0) {
         if (hooks->on_max_rooms != NULL) {
-            limited.rooms = room_count(&server->cluster);
-            limited.max = seat_of(client)->config->options.rooms_max;
-            hooks->on_max_rooms(client, &limited, server->options.user);
+            limited.rooms = room_count(&seat->server->cluster);
+            limited.max = options->rooms_max;
+            hooks->on_max_rooms(client, &limited, options->user);
         }
     } else if (hooks->on_max_rooms_per_client != NULL) {
         limited.rooms = client->room_count;
-        limited.max = seat_of(client)->config->options.rooms_per_client_max;
-        hooks->on_max_rooms_per_client(client, &limited, server->options.user);
+        limited.max = options->rooms_per_client_max;
+        hooks->on_max_rooms_per_client(client, &limited, options->user);
     }
 }
 
 void hooks_too_large(struct peal_client *client, uint64_t size,
                      struct peal_slice event)
 {
-    const struct peal_server *server = seat_of(client)->server;
+    const struct seat *seat = seat_of(client);
+    const struct peal_server_options *options = &seat->config->options;
     struct peal_too_large message = {
         .size = size,
-        .max = seat_of(client)->config->options.message_bytes_max,
+        .max = options->message_bytes_max,
         .event = event,
     };
 
-    if (server->hooks.on_too_large != NULL) {
-        server->hooks.on_too_large(client, &message, server->options.user);
+    if (seat->server->hooks.on_too_large != NULL) {
+        seat->server->hooks.on_too_large(client, &message, options->user);
     }
 }
 
@@ -108,7 +110,7 @@ bool hooks_admit_message(struct conn *conn, const struct wire *wire)
 void hooks_invalid(struct peal_client *client,
                    const struct wire_failure *failure)
 {
-    const struct peal_server *server = seat_of(client)->server;
+    const struct seat *seat = seat_of(client);
     /* Failures of ours are literals, so they end with a zero byte. */
     struct peal_failure told = {
         .code = failure->code,
@@ -117,9 +119,27 @@ void hooks_invalid(struct peal_client *client,
         .temporary = failure->temporary,
     };
 
-    if (server->hooks.on_invalid != NULL) {
-        server->hooks.on_invalid(client, &told, server->options.user);
+    if (seat->server->hooks.on_invalid != NULL) {
+        seat->server->hooks.on_invalid(client, &told,
+                                       seat->config->options.user);
     }
+}
+
+/* On threads that are no loops `user` is the newest. */
+static int before_broadcast(struct peal_server *server, const struct seat *seat,
+                            struct peal_client *from,
+                            const struct peal_event *event,
+                            const struct peal_client_ref *except,
+                            size_t except_count)
+{
+    struct config *config = seat != NULL ? seat->config : config_ref(server);
+    int rc = server->hooks.before_broadcast(
+        server, from, event, except, except_count, config->options.user);
+
+    if (seat == NULL) {
+        config_unref(config);
+    }
+    return rc;
 }
 
 int hooks_publish(struct peal_server *server, struct peal_client *from,
@@ -130,8 +150,7 @@ int hooks_publish(struct peal_server *server, struct peal_client *from,
     int rc = 0;
 
     if (server->hooks.before_broadcast != NULL) {
-        rc = server->hooks.before_broadcast(server, from, event, except,
-                                            except_count, server->options.user);
+        rc = before_broadcast(server, seat, from, event, except, except_count);
     }
     if (rc != 0) {
         return rc;

@@ -130,33 +130,33 @@ void news_level(struct conn *conn)
 
 static void tell_dropped(struct conn *conn, struct notice *notice)
 {
-    const struct peal_server *server = conn_seat(conn)->server;
+    const struct seat *seat = conn_seat(conn);
     struct peal_dropped dropped = {
         .room = slice_make(notice->room, notice->room_size),
         .reason = notice->reason,
         .count = notice->count,
     };
 
-    server->hooks.on_dropped(conn->client, &dropped, server->options.user);
+    seat->server->hooks.on_dropped(conn->client, &dropped,
+                                   seat->config->options.user);
     mem_free(notice);
 }
 
 static void tell(struct news *news)
 {
     struct conn *conn = news->conn;
-    const struct peal_server *server = conn_seat(conn)->server;
-    const struct peal_hooks *hooks = &server->hooks;
+    const struct seat *seat = conn_seat(conn);
+    const struct peal_hooks *hooks = &seat->server->hooks;
+    void *user = seat->config->options.user;
     struct notice *notice = news->notices;
 
     news->notices = NULL;
     if (news->is_high != news->is_high_told) {
         news->is_high_told = news->is_high;
         if (news->is_high && hooks->on_high_water != NULL) {
-            hooks->on_high_water(conn->client, queued_bytes(conn),
-                                 server->options.user);
+            hooks->on_high_water(conn->client, queued_bytes(conn), user);
         } else if (!news->is_high && hooks->on_drain != NULL) {
-            hooks->on_drain(conn->client, queued_bytes(conn),
-                            server->options.user);
+            hooks->on_drain(conn->client, queued_bytes(conn), user);
         }
     }
     while (notice != NULL) {

@@ -3,7 +3,8 @@
  * and those that may say no are obeyed.
  *
  * Method: every hook writes down what it was given; each test does the one
- * thing that calls it, on both transports where there is a difference.
+ * thing that calls it, on both transports where there is a difference. `user`
+ * is another one by then than the server was made with.
  */
 #include "support/suite.h"
 
@@ -180,10 +181,14 @@ static void begin(struct peal_server_options options,
     sized.size = sizeof sized;
     atomic_store(&told.calls, 0);
     options.hooks = &sized;
-    options.user = &host;
+    options.user = NULL;
     options.clients_may_join = true;
     options.clients_may_publish = true;
     host_start(&host, &options, setup);
+    options.size = sizeof options;
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    options.user = &host;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
 }
 
 static void test_connections(void **state)

@@ -798,7 +798,7 @@ static struct {
 static void on_high_water(struct peal_client *client, size_t queued_bytes,
                           void *user)
 {
-    (void)user;
+    CHECK(user == &told);
     CHECK(queued_bytes > 0);
     CHECK_EQUAL(queued_bytes, peal_client_queued_bytes(client));
     CHECK_EQUAL(told.highs, told.drains);
@@ -808,7 +808,7 @@ static void on_high_water(struct peal_client *client, size_t queued_bytes,
 static void on_drain(struct peal_client *client, size_t queued_bytes,
                      void *user)
 {
-    (void)user;
+    CHECK(user == &told);
     CHECK(queued_bytes <= 50000);
     CHECK_EQUAL(queued_bytes, peal_client_queued_bytes(client));
     told.drains++;
@@ -819,7 +819,7 @@ static void on_dropped(struct peal_client *client,
                        const struct peal_dropped *dropped, void *user)
 {
     (void)client;
-    (void)user;
+    CHECK(user == &told);
     CHECK(!told.is_gone);
     CHECK(peal_slice_equal(dropped->room, peal_slice("feed:1")));
     CHECK_EQUAL(dropped->reason, PEAL_PRESSURE_DROP_NEWEST);
@@ -844,6 +844,7 @@ static void the_application_is_told(void **state)
         .on_drain = on_drain,
         .on_dropped = on_dropped,
     };
+    struct peal_server_options options = {.size = sizeof options};
     struct peal_client_ref ref;
     struct reader slow;
     struct count count;
@@ -857,6 +858,9 @@ static void the_application_is_told(void **state)
                        .hooks = &hooks,
                        .on_disconnect = on_disconnect,
                    });
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    options.user = &told;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
     open_reader(&slow, &host, OVER_WS);
     CHECK_SOON(atomic_load(&newest_client) != 0);
     ref.value = atomic_exchange(&newest_client, 0);
