@@ -514,6 +514,24 @@ void config_adopt(struct seat *seat)
 
 /* --- The public functions ------------------------------------------------ */
 
+/* What was derived from another option is so from what that will be. */
+static void derive_anew(struct peal_server_options *merged,
+                        const struct peal_server_options *now)
+{
+    if (merged->frame_bytes_max == now->frame_bytes_max &&
+        now->frame_bytes_max == now->message_bytes_max) {
+        merged->frame_bytes_max = 0;
+    }
+    if (merged->queue_high_bytes == now->queue_high_bytes &&
+        now->queue_high_bytes == now->queue_bytes_max / 2) {
+        merged->queue_high_bytes = 0;
+    }
+    if (merged->queue_low_bytes == now->queue_low_bytes &&
+        now->queue_low_bytes == now->queue_high_bytes / 4) {
+        merged->queue_low_bytes = 0;
+    }
+}
+
 /* [m] Makes what `given` asks for from what is in force. */
 static int remake(struct peal_server *server,
                   const struct peal_server_options *given,
@@ -530,10 +548,7 @@ static int remake(struct peal_server *server,
     }
     memcpy(&merged, given, given->size);
     merged.size = sizeof merged;
-    if (merged.frame_bytes_max == newest->options.message_bytes_max &&
-        merged.frame_bytes_max == newest->options.frame_bytes_max) {
-        merged.frame_bytes_max = 0; /* it goes along with messages */
-    }
+    derive_anew(&merged, &newest->options);
     if (server->number != 0) {
         *problem = find_shared(&merged);
         if (*problem != NULL) {

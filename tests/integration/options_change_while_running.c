@@ -168,6 +168,40 @@ static void test_limits_and_permissions(void **state)
     host_stop(&host);
 }
 
+/* What is not set follows what it is derived from; what is set stays. */
+static void test_water_marks_follow_the_queue(void **state)
+{
+    struct peal_server_options given = {.queue_bytes_max = 1000000};
+    struct peal_server_options options;
+    struct host host;
+
+    (void)state;
+    host_start(&host, &given, NULL);
+    options = config_of(&host);
+    CHECK_EQUAL(options.queue_high_bytes, 500000);
+    CHECK_EQUAL(options.queue_low_bytes, 125000);
+    options.queue_bytes_max = 400000;
+    update(&host, &options);
+    options = config_of(&host);
+    CHECK_EQUAL(options.queue_high_bytes, 200000);
+    CHECK_EQUAL(options.queue_low_bytes, 50000);
+
+    options.queue_high_bytes = 100000;
+    update(&host, &options);
+    options = config_of(&host);
+    CHECK_EQUAL(options.queue_high_bytes, 100000);
+    CHECK_EQUAL(options.queue_low_bytes, 25000);
+    options.queue_low_bytes = 10000;
+    update(&host, &options);
+    options = config_of(&host);
+    options.queue_bytes_max = 300000;
+    update(&host, &options);
+    options = config_of(&host);
+    CHECK_EQUAL(options.queue_high_bytes, 100000);
+    CHECK_EQUAL(options.queue_low_bytes, 10000);
+    host_stop(&host);
+}
+
 /* Who is in is counted on, and who has said too much has said it. */
 static void test_counts_survive_updates(void **state)
 {
@@ -400,6 +434,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_of_a_bad_update),
         cmocka_unit_test(test_limits_and_permissions),
+        cmocka_unit_test(test_water_marks_follow_the_queue),
         cmocka_unit_test(test_counts_survive_updates),
         cmocka_unit_test(test_a_frame_in_pieces_grows_with_its_limit),
         cmocka_unit_test(test_pings_begin_and_end),
