@@ -215,19 +215,6 @@ bool gate_allows_origin(const struct peal_server_options *options,
 
 /* --- Forwarded addresses -------------------------------------------------- */
 
-static struct peal_slice trim(struct peal_slice text)
-{
-    while (text.size > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
-        text.data++;
-        text.size--;
-    }
-    while (text.size > 0 && (text.data[text.size - 1] == ' ' ||
-                             text.data[text.size - 1] == '\t')) {
-        text.size--;
-    }
-    return text;
-}
-
 /* Takes what comes before the next `separator` outside of quotes. */
 static struct peal_slice next_part(struct peal_slice *rest, char separator)
 {
@@ -242,11 +229,17 @@ static struct peal_slice next_part(struct peal_slice *rest, char separator)
             i++;
         }
     }
+    if (is_quoted) {
+        /* A quote that nothing ends hides no separator: what the sender began
+         * does not swallow what the proxy has added. */
+        for (i = 0; i < part.size && part.data[i] != separator; i++) {
+        }
+    }
     i = i < part.size ? i : part.size;
     part.size = i;
     rest->data += i < rest->size ? i + 1 : i;
     rest->size -= i < rest->size ? i + 1 : i;
-    return trim(part);
+    return slice_trim(part);
 }
 
 /* The value of "for" in one element of Forwarded (RFC 7239, 4 and 6). */

@@ -199,6 +199,11 @@ static void test_forwarded_for(void **state)
     expect("10.0.0.1:9", "X-Forwarded-For: [::1\r\n", x, "10.0.0.1:9");
     expect("10.0.0.1:9", "X-Forwarded-For: []:1\r\n", x, "10.0.0.1:9");
     expect("10.0.0.1:9", "X-Forwarded-For:\r\n", x, "10.0.0.1:9");
+    /* What a client has left open does not hide what the proxy adds. */
+    expect("10.0.0.1:9", "X-Forwarded-For: \", 192.0.2.7\r\n", x,
+           "192.0.2.7:0");
+    expect("10.0.0.1:9", "X-Forwarded-For: \"a\\, 192.0.2.7\r\n", x,
+           "192.0.2.7:0");
     expect("10.0.0.1:9", "", x, "10.0.0.1:9");
     /* The other header does not count. */
     expect("10.0.0.1:9", "Forwarded: for=192.0.2.7\r\n", x, "10.0.0.1:9");
