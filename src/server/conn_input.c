@@ -100,6 +100,18 @@ static bool should_yield(struct conn *conn)
            worker_is_held_back(conn_worker(conn));
 }
 
+/* A client for whom more than this waits is not read. */
+static size_t held_beyond(const struct conn *conn)
+{
+    return conn_seat(conn)->config->options.queue_bytes_max / 2;
+}
+
+/* Of what waits behind its stream, what may not be dropped. */
+static size_t kept_bytes(const struct conn *conn)
+{
+    return backlog_waits(conn) ? backlog_kept_bytes(conn) : 0;
+}
+
 /*
  * Whether the client's own queue has filled up: then it is not read until that
  * has drained, so that what it asks for waits in its own socket instead of
@@ -108,8 +120,8 @@ static bool should_yield(struct conn *conn)
  */
 static bool should_hold(struct conn *conn)
 {
-    size_t most = conn_seat(conn)->config->options.queue_bytes_max / 2;
-    size_t waiting = backlog_waits(conn) ? backlog_kept_bytes(conn) : 0;
+    size_t most = held_beyond(conn);
+    size_t waiting = kept_bytes(conn);
 
     if (stream_queued(&conn->stream) + waiting <= most) {
         return false;
@@ -331,7 +343,8 @@ static void on_drained(struct stream *stream)
     }
     backlog_pump(conn);
     news_level(conn);
-    if (conn->is_held) {
+    /* The stream has drained; its backlog follows piece by piece. */
+    if (conn->is_held && kept_bytes(conn) <= held_beyond(conn)) {
         conn->is_held = false;
         conn_input_go_on(conn);
     }
