@@ -326,13 +326,24 @@ static int drop(struct backlog *backlog, struct item *item,
 
 /* --- Taking in ----------------------------------------------------------- */
 
+static size_t queue_bytes_max_of(const struct backlog *backlog)
+{
+    return conn_seat(backlog->conn)->config->options.queue_bytes_max;
+}
+
 static bool has_room(const struct backlog *backlog, size_t size)
 {
-    size_t most = conn_seat(backlog->conn)->config->options.queue_bytes_max;
-
     return stream_queued(&backlog->conn->stream) + backlog->bytes +
                backlog->cost + size + sizeof(struct item) <=
-           most;
+           queue_bytes_max_of(backlog);
+}
+
+/* Whether there is room when all is dropped that may be. */
+static bool could_fit(const struct backlog *backlog, size_t size)
+{
+    return stream_queued(&backlog->conn->stream) + backlog->kept_bytes + size +
+               sizeof(struct item) <=
+           queue_bytes_max_of(backlog);
 }
 
 /* The next one that makes room for a message of this policy, or NULL. */
@@ -355,6 +366,9 @@ static struct item *victim_for(struct backlog *backlog,
 static int make_room(struct backlog *backlog, size_t size,
                      enum peal_pressure policy)
 {
+    if (policy != PEAL_PRESSURE_CLOSE && !could_fit(backlog, size)) {
+        return PEAL_EFULL;
+    }
     while (!has_room(backlog, size)) {
         struct item *victim = victim_for(backlog, policy);
         int rc;
