@@ -174,6 +174,10 @@ void stop_finish(struct worker *worker)
     }
     if (worker->is_stopping && list_is_empty(&worker->conns) &&
         list_is_empty(&worker->leaving)) {
+        if (!list_is_empty(&worker->dead)) {
+            loop_keep_awake(worker->loop); /* they are freed in the next turn */
+            return;
+        }
         timer_stop(timers, &worker->cut_timer);
         timer_stop(timers, &worker->pace_timer);
         timer_stop(timers, &worker->trim_timer);
