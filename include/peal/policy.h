@@ -261,7 +261,7 @@ PEAL_API long peal_server_address_clients(struct peal_server *server,
 
 struct peal_connections_limited {
     const char *limit; /* the option's name: "clients_max" */
-    uint32_t max; /* 0: only the address tracker knows */
+    uint32_t max; /* 0: only the address tracker knows, or it is memory */
     uint64_t clients; /* that are in, from all addresses */
     const struct peal_connect *connect;
     long address_clients; /* as peal_server_address_clients; negative: not
@@ -335,8 +335,8 @@ struct peal_hooks {
                                        void *user);
 
     /*
-     * A client is not let in for want of room: clients_max, or
-     * clients_per_address_max.
+     * A client is not let in for want of room: clients_max,
+     * clients_per_address_max or memory_bytes_max.
      */
     void (*on_max_connections)(struct peal_server *server,
                                const struct peal_connections_limited *limited,

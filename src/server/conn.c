@@ -630,8 +630,7 @@ static int refusal_status(struct seat *seat, int rc,
     switch (rc) {
     case PEAL_ELIMIT:
         dispatch_count_limit(seat, refused->limit);
-        hooks_connection_limited(seat, refused, connect,
-                                 tracker_count(seat->server, key));
+        hooks_connection_limited(seat, refused, connect, key);
         return strcmp(refused->limit, "clients_max") == 0 ||
                        strcmp(refused->limit, "memory_bytes_max") == 0
                    ? 503
@@ -687,7 +686,7 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
                          : tracker_add(seat, &key, &is_tracked);
 
     if (rc == 0 && atomic_load(&seat->worker->engine->is_out_of_memory)) {
-        refused = (struct hub_refused){.limit = "memory_bytes_max"};
+        refused.limit = "memory_bytes_max";
         rc = PEAL_ELIMIT;
     }
     if (rc == 0) {

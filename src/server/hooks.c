@@ -2,6 +2,7 @@
 #include "base/assert.h"
 #include "base/slice.h"
 #include "server/conn.h"
+#include "server/tracker.h"
 
 #include <string.h>
 
@@ -21,7 +22,7 @@ int hooks_set(struct peal_server *server, const struct peal_hooks *given)
 void hooks_connection_limited(struct seat *seat,
                               const struct hub_refused *refused,
                               const struct peal_connect *connect,
-                              long address_clients)
+                              const struct socket_key *key)
 {
     struct peal_server *server = seat->server;
     const struct peal_server_options *options = &seat->config->options;
@@ -30,10 +31,12 @@ void hooks_connection_limited(struct seat *seat,
         .max = refused->max,
         .clients = refused->clients,
         .connect = connect,
-        .address_clients = address_clients,
     };
 
     if (server->hooks.on_max_connections != NULL) {
+        if (key->size > 0) {
+            limited.address_clients = tracker_count(server, key);
+        }
         server->hooks.on_max_connections(server, &limited, options->user);
     }
 }

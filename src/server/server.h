@@ -373,7 +373,7 @@ int hooks_set(struct peal_server *server, const struct peal_hooks *given);
 void hooks_connection_limited(struct seat *seat,
                               const struct hub_refused *refused,
                               const struct peal_connect *connect,
-                              long address_clients);
+                              const struct socket_key *key);
 
 /* [L] One of the two limits on rooms has refused a join. */
 void hooks_room_limited(struct peal_client *client, const char *limit,
