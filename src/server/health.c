@@ -140,6 +140,17 @@ static struct peal_server_stats totals(const struct engine *engine)
     return sum;
 }
 
+/* Addresses whose messages are being counted. */
+static size_t limited_addresses(const struct engine *engine)
+{
+    size_t count = 0;
+
+    for (int i = 0; i < engine->space_count; i++) {
+        count += rate_table_count(&engine->spaces[i]->guard.addresses);
+    }
+    return count;
+}
+
 bool health_state(const struct worker *worker, struct buffer *body)
 {
     struct peal_server_stats stats = totals(worker->engine);
@@ -156,7 +167,7 @@ bool health_state(const struct worker *worker, struct buffer *body)
         "\"totalMessagesSent\":%llu,\"totalRooms\":%llu,\"uptime\":%llu,"
         "\"uptimeSeconds\":%llu,\"wsConnections\":%llu,"
         "\"tcpConnections\":%llu,\"memoryMB\":%.2f,"
-        "\"memoryUsage\":{\"rss\":%llu},\"rateLimiterEntries\":0}\n",
+        "\"memoryUsage\":{\"rss\":%llu},\"rateLimiterEntries\":%zu}\n",
         status, peal_version(), (unsigned long long)stats.clients_total,
         (unsigned long long)stats.clients,
         (unsigned long long)stats.messages_in,
@@ -165,5 +176,5 @@ bool health_state(const struct worker *worker, struct buffer *body)
         (unsigned long long)(stats.uptime_ms / 1000),
         (unsigned long long)stats.ws_clients,
         (unsigned long long)stats.tcp_clients, (double)rss / (1024.0 * 1024.0),
-        rss);
+        rss, limited_addresses(worker->engine));
 }

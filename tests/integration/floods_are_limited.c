@@ -13,6 +13,7 @@
 #include <peal/policy.h>
 
 #include "support/host.h"
+#include "support/http.h"
 #include "support/member.h"
 
 #include <pthread.h>
@@ -466,11 +467,15 @@ static void test_addresses_share_and_remember(void **state)
     struct peal_server_options options = {
         .address_rate = ONLY(5),
         .loops = 2,
+        .health_path = "/health",
     };
+    struct http_reply reply;
     struct member member;
 
     (void)state;
     begin(&options);
+    http_ask(host.ws, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    CHECK(strstr(reply.body, "\"rateLimiterEntries\":0}") != NULL);
     for (int i = 0; i < 5; i++) {
         member_open(&member, host_address(&host, i % 2), i % 2);
         expect_ok(&member, "x", i);
@@ -483,6 +488,8 @@ static void test_addresses_share_and_remember(void **state)
         member_close(&member);
     }
     CHECK_EQUAL(host_stats(&host).refused_messages, 4);
+    http_ask(host.ws, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    CHECK(strstr(reply.body, "\"rateLimiterEntries\":1}") != NULL);
     host_stop(&host);
 }
 
