@@ -4,8 +4,8 @@
  *
  *     auth_chat [--port N] [--loops N]
  *
- *     curl -d '{"user":"ada","password":"lovelace"}'
- * http://127.0.0.1:8080/login
+ *     curl http://127.0.0.1:8080/login \
+ *         -d '{"user":"ada","password":"lovelace"}'
  *     {"token":"ada.1763720000000.5f0c..."}
  *
  *     ws://127.0.0.1:8080/?token=ada.1763720000000.5f0c...

@@ -279,9 +279,10 @@ PEAL_API int peal_server_timeout_ms(const struct peal_server *server);
 PEAL_API int peal_server_step(struct peal_server *server, int max_wait_ms);
 
 /*
- * Begins a graceful stop: no more clients are accepted, every client is told
- * (close code 1001, or a goodbye over TCP), what is queued is sent, and after
- * stop_timeout_ms what is left is cut off. Any thread, and from a signal
+ * Begins a graceful stop: after stop_delay_ms no more clients are accepted,
+ * every client is told (close code 1001, or a goodbye over TCP), at the pace of
+ * stop_clients_per_second, what is queued is sent, and stop_timeout_ms later
+ * what is left is cut off. Any thread, and from a signal
  * handler.
  */
 PEAL_API void peal_server_stop(struct peal_server *server);
@@ -407,9 +408,10 @@ PEAL_API int peal_client_request(struct peal_client *client,
                                  peal_answer_function *on_answer, void *user);
 
 /*
- * Joins this client to a room, which exists from then on. Joining twice is one
- * membership. PEAL_EINVAL: the name is empty, longer than room_name_bytes_max
- * or not UTF-8. PEAL_ELIMIT: rooms_per_client_max or rooms_max. PEAL_ENOMEM.
+ * Joins this client to a room, which exists as long as it has members. Joining
+ * twice is one membership. PEAL_EINVAL: the name is empty, longer than
+ * room_name_bytes_max or not UTF-8. PEAL_ELIMIT: rooms_per_client_max or
+ * rooms_max. PEAL_ENOMEM.
  */
 PEAL_API int peal_client_join(struct peal_client *client, const char *room);
 
