@@ -372,6 +372,7 @@ static void run(struct bench *bench)
     bench->expected = atomic_load(&load->expected);
     if (bench->shows_progress) {
         fputs("\r\033[K", stderr);
+        fflush(stderr); /* it has no line end */
     }
 }
 
