@@ -215,7 +215,9 @@ struct peal_link_options {
      * first * 2^(n-1), but at most the upper bound. Attempts count anew after a
      * connection that has lasted `reconnect_stable_ms`. A server that says when
      * to come back (in its goodbye, or by Retry-After) is left alone for so
-     * long, but for an hour at most.
+     * long, but for an hour at most. After a close with 1000, 3500 to 3999 or
+     * 4500 to 4999, which mean for good, there is no attempt: the link stays
+     * disconnected until it is opened again.
      */
     uint32_t reconnect_attempts;  /* in a row; default no end; PEAL_OFF: none */
     uint32_t reconnect_min_ms;    /* default 50 */
@@ -310,7 +312,10 @@ PEAL_API int peal_link_new(struct peal_link **link, struct peal_loop *loop,
  */
 PEAL_API void peal_link_free(struct peal_link *link);
 
-/* Connects, and from then on stays connected. Harmless when it does. */
+/*
+ * Connects, and from then on stays connected, unless the server ends it for
+ * good. Harmless when it does.
+ */
 PEAL_API int peal_link_open(struct peal_link *link);
 
 /*

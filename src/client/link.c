@@ -223,6 +223,13 @@ static void add_hints(const struct peal_link *link,
     }
 }
 
+/* A code by which a server says that it is over (docs/protocol.md, 8). */
+static bool is_final(int code)
+{
+    return code == WS_CLOSE_NORMAL || (code >= 3500 && code <= 3999) ||
+           (code >= 4500 && code <= 4999);
+}
+
 /* Whether there will be another attempt; then its delay, too. */
 static bool plan_attempt(struct peal_link *link, bool was_open,
                          const struct link_loss *loss, uint32_t *delay_ms)
@@ -239,7 +246,8 @@ static bool plan_attempt(struct peal_link *link, bool was_open,
                          options->reconnect_stable_ms)) {
         link->attempt = 0;
     }
-    if (!link->is_wanted || options->reconnect_attempts == PEAL_OFF ||
+    if (!link->is_wanted || is_final(loss->code) ||
+        options->reconnect_attempts == PEAL_OFF ||
         (options->reconnect_attempts > 0 &&
          link->attempt >= options->reconnect_attempts)) {
         link->is_wanted = false;

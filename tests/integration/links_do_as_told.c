@@ -57,6 +57,17 @@ static void on_drop_me(struct peal_client *from, const struct peal_event *event,
     peal_client_close(from, 3001, "dropped");
 }
 
+static void on_close_me(struct peal_client *from,
+                        const struct peal_event *event, void *user)
+{
+    char code[16];
+
+    (void)user;
+    snprintf(code, sizeof code, "%.*s", (int)event->data.size,
+             event->data.data);
+    CHECK_EQUAL(peal_client_close(from, atoi(code), "as asked"), 0);
+}
+
 static void on_never(struct peal_client *from, const struct peal_event *event,
                      struct peal_request request, void *user)
 {
@@ -70,6 +81,7 @@ static void setup(struct peal_server *server)
 {
     CHECK_EQUAL(peal_server_on(server, "echo", on_echo, NULL), 0);
     CHECK_EQUAL(peal_server_on(server, "drop-me", on_drop_me, NULL), 0);
+    CHECK_EQUAL(peal_server_on(server, "close-me", on_close_me, NULL), 0);
     CHECK_EQUAL(peal_server_on_request(server, "never", on_never, NULL), 0);
 }
 
@@ -305,6 +317,48 @@ static void test_only_stable_connections_begin_anew(void **state)
                             (scene.notes.changes > 1 &&
                              scene.notes.state == PEAL_LINK_DISCONNECTED));
         CHECK_EQUAL(scene.notes.connects, is_stable ? 8 : 4);
+        end(&scene);
+    }
+}
+
+/* Has the server close with this code. Whether the link comes back by itself.
+ */
+static bool comes_back_after(struct scene *scene, int code)
+{
+    int connects = scene->notes.connects;
+    char data[16];
+
+    snprintf(data, sizeof data, "%d", code);
+    CHECK_EQUAL(emit(scene, "close-me", data), 0);
+    LINK_STEP_UNTIL(scene->loop, scene->notes.state == PEAL_LINK_DISCONNECTED ||
+                                     scene->notes.connects > connects);
+    return scene->notes.connects > connects;
+}
+
+static void test_some_codes_are_for_good(void **state)
+{
+    static const int final[] = {1000, 3500, 3999, 4500, 4999};
+    static const int passing[] = {1001, 1008, 1013, 3000, 3499, 4000, 4499};
+    struct scene scene;
+
+    (void)state;
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        begin(&scene);
+        link_url(scene.url, host_address(&scene.host, is_tcp), is_tcp);
+        make(&scene);
+        connect_link(&scene);
+        for (size_t i = 0; i < ARRAY_SIZE(passing); i++) {
+            CHECK(comes_back_after(&scene, passing[i]));
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(final); i++) {
+            CHECK(!comes_back_after(&scene, final[i]));
+            CHECK_EQUAL(scene.notes.last.code, final[i]);
+            CHECK_EQUAL(scene.notes.last.attempt, 0);
+            CHECK_EQUAL(scene.notes.last.error, PEAL_EGONE);
+            connect_link(&scene);
+        }
+        CHECK_EQUAL(stats_of(&scene).attempts,
+                    1 + ARRAY_SIZE(passing) + ARRAY_SIZE(final));
         end(&scene);
     }
 }
@@ -635,6 +689,7 @@ int main(void)
         cmocka_unit_test(test_the_mailbox_has_a_bound),
         cmocka_unit_test(test_the_program_decides_delays),
         cmocka_unit_test(test_only_stable_connections_begin_anew),
+        cmocka_unit_test(test_some_codes_are_for_good),
         cmocka_unit_test(test_handlers_come_and_go),
         cmocka_unit_test(test_hooks_and_limits_hold_back),
         cmocka_unit_test(test_the_outbox_is_bounded_by_bytes),
