@@ -472,7 +472,10 @@ PEAL_API int peal_link_leave(struct peal_link *link, const char *room,
 /*
  * Answers a request of the server with the data and kind of an event; NULL for
  * no data. PEAL_EGONE when it is answered already or its connection is gone;
- * PEAL_EINVAL when the data is not JSON; PEAL_ENOMEM.
+ * PEAL_EINVAL when the data is not JSON; PEAL_ETOOBIG for the server, which can
+ * still be answered otherwise; PEAL_ENOMEM. When that shows only after this has
+ * returned 0 (outside of a callback, or while a file is being sent), the server
+ * gets the error too_large or internal instead of the answer.
  */
 PEAL_API int peal_ask_answer(struct peal_ask ask,
                              const struct peal_event *event);

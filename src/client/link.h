@@ -128,7 +128,8 @@ struct link_ask {
     struct list link;
     uint64_t value;
     struct parcel *kept; /* an answer that has to wait for a file */
-    bool is_failure;     /* then a failure: its name, and message as data */
+    int error;       /* what became of one, to be told after the file; or 0 */
+    bool is_failure; /* then a failure: its name, and message as data */
     bool is_temporary;
     int code;
     uint32_t id_size;
@@ -446,6 +447,9 @@ int link_ask_answer(struct peal_link *link, uint64_t value,
                     const struct peal_event *event,
                     const struct peal_failure *failure);
 void link_ask_clear(struct peal_link *link);
+
+/* An answer failed when nobody was left to be told but the server. */
+void link_ask_spoil(struct peal_link *link, uint64_t value, int error);
 
 /* Writes the answers that have waited for a file. */
 void link_ask_write_kept(struct peal_link *link);

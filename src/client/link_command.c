@@ -99,7 +99,7 @@ static const char *text_of(struct peal_slice name, char *out)
     return out;
 }
 
-static int answer(struct link_command *command)
+static int try_to_answer(struct link_command *command)
 {
     char name[LINK_NAME_MAX + 1];
     char message[LINK_REASON_SIZE * 4];
@@ -116,6 +116,16 @@ static int answer(struct link_command *command)
         .temporary = command->is_temporary,
     };
     return link_ask_answer(command->link, command->value, NULL, &failure);
+}
+
+static int answer(struct link_command *command)
+{
+    int rc = try_to_answer(command);
+
+    if (rc < 0 && command->is_posted) {
+        link_ask_spoil(command->link, command->value, rc);
+    }
+    return rc;
 }
 
 /*

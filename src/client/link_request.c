@@ -405,6 +405,12 @@ void link_ask_clear(struct peal_link *link)
     }
 }
 
+static bool is_open(const struct peal_link *link, const struct link_ask *ask)
+{
+    return ask != NULL && ask->kept == NULL && ask->error == 0 &&
+           link->phase == LINK_OPEN;
+}
+
 static int write_answer(struct peal_link *link, struct peal_slice id,
                         const struct peal_event *event,
                         const struct peal_failure *failure)
@@ -425,6 +431,24 @@ static int write_answer(struct peal_link *link, struct peal_slice id,
         wire.data_kind = event->kind;
     }
     return link_write(link, &wire);
+}
+
+/* Whoever asked is told at least that there is no answer. */
+static void spoil(struct peal_link *link, struct link_ask *ask, int error)
+{
+    struct wire wire;
+
+    wire_begin(&wire, WIRE_FAILURE);
+    wire.id = slice_make(ask->id, ask->id_size);
+    wire.failure =
+        wire_failure_of(error == PEAL_ETOOBIG ? WIRE_TOO_LARGE : WIRE_INTERNAL);
+    wire.failure.message = error == PEAL_ETOOBIG
+                               ? SLICE("The answer is too large")
+                               : SLICE("The answer cannot be sent");
+    if (link_write(link, &wire) == PEAL_OK) {
+        link_add(&link->counters.sent, 1);
+    }
+    free_ask(link, ask);
 }
 
 /* An answer that cannot be written within the frame of a file. */
@@ -457,6 +481,9 @@ void link_ask_write_kept(struct peal_link *link)
 
         node = node->next;
         if (ask->kept == NULL) {
+            if (ask->error < 0) {
+                spoil(link, ask, ask->error);
+            }
             continue;
         }
         struct peal_event event = outbox_parcel_event(ask->kept);
@@ -475,10 +502,14 @@ void link_ask_write_kept(struct peal_link *link)
             wire.data = event.data;
             wire.data_kind = event.kind;
         }
-        if (link_write(link, &wire) == PEAL_OK) {
+        int rc = link_write(link, &wire);
+
+        if (rc == PEAL_OK) {
             link_add(&link->counters.sent, 1);
+            free_ask(link, ask);
+        } else {
+            spoil(link, ask, rc);
         }
-        free_ask(link, ask);
     }
 }
 
@@ -489,7 +520,7 @@ int link_ask_answer(struct peal_link *link, uint64_t value,
     struct link_ask *ask = find_ask(link, value);
     int rc;
 
-    if (ask == NULL || ask->kept != NULL || link->phase != LINK_OPEN) {
+    if (!is_open(link, ask)) {
         return PEAL_EGONE;
     }
     if (link->file != NULL) {
@@ -501,4 +532,18 @@ int link_ask_answer(struct peal_link *link, uint64_t value,
         free_ask(link, ask);
     }
     return rc;
+}
+
+void link_ask_spoil(struct peal_link *link, uint64_t value, int error)
+{
+    struct link_ask *ask = find_ask(link, value);
+
+    if (!is_open(link, ask)) {
+        return;
+    }
+    if (link->file != NULL) {
+        ask->error = error;
+    } else {
+        spoil(link, ask, error);
+    }
 }

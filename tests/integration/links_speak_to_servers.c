@@ -19,7 +19,9 @@ static _Atomic size_t big_size;
 static _Atomic uint64_t big_sum;
 static _Atomic int asked;
 static _Atomic int ask_status;
+static _Atomic int ask_code;
 static char ask_data[64];
+static char too_much[(16 << 20) + 1]; /* more than the servers take */
 
 static void on_echo(struct peal_client *from, const struct peal_event *event,
                     void *user)
@@ -71,6 +73,7 @@ static void answered(struct peal_client *client,
     (void)client;
     (void)user;
     ask_status = answer->status;
+    ask_code = answer->failure.code;
     snprintf(ask_data, sizeof ask_data, "%.*s", (int)answer->event.data.size,
              answer->event.data.data != NULL ? answer->event.data.data : "");
     asked++;
@@ -331,6 +334,96 @@ static void on_done(struct peal_link *link, int status, void *user)
     notes->status = status;
 }
 
+struct late_ask {
+    struct peal_ask ask;
+    bool has_come;
+};
+
+static void keep_ask(struct peal_link *link, const struct peal_event *event,
+                     struct peal_ask ask, void *user)
+{
+    struct late_ask *late = user;
+
+    (void)link;
+    (void)event;
+    late->ask = ask;
+    late->has_come = true;
+}
+
+static void fail_with_too_much(struct peal_link *link,
+                               const struct peal_event *event,
+                               struct peal_ask ask, void *user)
+{
+    const struct peal_event much = peal_bytes("x", too_much, sizeof too_much);
+
+    (void)link;
+    (void)event;
+    (void)user;
+    CHECK_EQUAL(peal_ask_answer(ask, &much), PEAL_ETOOBIG);
+    CHECK_EQUAL(
+        peal_ask_fail(ask, &(struct peal_failure){1002, "much", "", false}), 0);
+}
+
+/* Within the frame of a file, where no answer can stand. */
+static void answer_too_much(struct peal_link *link, uint64_t sent,
+                            uint64_t total, void *user)
+{
+    const struct peal_event much = peal_bytes("x", too_much, sizeof too_much);
+    struct late_ask *late = user;
+
+    (void)link;
+    (void)sent;
+    (void)total;
+    if (late->has_come) {
+        late->has_come = false;
+        CHECK_EQUAL(peal_ask_answer(late->ask, &much), 0);
+    }
+}
+
+static void expect_too_large(struct pair *pair)
+{
+    LINK_STEP_UNTIL(pair->loop, asked == 1);
+    assert_int_equal(ask_status, PEAL_EREFUSED);
+    assert_int_equal(ask_code, 103);
+    asked = 0;
+}
+
+static void test_answers_that_are_too_large(struct pair *pair)
+{
+    const struct peal_event much = peal_bytes("x", too_much, sizeof too_much);
+    const struct peal_event ask_me = peal_json("ask-me", "1");
+    struct late_ask late = {.has_come = false};
+
+    asked = 0;
+    CHECK_EQUAL(
+        peal_link_on_request(pair->link, "where", fail_with_too_much, NULL), 0);
+    CHECK_EQUAL(peal_link_emit(pair->link, &ask_me), 0);
+    LINK_STEP_UNTIL(pair->loop, asked == 1);
+    assert_int_equal(ask_code, 1002);
+    asked = 0;
+
+    CHECK_EQUAL(peal_link_on_request(pair->link, "where", keep_ask, &late), 0);
+    CHECK_EQUAL(peal_link_emit(pair->link, &ask_me), 0);
+    LINK_STEP_UNTIL(pair->loop, late.has_come);
+    CHECK_EQUAL(peal_ask_answer(late.ask, &much), 0);
+    expect_too_large(pair);
+
+    late.has_come = false;
+    CHECK_EQUAL(peal_link_emit(pair->link, &ask_me), 0);
+    LINK_STEP_UNTIL(pair->loop, late.has_come);
+    make_file(5000001);
+    CHECK_EQUAL(peal_link_send_file(pair->link,
+                                    &(struct peal_file){
+                                        .size = sizeof(struct peal_file),
+                                        .name = "big",
+                                        .path = got_path,
+                                        .on_progress = answer_too_much,
+                                        .user = &late,
+                                    }),
+                0);
+    expect_too_large(pair);
+}
+
 static void send(struct pair *pair, const char *path, struct file_notes *notes)
 {
     memset(notes, 0, sizeof *notes);
@@ -400,6 +493,7 @@ static void run_all(bool is_tcp, bool is_stelar)
     test_rooms(&pair);
     if (!is_stelar) {
         test_asks(&pair);
+        test_answers_that_are_too_large(&pair);
     }
     test_files(&pair);
     test_stats(&pair);
