@@ -22,6 +22,10 @@ import type {
 } from "./types.js";
 import type { Address } from "./url.js";
 
+/**
+ * A connection that comes back: events, requests both ways, rooms. Made by
+ * `connect`; all methods may be called in any state, and every promise settles.
+ */
 export class Client<
   In extends object = AnyEvents, Calls extends object = AnyCalls,
   Out extends object = AnyEvents, Asks extends object = AnyCalls,
@@ -93,6 +97,7 @@ export class Client<
 
   // --- The connection --------------------------------------------------------
 
+  /** What it is doing now; `watch("state", fn)` tells of changes. */
   get state(): State {
     return this.#connection.state;
   }
@@ -167,6 +172,11 @@ export class Client<
     return this.#roundTripMs;
   }
 
+  /**
+   * Changes options while it runs; what is left out stays. They apply from the
+   * next use on: a new `token` at the next dial, a new `timeout` at the next
+   * request.
+   */
   updateOptions(change: Partial<ChangeableOptions>): this {
     const { hooks, outbox, ...rest } = change;
     this.#options = { ...this.#options, ...rest };
@@ -180,6 +190,7 @@ export class Client<
     return this;
   }
 
+  /** Counts since it was made, and what there is now. A copy. */
   get metrics(): Metrics {
     const { openedCount, openedAt, connectMs, bufferedBytes } =
       this.#connection;

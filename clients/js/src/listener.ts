@@ -27,6 +27,7 @@ export abstract class Listener<
     return this.handlers.add(event, fn);
   }
 
+  /** The same for the next event of this name alone. */
   once<E extends Name<In>>(
     event: E, fn: (data: In[E], meta: Meta) => void,
   ): Subscription {

@@ -32,9 +32,11 @@ export interface RoomOwner {
   failed(error: unknown, event: string): void;
 }
 
+/** A room that is joined, and joined again after each reconnect. */
 export class Room<
   In extends object = AnyEvents, Out extends object = AnyEvents,
 > extends Listener<In, Out> {
+  /** As it was asked for. */
   readonly name: string;
   readonly #owner: RoomOwner;
   #state: RoomState = "left";
@@ -50,6 +52,7 @@ export class Room<
     this.#owner = owner;
   }
 
+  /** Whether it is joined now; `why` tells of a refusal. */
   get state(): RoomState {
     return this.#state;
   }

@@ -49,18 +49,24 @@ export interface StelarClientOptions {
   mode?: "ws" | "tcp";
   /** Largest message in and out; default 10 MiB. */
   maxPayloadSize?: number;
+  /** Taken and not used: `maxPayloadSize` counts in both modes. */
   maxFrameSize?: number;
   /** Default 100. */
   messageQueueSize?: number;
   /** Taken and not used: errors go to `onError` and `on("error")`. */
   logger?: unknown;
+  /** `wss:` or `tls:` where the URL does not say it. Default false. */
   tls?: boolean;
+  /** False: trust whoever answers. Node only. Default true. */
   rejectUnauthorized?: boolean;
+  /** Headers of the request. Node only. */
   headers?: Record<string, string>;
   /** Taken and not used: messages go uncompressed. */
   compression?: boolean;
+  /** Milliseconds before the next attempt, in place of the backoff. */
   customReconnectDelay?: (
     attempt: number, baseDelay: number, maxDelay: number) => number;
+  /** Functions that are told of, or stop, what passes. */
   hooks?: StelarClientHooks;
   /** What the server speaks. Default "stelar". New here. */
   dialect?: "stelar" | "peal";
@@ -155,6 +161,11 @@ function speak(
   return { ...makeTcp(messageBytesMax), heartbeat };
 }
 
+/**
+ * What has the names of the original client, method by method: an application
+ * moves over by changing its import. Its getters return counts since it was
+ * made; times are milliseconds since 1970.
+ */
 export class StelarClientBase {
   #url: string | number | undefined;
   #wanted: Wanted;

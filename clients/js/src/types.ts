@@ -169,12 +169,14 @@ export interface Options {
   timeout?: number;
   /** `false`: one dial only. */
   reconnect?: Partial<ReconnectOptions> | false;
+  /** How much may wait to be sent, and what goes when that is full. */
   outbox?: Partial<OutboxOptions>;
   /**
    * Silence before asking and patience after it, in place of what the
    * welcome says; `false`: never ask.
    */
   heartbeat?: { interval: number; timeout: number } | false;
+  /** Functions that look at, or stop, what passes. */
   hooks?: Hooks;
   /** Subprotocols to offer. Default none. */
   protocols?: string[];
@@ -182,6 +184,7 @@ export interface Options {
   WebSocket?: WebSocketConstructor;
   /** Node only: headers of the request, TLS, and the largest message taken. */
   headers?: Record<string, string>;
+  /** Node only: authorities, a certificate of its own, the server's name. */
   tls?: TlsOptions;
   /**
    * Node only: take a server whose Sec-WebSocket-Accept is wrong or missing
@@ -225,25 +228,34 @@ export interface FileOptions extends RequestOptions {
 
 /** Counts since the client was made, and gauges of now. */
 export interface Metrics {
+  /** Messages written to a connection: events, requests and answers. */
   readonly sent: number;
+  /** Messages of the server, without heartbeats. */
   readonly received: number;
   /** What gaps have counted. */
   readonly missed: number;
+  /** Of messages sent, without frames. */
   readonly sentBytes: number;
   /** Messages that could not be read. */
   readonly invalid: number;
+  /** Messages that were not sent and will not be; `watch("drop")` told each. */
   readonly dropped: number;
   /** How often it was open. */
   readonly opened: number;
+  /** Messages that wait in the outbox now. */
   readonly queued: number;
+  /** Their bytes. */
   readonly queuedBytes: number;
+  /** Requests without an outcome yet. */
   readonly pending: number;
   /** Bytes on their way to the network. */
   readonly bufferedBytes: number;
   /** From the last dial to its welcome; undefined before. */
   readonly connectMs: number | undefined;
+  /** When it became open last, as `Date.now()`; undefined before. */
   readonly openedAt: number | undefined;
   /** Of the last `peal:ping`. */
   readonly roundTripMs: number | undefined;
+  /** What went wrong last; undefined while nothing has. */
   readonly lastError: PealError | undefined;
 }
