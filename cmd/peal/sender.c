@@ -64,6 +64,9 @@ static void on_answer(struct peal_link *link, const struct peal_answer *answer,
     int exit_code = session_explain(answer, why, sizeof why);
 
     (void)link;
+    if (sender->session.is_done && answer->status == PEAL_EGONE) {
+        return; /* it ended before the answer came */
+    }
     sender->waiting--;
     if (exit_code == EXIT_OK) {
         sender->ok++;
@@ -370,21 +373,24 @@ static void on_connected(struct session *session, uint64_t connects)
 
 static void report(const struct sender *sender)
 {
+    uint64_t failed = sender->failed + sender->session.dropped;
+
     if (sender->options->json) {
         printf("{\"sent\":%" PRIu64 ",\"ok\":%" PRIu64 ",\"failed\":%" PRIu64
                ",\"unanswered\":%" PRIu64 "}\n",
-               sender->sent, sender->ok, sender->failed, sender->waiting);
-    } else if (sender->sent > 1 &&
-               (sender->failed > 0 || sender->waiting > 0)) {
+               sender->sent, sender->ok, failed, sender->waiting);
+    } else if (sender->sent > 1 && (failed > 0 || sender->waiting > 0)) {
         output_say(OUTPUT_WARNING,
                    "sent %" PRIu64 ": %" PRIu64 " ok, %" PRIu64
                    " failed, %" PRIu64 " without an answer",
-                   sender->sent, sender->ok, sender->failed, sender->waiting);
+                   sender->sent, sender->ok, failed, sender->waiting);
     }
 }
 
 static int run(struct sender *sender)
 {
+    int exit_code;
+
     if (!session_begin(&sender->session, sender->options)) {
         return sender->session.exit_code;
     }
@@ -397,7 +403,9 @@ static int run(struct sender *sender)
                                    .events = POLLIN,
                                    .on_ready = on_input,
                                    .user = sender};
-    return session_run(&sender->session);
+    exit_code = session_run(&sender->session);
+    return exit_code == EXIT_OK && sender->session.dropped > 0 ? EXIT_ERROR
+                                                               : exit_code;
 }
 
 int sender_run(const struct options *options, const char *event,

@@ -362,6 +362,24 @@ static void on_error(struct peal_link *link, int error, const char *what,
     }
 }
 
+/* One sent from outside of the loop's turn learns only here that it cannot. */
+static void on_dropped(struct peal_link *link, const struct peal_event *event,
+                       int error, void *user)
+{
+    struct session *session = user;
+
+    (void)link;
+    (void)event;
+    session->dropped++;
+    if (!session->is_done || error != PEAL_EGONE) {
+        output_say(OUTPUT_ERROR, "a message was not sent: %s",
+                   peal_strerror(error));
+    }
+    if (error == PEAL_ENOTSUP) {
+        session_end(session, EXIT_ERROR); /* so would be the rest */
+    }
+}
+
 /* --- What the command line says ------------------------------------------- */
 
 static bool add_header(struct link_way *way, const char *line)
@@ -497,6 +515,7 @@ static bool make_link(struct session *session)
     }
     way.options.on_state = on_state;
     way.options.on_error = on_error;
+    way.options.on_dropped = on_dropped;
     way.options.user = session;
     rc = peal_link_new(&session->link, session->loop, &way.options);
     peal_tls_free(way.options.tls); /* the link holds it */

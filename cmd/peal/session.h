@@ -50,6 +50,7 @@ struct session {
     int exit_code;
     uint64_t connects;
     uint64_t unproven;   /* events written to connections that were lost */
+    uint64_t dropped;    /* events taken by the link and not sent */
     uint64_t lost_at_ns; /* 0: is connected */
     uint64_t connected_at_ns;
     struct watch *watches;

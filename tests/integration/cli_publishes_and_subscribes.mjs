@@ -134,6 +134,16 @@ test("without acknowledgements, all the same", async () => {
   }
 });
 
+test("without acknowledgements, what could not be sent: 1", async () => {
+  const pub = await peal(server, ["pub", "plain", "-", "--no-ack", "--json"],
+    { input: `one\n${"x".repeat(1_500_000)}\ntwo\n` }).ended;
+
+  assert.equal(pub.code, 1);
+  assert.match(pub.err, /a message was not sent: /);
+  assert.deepEqual(JSON.parse(pub.out),
+    { sent: 3, ok: 0, failed: 1, unanswered: 0 });
+});
+
 test("formats have their letters", async () => {
   const sub = await subscribe(server, "format", "-n", "1", "-N", "-F",
     "%r|%e|%d|%j|%x|%l|%n|%i|%t|%T|%%\\t\\n\\\\\\0");
@@ -186,20 +196,37 @@ test("sub ends when nobody reads what it prints", async () => {
 });
 
 // A server that has let a client in and then says what it is told to.
-async function saying(...messages) {
+function saying(...messages) {
+  return pretending((say, { id }) => {
+    say({ event: "peal:ok", id });
+    messages.forEach(say);
+  });
+}
+
+// A server that has let a client in and does this with each of its messages.
+async function pretending(onMessage, id = "x") {
   const fake = new WebSocketServer({ port: 0, host: "127.0.0.1",
     handleProtocols: () => "peal" });
   fake.on("connection", (socket) => {
     const say = (message) => socket.send(JSON.stringify(message));
-    say({ event: "peal:welcome", data: { id: "x", protocol: 1 } });
-    socket.on("message", (text) => {
-      say({ event: "peal:ok", id: JSON.parse(text).id });
-      messages.forEach(say);
-    });
+    say({ event: "peal:welcome", data: { id, protocol: 1 } });
+    socket.on("message", (text) => onMessage(say, JSON.parse(text)));
   });
   await once(fake, "listening");
   return Object.assign(fake, { ws: `127.0.0.1:${fake.address().port}` });
 }
+
+test("what is not answered when it is interrupted is no failure", async () => {
+  let pub;
+  const fake = await pretending(() => pub.kill("SIGINT"));
+  pub = peal(fake, ["emit", "x", "--json"]);
+  const { code, out } = await pub.ended;
+
+  assert.equal(code, 130);
+  assert.deepEqual(JSON.parse(out),
+    { sent: 1, ok: 0, failed: 0, unanswered: 1 });
+  fake.close();
+});
 
 test("gaps are told, in their place with --json, and end --strict", async () => {
   const gap = { event: "peal:gap", room: "g",
