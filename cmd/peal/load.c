@@ -330,6 +330,7 @@ static void *work(void *user)
         /* Their last callbacks are none of the measurement. */
         worker->links[i].is_lost = worker->links[i].is_settled = true;
         peal_link_free(worker->links[i].link);
+        worker->links[i].link = NULL;
     }
     tell(worker, session_now_ns());
     return NULL;
@@ -468,6 +469,10 @@ void load_free(struct load *load)
     for (size_t i = 0; load->workers != NULL && i < load->worker_count; i++) {
         struct load_worker *worker = &load->workers[i];
 
+        /* Those of a worker that has not run. */
+        for (size_t k = 0; k < worker->link_count; k++) {
+            peal_link_free(worker->links[k].link);
+        }
         peal_loop_free(worker->loop);
         free(worker->links);
         free(worker->text);
