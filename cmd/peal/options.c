@@ -180,9 +180,9 @@ static const char *store(struct options *options, const struct option_row *row,
         return read_count(text, field) ? NULL : "a whole number from 1 on";
     case OPTION_RATE:
         return read_decimal(text, field, &rest) && *rest == '\0' &&
-                       *(double *)field > 0
+                       *(double *)field >= 0.001 && *(double *)field <= 1e6
                    ? NULL
-                   : "a number above 0";
+                   : "a number from 0.001 to 1000000";
     case OPTION_DURATION:
         return options_read_duration(text, field)
                    ? NULL

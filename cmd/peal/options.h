@@ -115,7 +115,7 @@ enum option_kind {
     OPTION_LIST,     /* of texts */
     OPTION_CHOICE,   /* one of `choices` */
     OPTION_COUNT,    /* a whole number from 1 on */
-    OPTION_RATE,     /* a number above 0 */
+    OPTION_RATE,     /* a number from 0.001 to 1000000 */
     OPTION_DURATION, /* into milliseconds: "250ms", "2s", "1m", "2" */
     OPTION_SIZE,     /* "200", "4KiB" */
     OPTION_SLO       /* "p99=50ms" */

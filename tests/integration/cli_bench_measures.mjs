@@ -161,6 +161,7 @@ test("options that make no sense, and an interrupt", async () => {
     [["--slo", "p101=1s"], /--slo is limits such as/],
     [["--slo", "p99"], /--slo/],
     [["--slo", "99=1s"], /--slo/],
+    [["-r", "2e9"], /--rate is a number from 0.001 to 1000000/],
     [[`ws://${server.ws}/`, "http://x/"], /cannot begin: /],
     [["-c", "1000001"], /--conns is at most 1000000/],
   ]) {
