@@ -67,7 +67,7 @@ static void print_field(const struct subscription *sub, char letter,
         break;
     case 'i':
         id = peal_link_id(sub->session.link);
-        fputs(id != NULL ? id : "", stdout);
+        output_clean(stdout, peal_slice(id != NULL ? id : ""));
         break;
     case 't':
         output_time(time);

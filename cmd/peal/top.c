@@ -259,8 +259,10 @@ static void print_troubles(const struct scrape *now,
             format_number(
                 rate_of(sample->value, value_before(before, sample), seconds),
                 false, rate);
-            printf("%s%12s %14s  %s{%s}\n", is_first ? "\n" : "", number, rate,
-                   sample->name, sample->labels);
+            printf("%s%12s %14s  %s{", is_first ? "\n" : "", number, rate,
+                   sample->name);
+            output_clean(stdout, peal_slice(sample->labels));
+            printf("}\n");
             is_first = false;
         }
     }
@@ -279,8 +281,9 @@ static void print_head(const struct scraper *scraper, const struct scrape *now,
             sample_label(&now->samples[i], "version", version, sizeof version);
         }
     }
-    printf("%s   peal %s, up %.0f s, %s%s%s", scraper_url(scraper), version,
-           fmax(0, (double)time(NULL) - start),
+    printf("%s   peal ", scraper_url(scraper));
+    output_clean(stdout, peal_slice(version));
+    printf(", up %.0f s, %s%s%s", fmax(0, (double)time(NULL) - start),
            output_color(ready > 0 ? COLOR_GREEN : COLOR_RED),
            ready > 0 ? "ready" : "not ready", output_color(COLOR_NONE));
     if (before != NULL) {

@@ -228,6 +228,18 @@ test("what is not answered when it is interrupted is no failure", async () => {
   fake.close();
 });
 
+test("an id that could command a terminal", async () => {
+  const fake = await pretending((say, { id }) => {
+    say({ event: "peal:ok", id });
+    say({ event: "m", room: "g", data: 1 });
+  }, "\x1b[2J");
+  const { out } =
+    await peal(fake, ["sub", "g", "-n", "1", "-F", "%i"]).ended;
+
+  assert.equal(out, "\\x1b[2J\n");
+  fake.close();
+});
+
 test("gaps are told, in their place with --json, and end --strict", async () => {
   const gap = { event: "peal:gap", room: "g",
     data: { count: 3, reason: "drop_oldest" } };

@@ -95,6 +95,22 @@ test("rates of a run, percentiles of an interval, sums of labels", async () => {
   server.close();
 });
 
+test("what could command a terminal is shown as an escape", async () => {
+  const server = await pretend([[
+    'peal_build_info{version="1\x1b[2J"} 1',
+    'peal_limit_refusals_total{limit="\x1b[31m"} 7',
+  ].join("\n")]);
+  const { code, out } = await peal(
+    null, ["top", `http://127.0.0.1:${server.address().port}/`, "-n", "1"])
+    .ended;
+
+  assert.equal(code, 0);
+  assert.ok(!out.includes("\x1b"), out);
+  assert.ok(out.includes("peal 1\\x1b[2J, up"), out);
+  assert.ok(out.includes('{limit="\\x1b[31m"}\n'), out);
+  server.close();
+});
+
 test("a server that goes away is asked again; SIGINT: 130", async () => {
   const server = await pretend([page(1, 1, [0, 0, 0]), undefined]);
   const top = peal(
