@@ -340,6 +340,12 @@ bool options_parse(struct options *options, const struct command *command,
         if (!store_option(options, row, optarg, source)) {
             return false;
         }
+        /* Either one comes before a variable of the other's. */
+        if (row->offset == offsetof(struct options, token_file)) {
+            options->token = NULL;
+        } else if (row->offset == offsetof(struct options, token)) {
+            options->token_file = NULL;
+        }
     }
     options->arguments = argv + optind;
     options->argument_count = argc - optind;

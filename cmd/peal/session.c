@@ -401,30 +401,45 @@ static bool add_header(struct link_way *way, const char *line)
     return true;
 }
 
-static bool read_token(const struct options *options, char *token, size_t size)
+/* The first line of --token-file. NULL, or what is wrong with it. */
+static const char *read_token_file(const char *path, char *token, size_t size)
 {
-    FILE *file;
+    FILE *file = fopen(path, "r");
+    const char *why = NULL;
 
-    token[0] = '\0';
-    if (options->token != NULL) {
-        snprintf(token, size, "%s", options->token);
+    if (file == NULL) {
+        return strerror(errno);
     }
-    if (options->token_file == NULL || token[0] != '\0') {
-        return true;
-    }
-    file = fopen(options->token_file, "r");
-    if (file == NULL || fgets(token, (int)size, file) == NULL) {
-        output_say(OUTPUT_ERROR, "cannot read a token from %s: %s",
-                   options->token_file,
-                   file == NULL ? strerror(errno) : "it is empty");
-        if (file != NULL) {
-            fclose(file);
-        }
-        return false;
+    if (fgets(token, (int)size, file) == NULL) {
+        why = ferror(file) ? strerror(errno) : "it is empty";
+    } else if (strchr(token, '\n') == NULL && getc(file) != EOF) {
+        why = "its first line is too long";
     }
     fclose(file);
     token[strcspn(token, "\r\n")] = '\0';
-    return true;
+    return why;
+}
+
+static bool read_token(const struct options *options, char *token, size_t size)
+{
+    const char *given = options->token != NULL ? options->token : "";
+    const char *why;
+
+    if (strlen(given) >= size) {
+        output_say(OUTPUT_ERROR, "the token is too long: at most %zu bytes",
+                   size - 1);
+        return false;
+    }
+    memcpy(token, given, strlen(given) + 1);
+    if (options->token_file == NULL || token[0] != '\0') {
+        return true;
+    }
+    why = read_token_file(options->token_file, token, size);
+    if (why != NULL) {
+        output_say(OUTPUT_ERROR, "cannot read a token from %s: %s",
+                   options->token_file, why);
+    }
+    return why == NULL;
 }
 
 /* The TLS that was asked for; NULL: the library's own. */

@@ -26,7 +26,9 @@ const struct option_row option_rows[] = {
      "PEAL_TOKEN", NULL, HINT_NONE,
      "sent as \"Authorization: Bearer TOKEN\" (WebSocket)"},
     {VISITORS, 0, "token-file", OPTION_TEXT, FIELD(token_file), "FILE", NULL,
-     "PEAL_TOKEN_FILE", NULL, HINT_FILE, "the token is the first line of FILE"},
+     "PEAL_TOKEN_FILE", NULL, HINT_FILE,
+     "the token is the first line of FILE; of this and --token the last "
+     "counts"},
     {VISITORS, 'H', "header", OPTION_LIST, FIELD(headers), "LINE", NULL, NULL,
      NULL, HINT_NONE,
      "a header such as \"X-User: ada\", several times (WebSocket)"},

@@ -3,8 +3,11 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer as createHttp } from "node:http";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { peal, stop, subscribe, wrote } from "./support/cli.mjs";
 import { start } from "./support/process.mjs";
@@ -40,6 +43,7 @@ test("command lines that make no sense: 2", async () => {
     [["pub", "a", "-H", "no header"], /a header is a line/],
     [["pub", "a", "-u", "http://x/"], /no address of a server/],
     [["pub", "a", "--token-file", "/none"], /cannot read a token from/],
+    [["pub", "a", "-t", "x".repeat(5000)], /the token is too long/],
     [["pub", "a", "--cacert", "/none"], /\/none: No such file/],
     [["pub", "a", "--key", "/none"], /--key needs --cert/],
     [["sub", "a", "-F", "%q"], /"%q" in the format/],
@@ -127,6 +131,35 @@ test("who is not let in: 4, with what it has sent", async () => {
   await ends(demo, ["sub", "a", "--origin", "http://elsewhere"], 4,
     /1008: not from this page/);
   await stop(demo);
+});
+
+test("a token: the command line first, and of that the last", async () => {
+  const server = await refusing(401);
+  const folder = mkdtempSync(join(tmpdir(), "peal-cli-"));
+  const file = join(folder, "token");
+  const long = join(folder, "long");
+  writeFileSync(file, "filed\n");
+  writeFileSync(long, "x".repeat(5000));
+
+  for (const [args, token] of [
+    [[], "set"],
+    [["--token-file", file], "filed"],
+    [["--token-file", file, "-t", "given"], "given"],
+    [["-t", "given", "--token-file", file], "filed"],
+  ]) {
+    await ends(null, ["pub", "a", "-u", server.url, ...args], 4, /401/,
+      { env: { PEAL_TOKEN: "set" } });
+    assert.equal(server.seen.authorization, `Bearer ${token}`);
+  }
+  await ends(null, ["pub", "a", "-u", server.url], 4, /401/,
+    { env: { PEAL_TOKEN_FILE: file } });
+  assert.equal(server.seen.authorization, "Bearer filed");
+  await ends(null, ["pub", "a", "-t", "given", "-u", server.url], 4, /401/,
+    { env: { PEAL_TOKEN_FILE: file } });
+  assert.equal(server.seen.authorization, "Bearer given");
+  await ends(null, ["pub", "a", "--token-file", long], 2, /line is too long/);
+  server.close();
+  rmSync(folder, { recursive: true });
 });
 
 test("rooms that nobody may join by himself: 4", async () => {
