@@ -101,6 +101,7 @@ static void set_tls(CURL *curl, const struct options *options)
 {
     if (options->cacert != NULL) {
         curl_easy_setopt(curl, CURLOPT_CAINFO, options->cacert);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL); /* the system's */
     }
     if (options->cert != NULL) {
         curl_easy_setopt(curl, CURLOPT_SSLCERT, options->cert);
