@@ -277,13 +277,34 @@ static void describe(struct probe *probe, struct probe_tls *tls)
     X509_free(certificate);
 }
 
+/* What the library trusts (src/net/tls_client.c), no more and no less. */
+static bool set_name(SSL *ssl, const char *given)
+{
+    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+    char name[256]; /* of DNS at most 253 */
+    size_t size = strlen(given);
+
+    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
+    if (X509_VERIFY_PARAM_set1_ip_asc(param, given) == 1) {
+        return true;
+    }
+    ERR_clear_error(); /* it is no IP address */
+    if (size > 1 && given[size - 1] == '.') {
+        size--; /* that the name is whole is no part of it */
+    }
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                               X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    return copy(name, sizeof name, given, size) &&
+           SSL_set1_host(ssl, name) == 1 &&
+           SSL_set_tlsext_host_name(ssl, name) == 1;
+}
+
 bool probe_secure(struct probe *probe, const struct target *target,
                   const struct options *options, struct probe_tls *tls,
                   char *why, size_t why_size)
 {
     const char *name =
         options->server_name != NULL ? options->server_name : target->host;
-    X509_VERIFY_PARAM *param;
 
     memset(tls, 0, sizeof *tls);
     if (!make_context(probe, options, why, why_size)) {
@@ -294,12 +315,10 @@ bool probe_secure(struct probe *probe, const struct target *target,
         tell_error(why, why_size, "there is no memory");
         return false;
     }
-    param = SSL_get0_param(probe->ssl);
-    if (X509_VERIFY_PARAM_set1_ip_asc(param, name) != 1) {
-        SSL_set_tlsext_host_name(probe->ssl, name);
-        SSL_set1_host(probe->ssl, name);
+    if (!set_name(probe->ssl, name)) {
+        tell_error(why, why_size, "no certificate can have this name");
+        return false;
     }
-    ERR_clear_error();
     SSL_set_fd(probe->ssl, probe->fd);
     if (SSL_connect(probe->ssl) != 1) {
         tell_error(why, why_size,

@@ -11,9 +11,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { makeCertificate } from "./support/certificate.mjs";
+import { makeBadCertificate, makeCertificate } from "./support/certificate.mjs";
 import { peal, stop } from "./support/cli.mjs";
-import { start } from "./support/process.mjs";
+import { portOf, start } from "./support/process.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "peal-cli-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -220,6 +220,16 @@ test("certificates: verdicts, days, and no token for strangers", async () => {
     says(found.tls, "warn", /self-signed/);
   }
   await stop(server);
+
+  // The library does not look for names in the subject, hence neither here.
+  makeBadCertificate(folder, "localhost", { from: "20200101000000Z",
+    to: "20991231235959Z", names: "email:a@example.org" });
+  const named = await start("relay", "--port", "0", "--tls-cert",
+    join(folder, "localhost.crt"), "--tls-key", join(folder, "localhost.key"));
+  const strange = await doctor(`wss://localhost:${portOf(named.ws)}/`,
+    "--cacert", join(folder, "localhost.crt"));
+  says(strange.tls, "fail", /mismatch/);
+  await stop(named);
 
   const requests = [];
   const other = createHttps({ cert: readFileSync(soon.certificate),
