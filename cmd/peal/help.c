@@ -89,7 +89,9 @@ static void print_option(FILE *out, const struct option_row *row)
 
 void help_print_command(FILE *out, const struct command *command)
 {
-    fprintf(out, "usage: peal %s [OPTION...]\n\n", command->usage);
+    /* Before the arguments: those of reply end with a command's own. */
+    fprintf(out, "usage: peal %s [OPTION...]%s\n\n", command->name,
+            command->usage + strlen(command->name));
     print_wrapped(out, command->description, 0, 0);
     fputc('\n', out);
     for (size_t i = 0; i < option_row_count; i++) {
