@@ -218,6 +218,65 @@ void job_reap(struct job *job)
     job->input = job->output = NULL;
 }
 
+static bool is_gone(struct job *job, int options)
+{
+    if (job->pid != 0 && waitpid(job->pid, NULL, options) == job->pid) {
+        kill(-job->pid, SIGKILL); /* what it has left behind */
+        job->pid = 0;
+    }
+    return job->pid == 0;
+}
+
+static bool are_gone(struct job *jobs, size_t count, int options)
+{
+    size_t gone = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        gone += is_gone(&jobs[i], options);
+    }
+    return gone == count;
+}
+
+static void signal_all(const struct job *jobs, size_t count, int number)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (jobs[i].pid != 0) {
+            kill(-jobs[i].pid, number);
+        }
+    }
+}
+
+/* Waits for a child or an impatient user; false when it was long enough. */
+static bool wait_for_child(const sigset_t *awaited, uint64_t due_ns)
+{
+    uint64_t now_ns = session_now_ns();
+    uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+    struct timespec left = {(time_t)(left_ns / 1000000000),
+                            (long)(left_ns % 1000000000)};
+    int number = sigtimedwait(awaited, NULL, &left);
+
+    return number == SIGCHLD || (number < 0 && errno == EINTR);
+}
+
+void job_end_all(struct job *jobs, size_t count)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
+    uint64_t due_ns = session_now_ns() + GRACE_NS;
+    sigset_t awaited;
+
+    sigemptyset(&awaited);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        sigaddset(&awaited, numbers[i]);
+    }
+    sigprocmask(SIG_BLOCK, &awaited, NULL);
+    signal_all(jobs, count, SIGTERM);
+    while (!are_gone(jobs, count, WNOHANG) &&
+           wait_for_child(&awaited, due_ns)) {
+    }
+    signal_all(jobs, count, SIGKILL);
+    are_gone(jobs, count, 0);
+}
+
 /* --- Life ----------------------------------------------------------------- */
 
 static bool begin(struct job *job, char **argv, struct peal_slice input,

@@ -50,6 +50,13 @@ void job_reap(struct job *job);
 /* Asks it to end. */
 void job_stop(struct job *job);
 
+/*
+ * Asks all of them to end, and kills those that have not done so after two
+ * seconds, or at the next signal; none is left then. Nothing is called for it,
+ * and the session need not run any more.
+ */
+void job_end_all(struct job *jobs, size_t count);
+
 /* What it has said on standard error, as one line of UTF-8; "": nothing. */
 void job_error(const struct job *job, char *out, size_t size);
 

@@ -259,14 +259,10 @@ static void on_connected(struct session *session, uint64_t connects)
 
 static void end(struct replier *replier)
 {
+    job_end_all(replier->jobs, JOBS_MAX);
     for (size_t i = 0; i < JOBS_MAX; i++) {
-        struct job *job = &replier->jobs[i];
-
-        if (job->pid != 0) {
-            kill(-job->pid, SIGTERM);
-        }
-        free(job->input);
-        free(job->output);
+        free(replier->jobs[i].input);
+        free(replier->jobs[i].output);
     }
     while (replier->first != NULL) {
         struct waiting *waiting = replier->first;

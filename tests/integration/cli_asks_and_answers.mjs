@@ -102,6 +102,25 @@ test("a status other than 0 is a failure with the error's text", async () => {
   await missing.stop();
 });
 
+const isAlive = (pid) => existsSync(`/proc/${pid}`) &&
+  !/State:\s+Z/.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+
+test("commands that do not want to end do not stay behind", async () => {
+  const stubborn = await reply([], "sh", "-c",
+    `trap "" TERM; cd ${folder}; sleep 1000 & echo $! $$ >new; mv new pids
+     wait; wait`);
+  const asked = stubborn.ask();
+  const pids = join(folder, "pids");
+
+  while (!existsSync(pids)) {
+    await new Promise(setImmediate);
+  }
+  await stubborn.stop();
+  const left = readFileSync(pids, "utf8").trim().split(" ").filter(isAlive);
+  assert.deepEqual(left, []);
+  assert.equal((await asked).code, 1);
+});
+
 test("a command that takes too long is killed, with its children", async () => {
   const mark = join(folder, "pid");
   const slow = await reply(["--limit", "100ms"],
@@ -111,8 +130,7 @@ test("a command that takes too long is killed, with its children", async () => {
   assert.equal(code, 5);
   assert.match(err, /took too long \(106 timeout\)/);
   const pid = Number(readFileSync(mark, "utf8"));
-  while (existsSync(`/proc/${pid}`) &&
-    !/State:\s+Z/.test(readFileSync(`/proc/${pid}/status`, "utf8"))) {
+  while (isAlive(pid)) {
     await new Promise(setImmediate);
   }
   await slow.stop();
