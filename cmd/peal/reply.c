@@ -145,7 +145,8 @@ static void start_jobs(struct replier *replier)
 {
     struct job *job;
 
-    while (replier->first != NULL && (job = idle_job(replier)) != NULL) {
+    while (!replier->session.is_done && replier->first != NULL &&
+           (job = idle_job(replier)) != NULL) {
         struct waiting *waiting = replier->first;
 
         replier->first = waiting->next;
@@ -159,6 +160,8 @@ static void start_jobs(struct replier *replier)
                        replier->options->limit_ms)) {
             fail(waiting->ask, FAILURE_COMMAND + 127, "command_failed",
                  "The command cannot be run");
+            tell(replier, "failed", "the command cannot be run", 0);
+            finish(replier);
         }
         free(waiting);
     }
@@ -212,9 +215,7 @@ static void on_child(struct session *session)
     for (size_t i = 0; i < JOBS_MAX; i++) {
         job_reap(&replier->jobs[i]);
     }
-    if (!session->is_done) {
-        start_jobs(replier);
-    }
+    start_jobs(replier);
 }
 
 static void on_joined(struct peal_link *link, const struct peal_answer *answer,

@@ -100,6 +100,12 @@ test("a status other than 0 is a failure with the error's text", async () => {
   const missing = await reply([], "/nowhere/command");
   assert.match((await missing.ask()).err, /1127 command_failed/);
   await missing.stop();
+
+  const counted = await reply(["-n", "1", "--json"], "/nowhere/command");
+  assert.equal((await counted.ask()).code, 1);
+  const { code: status, out } = await counted.ended;
+  assert.equal(status, 0);
+  assert.equal(JSON.parse(out).outcome, "failed");
 });
 
 const isAlive = (pid) => existsSync(`/proc/${pid}`) &&
