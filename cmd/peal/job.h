@@ -33,6 +33,7 @@ struct job {
     size_t error_size;
 
     struct peal_ask ask;
+    uint64_t connection; /* that it came through, by number */
     void (*on_end)(struct job *job, int status); /* as waitpid has it */
     void *user;
 };

@@ -20,6 +20,7 @@ enum { FAILURE_TIMEOUT = 106, FAILURE_BUSY = 109, FAILURE_COMMAND = 1000 };
 struct waiting {
     struct waiting *next;
     struct peal_ask ask;
+    uint64_t connection; /* that it came through, by number */
     size_t size;
     char data[];
 };
@@ -73,6 +74,18 @@ static void finish(struct replier *replier)
     }
 }
 
+/* Whether nobody waits any more for what came through a connection. */
+static bool is_lost(const struct replier *replier, uint64_t connection)
+{
+    return replier->session.lost_at_ns != 0 ||
+           replier->session.connects != connection;
+}
+
+static void tell_lost(const struct replier *replier, double took_ms)
+{
+    tell(replier, "lost", "its connection is gone", took_ms);
+}
+
 /* The command's output is the answer; the end of its last line is not. */
 static void answer(struct replier *replier, struct job *job, double took_ms)
 {
@@ -81,6 +94,10 @@ static void answer(struct replier *replier, struct job *job, double took_ms)
     struct data data = {.kind = PEAL_JSON};
     int rc;
 
+    if (is_lost(replier, job->connection)) {
+        tell_lost(replier, took_ms);
+        return;
+    }
     if (!replier->options->bytes && text.size > 0 &&
         text.data[text.size - 1] == '\n') {
         text.size--;
@@ -155,9 +172,13 @@ static void start_jobs(struct replier *replier)
         }
         replier->waiting_count--;
         job->ask = waiting->ask;
-        if (!job_start(job, replier->argv,
-                       (struct peal_slice){waiting->data, waiting->size},
-                       replier->options->limit_ms)) {
+        job->connection = waiting->connection;
+        if (is_lost(replier, job->connection)) {
+            tell_lost(replier, 0);
+            finish(replier);
+        } else if (!job_start(job, replier->argv,
+                              (struct peal_slice){waiting->data, waiting->size},
+                              replier->options->limit_ms)) {
             fail(waiting->ask, FAILURE_COMMAND + 127, "command_failed",
                  "The command cannot be run");
             tell(replier, "failed", "the command cannot be run", 0);
@@ -198,7 +219,10 @@ static void on_ask(struct peal_link *link, const struct peal_event *event,
         tell(replier, "refused", "too many requests wait", 0);
         return;
     }
-    *waiting = (struct waiting){.ask = ask};
+    *waiting = (struct waiting){
+        .ask = ask,
+        .connection = replier->session.connects,
+    };
     waiting->size = input_of(replier->options, event, waiting->data);
     *replier->last = waiting;
     replier->last = &waiting->next;

@@ -2,12 +2,13 @@
 // `peal ping` measures the way: through a server that passes requests on.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync }
+  from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { peal, stop, wrote } from "./support/cli.mjs";
-import { start } from "./support/process.mjs";
+import { between, peal, stop, wrote } from "./support/cli.mjs";
+import { portOf, start } from "./support/process.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "peal-cli-"));
 let server;
@@ -106,6 +107,26 @@ test("a status other than 0 is a failure with the error's text", async () => {
   const { code: status, out } = await counted.ended;
   assert.equal(status, 0);
   assert.equal(JSON.parse(out).outcome, "failed");
+});
+
+test("what nobody waits for any more is lost, not answered", async () => {
+  const middle = await between(portOf(server.ws));
+  const [begun, go] = ["begun", "go"].map((name) => join(folder, name));
+  const slow = await reply(
+    ["--json", "-u", `ws://127.0.0.1:${middle.address().port}/`],
+    "sh", "-c", `touch ${begun}; until [ -e ${go} ]; do sleep 0.01; done`);
+  const asked = slow.ask();
+
+  while (!existsSync(begun)) {
+    await new Promise(setImmediate);
+  }
+  middle.cut();
+  await wrote(slow, "err", /the connection is lost/);
+  writeFileSync(go, "");
+  await wrote(slow, "out", /"outcome":"lost"/);
+  assert.equal((await asked).code, 1);
+  await slow.stop();
+  middle.close();
 });
 
 const isAlive = (pid) => existsSync(`/proc/${pid}`) &&

@@ -3,13 +3,11 @@
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, connect } from "node:net";
-import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { makeCertificate } from "./support/certificate.mjs";
-import { peal, stop } from "./support/cli.mjs";
+import { between, peal, stop } from "./support/cli.mjs";
 import { portOf, start } from "./support/process.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "peal-cli-"));
@@ -103,25 +101,6 @@ test("limits decide the exit code", async () => {
   assert.match(out, /^slo {10}p50 is .* ms, wanted 0\.001 ms: missed$/m);
   assert.match(out, /^delivered .* 0 lost, 0 out of order$/m);
 });
-
-// Between the clients and a server, and ends connections when it is told to.
-async function between(port) {
-  const sockets = new Set();
-  const middle = createServer((socket) => {
-    const other = connect(port, "127.0.0.1");
-    sockets.add(socket);
-    for (const each of [socket, other]) {
-      each.on("error", () => {});
-    }
-    socket.pipe(other);
-    other.pipe(socket);
-  });
-
-  middle.listen(0, "127.0.0.1");
-  await once(middle, "listening");
-  middle.cut = () => sockets.forEach((socket) => socket.destroy());
-  return middle;
-}
 
 test("connections that break, and messages that are lost by it: 1", async () => {
   const middle = await between(portOf(server.ws));

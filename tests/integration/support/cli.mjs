@@ -1,5 +1,7 @@
 // Running the command line `peal`.
 
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { run } from "./process.mjs";
 
@@ -54,4 +56,23 @@ export async function subscribe(server, ...args) {
 export async function stop(server) {
   server.kill("SIGTERM");
   await server.ended;
+}
+
+// Between the clients and a server, and ends connections when it is told to.
+export async function between(port) {
+  const sockets = new Set();
+  const middle = createServer((socket) => {
+    const other = connect(port, "127.0.0.1");
+    sockets.add(socket);
+    for (const each of [socket, other]) {
+      each.on("error", () => {});
+    }
+    socket.pipe(other);
+    other.pipe(socket);
+  });
+
+  middle.listen(0, "127.0.0.1");
+  await once(middle, "listening");
+  middle.cut = () => sockets.forEach((socket) => socket.destroy());
+  return middle;
 }
