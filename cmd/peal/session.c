@@ -270,13 +270,6 @@ int session_explain_loss(const struct peal_link_change *change, char *out,
     return EXIT_CONNECT;
 }
 
-/* Codes after which a client does not come back (docs/protocol.md, 8). */
-static bool is_final(int code)
-{
-    return code == 1000 || (code >= 3500 && code <= 3999) ||
-           (code >= 4500 && code <= 4999);
-}
-
 /* No connection yet. */
 static void could_not_connect(struct session *session,
                               const struct peal_link_change *change)
@@ -284,7 +277,8 @@ static void could_not_connect(struct session *session,
     char why[256];
     int exit_code = session_explain_loss(change, why, sizeof why);
 
-    if (session->options->retry && exit_code != EXIT_REFUSED) {
+    if (session->options->retry && exit_code != EXIT_REFUSED &&
+        change->to == PEAL_LINK_RECONNECTING) {
         output_say(OUTPUT_NOTE, "cannot connect to %s: %s; again in %.1f s",
                    session->options->url, why, change->retry_in_ms / 1e3);
         return;
@@ -307,7 +301,7 @@ static void lost(struct session *session, const struct peal_link_change *change)
     } else {
         was_short = true; /* an attempt to come back */
     }
-    if (session->is_one_shot || is_final(change->code) ||
+    if (session->is_one_shot || change->to == PEAL_LINK_DISCONNECTED ||
         (exit_code == EXIT_REFUSED && was_short)) {
         output_say(OUTPUT_ERROR, "the connection is lost: %s", why);
         session_end(session,

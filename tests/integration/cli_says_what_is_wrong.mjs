@@ -9,6 +9,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { WebSocketServer } from "ws";
 import { peal, stop, subscribe, wrote } from "./support/cli.mjs";
 import { start } from "./support/process.mjs";
 
@@ -192,6 +193,16 @@ test("interrupted: 130, and the server is told", async () => {
     assert.equal((await sub.ended).code, code);
   }
   await stop(server);
+});
+
+test("a server that closes for good is not asked again", async () => {
+  const server = new WebSocketServer({ port: 0, host: "127.0.0.1",
+    handleProtocols: () => "peal" });
+  await once(server, "listening");
+  server.on("connection", (socket) => socket.close(4500, "enough"));
+  await ends({ ws: `127.0.0.1:${server.address().port}` },
+    ["pub", "a", "x", "--retry"], 3, /the server closed with 4500: enough/);
+  server.close();
 });
 
 test("--retry waits for a server that is not there yet", async () => {
