@@ -1,4 +1,4 @@
-/* The life of a connection: accept, admission, heartbeat, close, end. */
+/* The life of a connection: accept, heartbeat, close, end. */
 #include "server/conn.h"
 
 #include "base/assert.h"
@@ -12,7 +12,6 @@
 #include "server/backlog.h"
 #include "server/conn_extra.h"
 #include "server/deflate.h"
-#include "server/gate.h"
 #include "server/news.h"
 #include "server/reply.h"
 #include "server/request.h"
@@ -56,8 +55,8 @@ void conn_set_form(struct conn *conn, const struct dialect *dialect,
 {
     for (uint8_t i = 0; i < DIALECT_COUNT; i++) {
         if (dialects[i] == dialect) {
-            conn->form = (uint8_t)(i * FORMS_PER_DIALECT +
-                                   (transport == TRANSPORT_TCP));
+            conn->form =
+                (uint8_t)(i * FORMS_PER_DIALECT + (transport == TRANSPORT_TCP));
             return;
         }
     }
@@ -67,8 +66,8 @@ void conn_set_form(struct conn *conn, const struct dialect *dialect,
 void conn_set_deflate(struct conn *conn, bool is_shared)
 {
     ASSERT(conn->form % FORMS_PER_DIALECT == FORM_WS);
-    conn->form = (uint8_t)(conn->form +
-                           (is_shared ? FORM_WS_DEFLATE : FORM_WS_ALONE));
+    conn->form =
+        (uint8_t)(conn->form + (is_shared ? FORM_WS_DEFLATE : FORM_WS_ALONE));
 }
 
 static void timer_in(struct conn *conn, uint32_t delay_ms)
@@ -268,16 +267,16 @@ static void send_ping(struct conn *conn)
     }
 }
 
-static const struct peal_heartbeat *heartbeat_of(const struct conn *conn)
+const struct peal_heartbeat *conn_heartbeat(const struct conn *conn)
 {
     return &conn_seat(conn)
                 ->config->heartbeats[options_dialect_name(conn_dialect(conn))];
 }
 
 /* The timer of an open connection runs until its next ping. */
-static void begin_heartbeat(struct conn *conn)
+void conn_begin_heartbeat(struct conn *conn)
 {
-    const struct peal_heartbeat *heartbeat = heartbeat_of(conn);
+    const struct peal_heartbeat *heartbeat = conn_heartbeat(conn);
     struct timer_wheel *timers = &conn->stream.loop->timers;
 
     conn->is_pinged = false;
@@ -293,7 +292,7 @@ static void begin_heartbeat(struct conn *conn)
 /* The peer may have been silent for ping_interval_ms, or even longer. */
 static void check_heartbeat(struct conn *conn, uint64_t now_ms)
 {
-    const struct peal_heartbeat *heartbeat = heartbeat_of(conn);
+    const struct peal_heartbeat *heartbeat = conn_heartbeat(conn);
     struct timer_wheel *timers = &conn->stream.loop->timers;
     uint64_t ping_due_ms = conn->active_ms + heartbeat->ping_interval_ms;
     bool is_dead = conn->is_pinged && !conn->is_waiting &&
@@ -321,7 +320,7 @@ void conn_refit(struct conn *conn)
 {
     conn_input_refit(conn);
     if (conn_is_open(conn)) {
-        begin_heartbeat(conn);
+        conn_begin_heartbeat(conn);
     }
 }
 
@@ -501,8 +500,8 @@ static struct conn *make(struct worker *worker, const struct listener *listener,
     return conn;
 }
 
-void conn_accept(struct worker *worker, const struct listener *listener,
-                 int fd, const struct socket_address *peer)
+void conn_accept(struct worker *worker, const struct listener *listener, int fd,
+                 const struct socket_address *peer)
 {
     struct seat *seat = worker->seats[listener->server->number];
     enum proxy_expected expected = conn_proxy_expected(seat, listener, peer);
@@ -510,8 +509,8 @@ void conn_accept(struct worker *worker, const struct listener *listener,
     struct address_count *arrival;
     struct conn *conn;
 
-    if (open >= (uint64_t)worker_options(worker)->clients_max +
-                    HANDSHAKES_MAX) {
+    if (open >=
+        (uint64_t)worker_options(worker)->clients_max + HANDSHAKES_MAX) {
         seat_count(seat, COUNT_REFUSED_CLIENTS);
         turn_away(fd);
         return;
@@ -582,153 +581,6 @@ void conn_secured(struct conn *conn)
     } else {
         conn_cut(conn); /* it has gone already */
     }
-}
-
-static void send_welcome(struct conn *conn)
-{
-    const struct peal_server_options *options =
-        &conn_seat(conn)->config->options;
-    const struct peal_heartbeat *heartbeat = heartbeat_of(conn);
-    struct wire wire = {
-        .kind = WIRE_WELCOME,
-        .welcome = {
-            .client_id = peal_slice(client_id(conn->client)),
-            .message_bytes_max = options->message_bytes_max,
-            .rooms_max = options->rooms_per_client_max,
-            .ping_interval_ms = heartbeat->ping_interval_ms == PEAL_OFF
-                                    ? 0
-                                    : heartbeat->ping_interval_ms,
-            .ping_timeout_ms = heartbeat->ping_timeout_ms,
-        },
-    };
-
-    if (wire.welcome.client_id.size == 0) {
-        conn_cut(conn); /* no memory for an id */
-        return;
-    }
-    (void)output_wire(conn, &wire);
-}
-
-/* The application's id for a client, or none. */
-static long make_id(struct conn *conn, const struct peal_connect *connect,
-                    char *id)
-{
-    const struct peal_server_options *options =
-        &conn_seat(conn)->config->options;
-
-    return options->make_id != NULL
-               ? options->make_id(connect, id, options->user)
-               : 0;
-}
-
-/* The HTTP status that tells why a client is not let in. */
-static int refusal_status(struct seat *seat, int rc,
-                          const struct hub_refused *refused,
-                          const struct peal_connect *connect,
-                          const struct socket_key *key)
-{
-    switch (rc) {
-    case PEAL_ELIMIT:
-        dispatch_count_limit(seat, refused->limit);
-        hooks_connection_limited(seat, refused, connect, key);
-        return strcmp(refused->limit, "clients_max") == 0 ||
-                       strcmp(refused->limit, "memory_bytes_max") == 0
-                   ? 503
-                   : 429;
-    case PEAL_EEXIST:
-        seat_count(seat, COUNT_REFUSED_APPLICATION);
-        return 409;
-    case PEAL_EREFUSED:
-        seat_count(seat, COUNT_REFUSED_APPLICATION);
-        return 403;
-    default:
-        return 503;
-    }
-}
-
-/* What a tracker says when it refuses for a limit of its own. */
-static struct hub_refused of_tracker(const struct seat *seat)
-{
-    return (struct hub_refused){
-        .limit = "clients_per_address_max",
-        .clients = atomic_load(&seat->server->cluster.door.clients),
-    };
-}
-
-int conn_check_address(struct conn *conn, const struct peal_connect *connect,
-                       const struct socket_address *peer, int *status)
-{
-    struct seat *seat = conn_seat(conn);
-    struct socket_key key =
-        gate_key(peer, worker_options(seat->worker)->ipv6_prefix_bits);
-    struct hub_refused refused = of_tracker(seat);
-    int rc = admission_has_begun(conn) ? 0 : tracker_check(seat, &key);
-
-    if (rc < 0) {
-        *status = refusal_status(seat, rc, &refused, connect, &key);
-    }
-    return rc;
-}
-
-int conn_admit(struct conn *conn, const struct peal_connect *connect,
-               const struct socket_address *peer, struct peal_slice opening,
-               int *status)
-{
-    struct seat *seat = conn_seat(conn);
-    const struct peal_server_options *options = &seat->config->options;
-    struct socket_key key =
-        gate_key(peer, worker_options(seat->worker)->ipv6_prefix_bits);
-    char id[PEAL_ID_MAX + 1];
-    long id_size = make_id(conn, connect, id);
-    struct hub_refused refused = of_tracker(seat);
-    bool is_tracked = false;
-    int rc = id_size < 0 ? PEAL_EREFUSED
-                         : tracker_add(seat, &key, &is_tracked);
-
-    if (rc == 0 && atomic_load(&seat->worker->engine->is_out_of_memory)) {
-        refused.limit = "memory_bytes_max";
-        rc = PEAL_ELIMIT;
-    }
-    if (rc == 0) {
-        rc = client_admit(&conn->client, seat->hub, conn,
-                          slice_make(id, (size_t)id_size),
-                          slice_make((const char *)key.bytes, key.size),
-                          &refused);
-    }
-    if (rc < 0) {
-        if (is_tracked) {
-            tracker_remove(seat, key.bytes, key.size);
-        }
-        *status = refusal_status(seat, rc, &refused, connect, &key);
-        return rc;
-    }
-    conn->is_tracked = is_tracked;
-    conn->of.reason = NULL;
-    conn->state = connect->transport == PEAL_WS ? CONN_WS_OPEN : CONN_TCP_OPEN;
-    conn_proxy_forget(conn);
-    arrival_end(conn);
-    seat_count(seat, COUNT_CLIENTS);
-    seat_count(seat, conn->state == CONN_WS_OPEN ? GAUGE_WS_CLIENTS
-                                                 : GAUGE_TCP_CLIENTS);
-    account_open(conn, connect->address);
-    conn->active_ms = conn->stream.loop->now_ms;
-    begin_heartbeat(conn);
-    if (opening.size > 0) {
-        (void)output_bytes(conn, opening, slice_make(NULL, 0));
-    }
-    if (conn_dialect(conn)->has_welcome) {
-        send_welcome(conn);
-    }
-    /* Also when the connection has broken meanwhile: on_disconnect follows. */
-    rc = admission_finish(conn);
-    if (rc < 0) {
-        conn_close(conn, WS_CLOSE_TRY_AGAIN, peal_strerror(rc));
-    }
-    if (options->on_connect != NULL) {
-        options->on_connect(conn->client, connect, options->user);
-    }
-    admission_forget(conn);
-    return 0;
 }
 
 /* --- End ----------------------------------------------------------------- */

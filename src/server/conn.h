@@ -21,16 +21,16 @@
 #include "server/server.h"
 
 enum conn_state {
-    CONN_PROXY,      /* reads the header of the PROXY protocol */
-    CONN_TLS,        /* in its TLS handshake */
-    CONN_HEAD,       /* reads the head of an HTTP request */
-    CONN_HTTP_BODY,  /* reads its body, for a handler: reply.c */
+    CONN_PROXY,       /* reads the header of the PROXY protocol */
+    CONN_TLS,         /* in its TLS handshake */
+    CONN_HEAD,        /* reads the head of an HTTP request */
+    CONN_HTTP_BODY,   /* reads its body, for a handler: reply.c */
     CONN_HTTP_ANSWER, /* waits for the handler's answer */
-    CONN_WS_OPEN,    /* a WebSocket client is in */
-    CONN_TCP_OPEN,   /* a TCP client is in */
-    CONN_WS_CLOSING, /* our close frame is sent, the peer's is awaited */
-    CONN_DRAINING,   /* all is said; what arrives is dropped until the end */
-    CONN_CLOSED,     /* the socket is closed; to be freed */
+    CONN_WS_OPEN,     /* a WebSocket client is in */
+    CONN_TCP_OPEN,    /* a TCP client is in */
+    CONN_WS_CLOSING,  /* our close frame is sent, the peer's is awaited */
+    CONN_DRAINING,    /* all is said; what arrives is dropped until the end */
+    CONN_CLOSED,      /* the socket is closed; to be freed */
     CONN_STATE_COUNT
 };
 
@@ -43,9 +43,9 @@ struct conn_input {
 };
 
 struct conn {
-    struct stream stream; /* first: events find the conn by it */
-    struct timer timer;   /* of what the state waits for */
-    struct list link;     /* in worker->conns, ->leaving or ->dead */
+    struct stream stream;       /* first: events find the conn by it */
+    struct timer timer;         /* of what the state waits for */
+    struct list link;           /* in worker->conns, ->leaving or ->dead */
     struct peal_client *client; /* NULL before it is in and after it left */
     union {
         struct reply *reply;             /* CONN_HTTP_* */
@@ -66,15 +66,15 @@ struct conn {
     bool is_leaving : 1;
     bool is_closed_by_peer : 1;
     bool is_pinged : 1;
-    bool is_held : 1; /* not read until its own queue has drained */
-    bool is_waiting : 1; /* not read until something has been decided */
+    bool is_held : 1;     /* not read until its own queue has drained */
+    bool is_waiting : 1;  /* not read until something has been decided */
     bool is_deflated : 1; /* permessage-deflate was agreed on, and how: */
     bool takes_over_out : 1;
     bool takes_over_in : 1;
     bool has_own_deflate : 1;
-    bool is_accounted : 1; /* account.h */
-    bool is_arriving : 1; /* counted so: arrival.h */
-    bool is_tracked : 1;  /* counted so: tracker.h */
+    bool is_accounted : 1;   /* account.h */
+    bool is_arriving : 1;    /* counted so: arrival.h */
+    bool is_tracked : 1;     /* counted so: tracker.h */
     bool lives_by_pongs : 1; /* nothing else is a sign of life */
     uint8_t window_out : 4;
     uint8_t window_in : 4;
@@ -117,24 +117,8 @@ const struct dialect *conn_dialect(const struct conn *conn);
 /* --- conn.c: its life ---------------------------------------------------- */
 
 /* A socket was accepted; the conn owns `fd`, also when it fails. */
-void conn_accept(struct worker *worker, const struct listener *listener,
-                 int fd, const struct socket_address *peer);
-
-/*
- * Puts a client on the connection: admits it, tells it welcome, and hands it to
- * on_connect. Returns 0, or an error and an HTTP status to refuse with.
- * `opening` is what the peer must get first (the 101), may be empty.
- */
-int conn_admit(struct conn *conn, const struct peal_connect *connect,
-               const struct socket_address *peer, struct peal_slice opening,
-               int *status);
-
-/*
- * Whether clients of this address may come at all, before anybody else is
- * asked. Returns as conn_admit.
- */
-int conn_check_address(struct conn *conn, const struct peal_connect *connect,
-                       const struct socket_address *peer, int *status);
+void conn_accept(struct worker *worker, const struct listener *listener, int fd,
+                 const struct socket_address *peer);
 
 /*
  * The middleware has decided about a client that it had put off: asks the next,
@@ -176,8 +160,7 @@ void conn_close(struct conn *conn, int code, const char *reason);
 void conn_fail(struct conn *conn, int code, const char *reason);
 
 /* The peer has closed, with this code. */
-void conn_closed_by_peer(struct conn *conn, int code,
-                         struct peal_slice reason);
+void conn_closed_by_peer(struct conn *conn, int code, struct peal_slice reason);
 
 /* Ends the output; the socket closes when both sides have ended. */
 void conn_finish(struct conn *conn);
@@ -187,6 +170,10 @@ void conn_cut(struct conn *conn);
 
 /* Calls on_disconnect for a conn in worker->leaving and frees its client. */
 void conn_leave_now(struct conn *conn);
+
+/* What its dialect has of heartbeats, and their beginning for a new client. */
+const struct peal_heartbeat *conn_heartbeat(const struct conn *conn);
+void conn_begin_heartbeat(struct conn *conn);
 
 /* Fits a conn to options that have changed. */
 void conn_refit(struct conn *conn);
@@ -237,6 +224,24 @@ void conn_proxy_forget(struct conn *conn);
 
 /* Keeps a copy of an address that is not the socket's own. 0, PEAL_ENOMEM. */
 int conn_set_address(struct conn *conn, const char *text);
+
+/* --- conn_admit.c: a client comes in -------------------------------------- */
+
+/*
+ * Puts a client on the connection: admits it, tells it welcome, and hands it to
+ * on_connect. Returns 0, or an error and an HTTP status to refuse with.
+ * `opening` is what the peer must get first (the 101), may be empty.
+ */
+int conn_admit(struct conn *conn, const struct peal_connect *connect,
+               const struct socket_address *peer, struct peal_slice opening,
+               int *status);
+
+/*
+ * Whether clients of this address may come at all, before anybody else is
+ * asked. Returns as conn_admit.
+ */
+int conn_check_address(struct conn *conn, const struct peal_connect *connect,
+                       const struct socket_address *peer, int *status);
 
 /* --- conn_tls.c: the handshake before all else ---------------------------- */
 
