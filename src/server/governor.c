@@ -8,7 +8,7 @@
 
 #define LOOK_INTERVAL_MS 100
 
-/* Who has been told to go and still holds memory so long after is cut. */
+/* Who still holds memory so long after the first was told to go is cut. */
 #define GRACE_MS 500
 
 /* How many clients are closed at a look, at most. */
@@ -140,9 +140,26 @@ static void close_worst(struct worker *worker, const struct offenders *open,
 
         excess -= bytes < excess ? bytes : excess;
         seat_count(conn_seat(conn), COUNT_CLOSED_MEMORY);
-        worker->memory_closed_ms = worker->loop->now_ms;
+        if (worker->memory_closed_ms == 0) {
+            worker->memory_closed_ms = worker->loop->now_ms;
+        }
         backlog_clear(conn); /* its close says that more was to come */
         conn_fail(conn, WS_CLOSE_TRY_AGAIN, "server is short of memory");
+    }
+}
+
+/* Those who were told, and take neither what they are owed nor that. */
+static void cut_worst(struct worker *worker, const struct offenders *going)
+{
+    if (worker->memory_closed_ms == 0 ||
+        worker->loop->now_ms < worker->memory_closed_ms + GRACE_MS) {
+        return;
+    }
+    for (size_t i = 0; i < going->count; i++) {
+        conn_cut(going->conns[i]);
+    }
+    if (going->count < OFFENDERS_MAX) {
+        worker->memory_closed_ms = 0; /* none is left */
     }
 }
 
@@ -153,15 +170,9 @@ static void relieve(struct worker *worker, uint64_t excess)
 
     review_all(&review, worker);
     going = going_bytes(worker->engine);
+    cut_worst(worker, &review.going);
     if (excess > going && is_worst(worker)) {
         close_worst(worker, &review.open, excess - going);
-    }
-    /* Those who were told, and take neither what they are owed nor that. */
-    if (worker->memory_closed_ms != 0 &&
-        worker->loop->now_ms >= worker->memory_closed_ms + GRACE_MS) {
-        for (size_t i = 0; i < review.going.count; i++) {
-            conn_cut(review.going.conns[i]);
-        }
     }
 }
 

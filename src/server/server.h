@@ -201,7 +201,8 @@ struct worker {
     struct timer hold_timer; /* [L] looks again whether it is held back */
     struct timer memory_timer;     /* [L] looks again while it is too much */
     uint64_t memory_looked_ms;     /* [L] at what is used */
-    uint64_t memory_closed_ms; /* [L] when a client was last closed for it */
+    uint64_t memory_closed_ms; /* [L] when the first of those who have not been
+                                  cut yet was closed for it; 0: none */
     _Atomic uint64_t most_queued;  /* [a] bytes, of one client, at that look */
     _Atomic uint64_t going_bytes;  /* [a] of those who have been told to go */
     struct timer tracker_timer; /* [L] see tracker.h */

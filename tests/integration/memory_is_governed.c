@@ -90,8 +90,11 @@ static struct peal_client_ref open_slow(struct peer *peer)
     return ref;
 }
 
-/* Sends one message to it and waits until its loop has taken that. */
-static void send_to(struct peal_client_ref ref)
+/*
+ * Sends one message to it and waits until its loop has taken that, or someone
+ * has been closed.
+ */
+static void send_to(struct peal_client_ref ref, int closed_before)
 {
     static char data[MESSAGE_BYTES];
     struct peal_event event = peal_bytes("x", data, sizeof data);
@@ -99,7 +102,16 @@ static void send_to(struct peal_client_ref ref)
 
     CHECK_EQUAL(peal_server_emit(host.server, ref, &event), 0);
     CHECK_SOON(host_stats(&host).messages_out > before.messages_out ||
-               atomic_load(&closed_count) > 0);
+               atomic_load(&closed_count) > closed_before);
+}
+
+static void send_until_closed(struct peal_client_ref ref)
+{
+    int closed_before = atomic_load(&closed_count);
+
+    while (atomic_load(&closed_count) == closed_before) {
+        send_to(ref, closed_before);
+    }
 }
 
 static void fill(struct peal_client_ref ref, uint64_t bytes)
@@ -107,7 +119,7 @@ static void fill(struct peal_client_ref ref, uint64_t bytes)
     uint64_t before = host_stats(&host).queued_bytes;
 
     while (host_stats(&host).queued_bytes < before + bytes) {
-        send_to(ref);
+        send_to(ref, 0);
     }
 }
 
@@ -185,9 +197,7 @@ static void the_longest_queue_goes_first(void **state)
     worst_ref = open_slow(&worst);
     fill(worst_ref, 4 * MIB);
     set_budget(host_stats(&host).memory_used_bytes + 4 * MIB);
-    while (atomic_load(&closed_count) == 0) {
-        (void)send_to(worst_ref);
-    }
+    send_until_closed(worst_ref);
     CHECK_EQUAL(atomic_load(&closed_ref), worst_ref.value);
     CHECK_EQUAL(atomic_load(&closed_code), 1013);
     CHECK_EQUAL(host_stats(&host).closed_memory, 1);
@@ -202,6 +212,33 @@ static void the_longest_queue_goes_first(void **state)
     peer_close(&slow);
     peer_close(&idle);
     peer_close(&late);
+}
+
+/* One after another, so that there never was half a second without a close. */
+static void who_takes_no_close_is_cut(void **state)
+{
+    enum { CLIENTS = 60 }; /* one is closed at a look, ten times a second */
+    static struct peer peers[CLIENTS];
+    struct peal_server_options options = {.size = sizeof options};
+    struct peal_client_ref refs[CLIENTS];
+
+    (void)state;
+    for (int i = 0; i < CLIENTS; i++) {
+        refs[i] = open_slow(&peers[i]);
+    }
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    options.close_timeout_ms = 60000;
+    options.memory_bytes_max = host_stats(&host).memory_used_bytes + MIB;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+    for (int i = 0; host_stats(&host).connections == CLIENTS; i++) {
+        CHECK(i < CLIENTS && "closed, but never cut");
+        send_until_closed(refs[i]);
+    }
+    CHECK(host_stats(&host).closed_memory > 1);
+    for (int i = 0; i < CLIENTS; i++) {
+        peer_close(&peers[i]);
+    }
+    host_await_empty(&host);
 }
 
 static void nobody_new_without_memory(void **state)
@@ -235,6 +272,7 @@ int main(void)
                                         start, stop),
         cmocka_unit_test_setup_teardown(the_longest_queue_goes_first, start,
                                         stop),
+        cmocka_unit_test_setup_teardown(who_takes_no_close_is_cut, start, stop),
         cmocka_unit_test_setup_teardown(nobody_new_without_memory, start, stop),
     };
 
