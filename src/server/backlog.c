@@ -125,6 +125,13 @@ size_t backlog_bytes(const struct conn *conn)
     return backlog != NULL ? backlog->bytes : 0;
 }
 
+size_t backlog_cost_bytes(const struct conn *conn)
+{
+    const struct backlog *backlog = find(conn);
+
+    return backlog != NULL ? backlog->cost : 0;
+}
+
 size_t backlog_kept_bytes(const struct conn *conn)
 {
     const struct backlog *backlog = find(conn);

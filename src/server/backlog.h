@@ -57,6 +57,9 @@ void backlog_clear(struct conn *conn);
 size_t backlog_bytes(const struct conn *conn);
 size_t backlog_kept_bytes(const struct conn *conn);
 
+/* Bytes of this client's own that keeping all that costs. */
+size_t backlog_cost_bytes(const struct conn *conn);
+
 /* [L] Lets go of what the last fan-out was, and of all. */
 void backlog_rewind(struct worker *worker);
 void backlog_close(struct worker *worker);

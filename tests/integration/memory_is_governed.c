@@ -214,6 +214,42 @@ static void the_longest_queue_goes_first(void **state)
     peer_close(&late);
 }
 
+/* Many small messages take more than they are long. */
+static void small_messages_count_as_what_they_take(void **state)
+{
+    enum { MESSAGES = 20000 };
+    struct peal_event small = peal_bytes("x", "abcd", 4);
+    struct peal_server_options options = {.size = sizeof options};
+    struct peal_client_ref large_ref;
+    struct peal_client_ref small_ref;
+    struct peer large;
+    struct peer many;
+    uint64_t before;
+
+    (void)state;
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    options.pressure = PEAL_PRESSURE_DROP_OLDEST;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+    large_ref = open_slow(&large);
+    fill(large_ref, MIB / 2);
+    small_ref = open_slow(&many);
+    fill(small_ref, 1);
+    before = host_stats(&host).queued_bytes;
+    for (int i = 0; i < MESSAGES; i++) {
+        CHECK_EQUAL(peal_server_broadcast(host.server, &small, &large_ref, 1),
+                    0);
+    }
+    CHECK_SOON(host_stats(&host).queued_bytes >= before + 4 * MESSAGES);
+    CHECK(host_stats(&host).queued_bytes < before + MIB / 4);
+    set_budget(host_stats(&host).memory_used_bytes - MIB / 2);
+    CHECK_SOON(atomic_load(&closed_count) > 0);
+    CHECK_EQUAL(atomic_load(&closed_ref), small_ref.value);
+    CHECK_SOON(status_of("/readyz") == 200);
+    CHECK_EQUAL(host_stats(&host).closed_memory, 1);
+    peer_close(&large);
+    peer_close(&many);
+}
+
 /* One after another, so that there never was half a second without a close. */
 static void who_takes_no_close_is_cut(void **state)
 {
@@ -272,6 +308,8 @@ int main(void)
                                         start, stop),
         cmocka_unit_test_setup_teardown(the_longest_queue_goes_first, start,
                                         stop),
+        cmocka_unit_test_setup_teardown(small_messages_count_as_what_they_take,
+                                        start, stop),
         cmocka_unit_test_setup_teardown(who_takes_no_close_is_cut, start, stop),
         cmocka_unit_test_setup_teardown(nobody_new_without_memory, start, stop),
     };
