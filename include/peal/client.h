@@ -460,7 +460,10 @@ PEAL_API int peal_link_send_file(struct peal_link *link,
 /*
  * Joins a room now or when connected, and again after each reconnect, until it
  * is left or refused. `on_answer`, which may be NULL, is called as for requests
- * when it is known whether the server agrees. Errors as peal_link_request.
+ * when it is known whether the server agrees. A join without one, such as those
+ * after a reconnect, that fails for the moment (a temporary failure, or no
+ * answer in time) is reported to on_error and tried again, after times as
+ * between attempts to reconnect. Errors as peal_link_request.
  */
 PEAL_API int peal_link_join(struct peal_link *link, const char *room,
                             peal_link_answer_function *on_answer, void *user);

@@ -203,6 +203,18 @@ static struct file_job *tear_down(struct peal_link *link)
     return file;
 }
 
+uint32_t link_backoff_ms(const struct peal_link *link, uint32_t attempt)
+{
+    const struct peal_link_options *options = link_options(link);
+    const struct backoff_bounds bounds = {
+        .min_ms = options->reconnect_min_ms,
+        .first_ms = options->reconnect_first_ms,
+        .max_ms = options->reconnect_max_ms,
+    };
+
+    return backoff_delay_ms(&bounds, attempt);
+}
+
 /*
  * When the server wants us back. What it has told everybody alike comes before
  * our own random time, so that not all are back at once; what it has told us
@@ -235,11 +247,6 @@ static bool plan_attempt(struct peal_link *link, bool was_open,
                          const struct link_loss *loss, uint32_t *delay_ms)
 {
     const struct peal_link_options *options = link_options(link);
-    const struct backoff_bounds bounds = {
-        .min_ms = options->reconnect_min_ms,
-        .first_ms = options->reconnect_first_ms,
-        .max_ms = options->reconnect_max_ms,
-    };
 
     if (was_open && (options->reconnect_stable_ms == PEAL_OFF ||
                      link_now_ms(link) - link->opened_at_ms >=
@@ -254,7 +261,7 @@ static bool plan_attempt(struct peal_link *link, bool was_open,
         return false;
     }
     link->attempt++;
-    *delay_ms = backoff_delay_ms(&bounds, link->attempt);
+    *delay_ms = link_backoff_ms(link, link->attempt);
     add_hints(link, loss, delay_ms);
     if (options->reconnect_delay != NULL && !link->is_freed) {
         *delay_ms = options->reconnect_delay(link, link->attempt, *delay_ms,
@@ -366,13 +373,7 @@ void link_free(struct peal_link *link)
 {
     ASSERT(link->is_freed && link->stream.fd < 0);
     link_handler_clear(link);
-    while (!list_is_empty(&link->rooms)) {
-        struct link_room *room =
-            CONTAINER_OF(link->rooms.next, struct link_room, link);
-
-        list_remove(&room->link);
-        mem_free(room);
-    }
+    link_room_clear(link);
     map_fini(&link->requests_by_id);
     tls_session_free(link->session);
     link_settings_free(link->settings);

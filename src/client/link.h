@@ -120,6 +120,9 @@ struct request {
 
 struct link_room {
     struct list link;
+    struct timer timer; /* until it is tried again */
+    struct peal_link *owner;
+    uint32_t attempts; /* on this connection, that failed for the moment */
     char name[];
 };
 
@@ -291,6 +294,9 @@ void link_forget_parting(struct peal_link *link);
 /* The server has shown that it lives; a pong also, how far it has read. */
 void link_hear_pong(struct peal_link *link);
 
+/* How long to wait before attempt `attempt`, from 1 on, at anything. */
+uint32_t link_backoff_ms(const struct peal_link *link, uint32_t attempt);
+
 /* Tells on_error and remembers. */
 void link_report(struct peal_link *link, int error, const char *what);
 
@@ -433,6 +439,9 @@ int link_join(struct peal_link *link, const char *room,
               peal_link_answer_function *on_answer, void *user);
 int link_leave(struct peal_link *link, const char *room,
                peal_link_answer_function *on_answer, void *user);
+
+/* Forgets them all. */
+void link_room_clear(struct peal_link *link);
 
 /* Joins all rooms of the link on a new connection. */
 void link_rejoin(struct peal_link *link);

@@ -81,18 +81,74 @@ void link_request_discard(struct request *request)
     mem_free(request);
 }
 
-static void forget_room(struct peal_link *link, const char *name)
+static struct link_room *find_room(const struct peal_link *link,
+                                   const char *name)
 {
     for (struct list *node = link->rooms.next; node != &link->rooms;
          node = node->next) {
         struct link_room *room = CONTAINER_OF(node, struct link_room, link);
 
         if (strcmp(room->name, name) == 0) {
-            list_remove(&room->link);
-            mem_free(room);
-            return;
+            return room;
         }
     }
+    return NULL;
+}
+
+static void free_room(struct link_room *room)
+{
+    timer_stop(&room->owner->runner->loop->timers, &room->timer);
+    list_remove(&room->link);
+    mem_free(room);
+}
+
+static void forget_room(struct peal_link *link, const char *name)
+{
+    struct link_room *room = find_room(link, name);
+
+    if (room != NULL) {
+        free_room(room);
+    }
+}
+
+void link_room_clear(struct peal_link *link)
+{
+    while (!list_is_empty(&link->rooms)) {
+        free_room(CONTAINER_OF(link->rooms.next, struct link_room, link));
+    }
+}
+
+static void plan_join(struct link_room *room)
+{
+    struct peal_link *link = room->owner;
+
+    timer_start(&link->runner->loop->timers, &room->timer,
+                link_now_ms(link) + link_backoff_ms(link, ++room->attempts));
+}
+
+/* A join failed. Those that nobody waits for are tried again if it may help. */
+static void fail_join(struct peal_link *link, const struct request *request,
+                      const struct peal_answer *answer)
+{
+    struct link_room *room = find_room(link, request->room);
+    bool is_refused = answer->status == PEAL_EREFUSED;
+
+    if (room == NULL || link->phase != LINK_OPEN) {
+        return; /* left meanwhile, or joined with the next connection */
+    }
+    if (request->on_answer != NULL) {
+        if (is_refused) {
+            free_room(room);
+        }
+        return;
+    }
+    if (is_refused && !answer->failure.temporary) {
+        free_room(room);
+        link_report(link, PEAL_EREFUSED, "a room was refused");
+        return;
+    }
+    plan_join(room);
+    link_report(link, answer->status, "a room could not be joined yet");
 }
 
 void link_request_settle(struct request *request,
@@ -104,11 +160,8 @@ void link_request_settle(struct request *request,
     if (answer->status != 0) {
         link_add(&link->counters.requests_failed, 1);
     }
-    if (request->kind == REQUEST_JOIN && answer->status == PEAL_EREFUSED) {
-        forget_room(link, request->room);
-        if (request->on_answer == NULL) {
-            link_report(link, PEAL_EREFUSED, "a room was refused");
-        }
+    if (request->kind == REQUEST_JOIN && answer->status < 0) {
+        fail_join(link, request, answer);
     }
     if (request->on_answer != NULL && !link->is_freed) {
         request->on_answer(link, answer, request->user);
@@ -227,41 +280,62 @@ static void write_membership(struct peal_link *link, struct request *request)
     }
 }
 
-static bool has_room(const struct peal_link *link, const char *name)
+static struct request *find_join(struct peal_link *link, const char *room)
 {
-    for (const struct list *node = link->rooms.next; node != &link->rooms;
+    for (struct list *node = link->requests.next; node != &link->requests;
          node = node->next) {
-        const struct link_room *room =
-            (const struct link_room *)(const void *)node;
+        struct request *request = CONTAINER_OF(node, struct request, link);
 
-        if (strcmp(room->name, name) == 0) {
-            return true;
+        if (request->kind == REQUEST_JOIN && !request->is_written &&
+            strcmp(request->room, room) == 0) {
+            return request;
         }
     }
-    return false;
-}
-
-static int keep_room(struct peal_link *link, const char *name)
-{
-    size_t size = strlen(name);
-    struct link_room *room;
-
-    if (has_room(link, name)) {
-        return PEAL_OK;
-    }
-    room = mem_alloc(sizeof *room + size + 1);
-    if (room == NULL) {
-        return PEAL_ENOMEM;
-    }
-    memcpy(room->name, name, size + 1);
-    list_append(&link->rooms, &room->link);
-    return PEAL_OK;
+    return NULL;
 }
 
 /* Not while a file is on its way: link_rejoin does it after that. */
 static bool can_write_now(const struct peal_link *link)
 {
     return link->phase == LINK_OPEN && link->file == NULL;
+}
+
+static void join_again(struct timer *timer, uint64_t now_ms)
+{
+    struct link_room *room = CONTAINER_OF(timer, struct link_room, timer);
+    struct peal_link *link = room->owner;
+    struct request *request;
+
+    (void)now_ms;
+    if (link->phase != LINK_OPEN || find_join(link, room->name) != NULL) {
+        return;
+    }
+    request = link_request_new(link, REQUEST_JOIN, room->name, 0, NULL, NULL);
+    if (request == NULL) {
+        plan_join(room);
+    } else if (can_write_now(link)) {
+        write_membership(link, request);
+    }
+}
+
+static int keep_room(struct peal_link *link, const char *name)
+{
+    size_t size = strlen(name);
+    struct link_room *room = find_room(link, name);
+
+    if (room != NULL) {
+        return PEAL_OK;
+    }
+    room = mem_alloc(sizeof *room + size + 1);
+    if (room == NULL) {
+        return PEAL_ENOMEM;
+    }
+    room->owner = link;
+    room->attempts = 0;
+    timer_init(&room->timer, join_again);
+    memcpy(room->name, name, size + 1);
+    list_append(&link->rooms, &room->link);
+    return PEAL_OK;
 }
 
 int link_join(struct peal_link *link, const char *room,
@@ -315,27 +389,14 @@ int link_leave(struct peal_link *link, const char *room,
     return PEAL_OK;
 }
 
-static struct request *find_join(struct peal_link *link, const char *room)
-{
-    for (struct list *node = link->requests.next; node != &link->requests;
-         node = node->next) {
-        struct request *request = CONTAINER_OF(node, struct request, link);
-
-        if (request->kind == REQUEST_JOIN && !request->is_written &&
-            strcmp(request->room, room) == 0) {
-            return request;
-        }
-    }
-    return NULL;
-}
-
 void link_rejoin(struct peal_link *link)
 {
     for (struct list *node = link->rooms.next; node != &link->rooms;
          node = node->next) {
-        const struct link_room *room =
-            CONTAINER_OF(node, struct link_room, link);
+        struct link_room *room = CONTAINER_OF(node, struct link_room, link);
 
+        timer_stop(&link->runner->loop->timers, &room->timer);
+        room->attempts = 0;
         if (find_join(link, room->name) == NULL) {
             link_request_new(link, REQUEST_JOIN, room->name, 0, NULL, NULL);
         }

@@ -386,6 +386,35 @@ static void test_proxies_are_asked(void **state)
     ask_proxy(no, sizeof no - 1, 407);
 }
 
+/* It lets the link in and never answers. */
+static void test_joins_that_are_not_answered_are_reported(void **state)
+{
+    static const char silent[] = "HTTP/1.1 200 OK\r\n\r\n"
+                                 "\0\0\0\x11\6\0\0{\"id\":\"x\"}";
+    struct proxy proxy = {.answer = silent, .answer_size = sizeof silent - 1};
+    struct fixture fixture;
+    char address[64];
+    pthread_t thread;
+
+    (void)state;
+    begin(&fixture);
+    proxy.fd = listen_somewhere(address, sizeof address);
+    CHECK(pthread_create(&thread, NULL, serve_proxy, &proxy) == 0);
+    fixture.options.proxy = address;
+    fixture.options.url = "tcp://far.example:99";
+    fixture.options.request_timeout_ms = 20;
+    make(&fixture);
+    CHECK_EQUAL(peal_link_join(fixture.link, "lobby", NULL, NULL), 0);
+    CHECK_EQUAL(peal_link_open(fixture.link), 0);
+    LINK_STEP_UNTIL(fixture.loop, fixture.notes.errors == 3);
+    CHECK_EQUAL(fixture.notes.connects, 1);
+    CHECK_EQUAL(fixture.notes.error, PEAL_ETIMEOUT);
+    assert_string_equal(fixture.notes.what, "a room could not be joined yet");
+    end(&fixture);
+    pthread_join(thread, NULL);
+    close(proxy.fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_a_loop_has_a_thread_of_its_own),
         cmocka_unit_test(test_names_are_resolved),
         cmocka_unit_test(test_proxies_are_asked),
+        cmocka_unit_test(test_joins_that_are_not_answered_are_reported),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

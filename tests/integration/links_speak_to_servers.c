@@ -107,11 +107,18 @@ static void setup(struct peal_server *server)
     peal_server_on_request(server, "silent", on_silent, NULL);
 }
 
+static _Atomic int join_errors; /* how many joins of "guarded" fail */
+static _Atomic int join_error;
+
 static int refuse_secret(struct peal_client *client, struct peal_slice room,
                          void *user)
 {
     (void)client;
     (void)user;
+    if (peal_slice_equal(room, peal_slice("guarded")) && join_errors > 0) {
+        join_errors--;
+        return join_error;
+    }
     return peal_slice_equal(room, peal_slice("secret")) ? PEAL_EREFUSED : 0;
 }
 
@@ -253,6 +260,69 @@ static void test_rooms(struct pair *pair)
     LINK_STEP_UNTIL(pair->loop, notes->answers == 1);
     assert_int_equal(notes->status, 0);
     CHECK_EQUAL(peal_server_members(pair->host.server, "lobby", NULL, 0), 0);
+}
+
+static void lose_while_joins_fail(struct pair *pair, int count, int error)
+{
+    const struct peal_event drop = peal_json("drop-me", "1");
+
+    join_error = error;
+    join_errors = count;
+    pair->notes.errors = 0;
+    pair->notes.connects = 0;
+    CHECK_EQUAL(peal_link_emit(pair->link, &drop), 0);
+    LINK_STEP_UNTIL(pair->loop, pair->notes.connects == 1 &&
+                                    host_stats(&pair->host).clients == 1);
+}
+
+/* Until all that the server has said by now is heard. */
+static void hear_all(struct pair *pair)
+{
+    pair->notes.answers = 0;
+    CHECK_EQUAL(peal_link_ping(pair->link, 0, link_note_answer, &pair->notes),
+                0);
+    LINK_STEP_UNTIL(pair->loop, pair->notes.answers == 1);
+    CHECK_EQUAL(pair->notes.status, 0);
+}
+
+static void await_guarded(struct pair *pair)
+{
+    LINK_STEP_UNTIL(pair->loop, peal_server_members(pair->host.server,
+                                                    "guarded", NULL, 0) == 1);
+    hear_all(pair);
+}
+
+static void test_rooms_that_are_not_joined_again(struct pair *pair)
+{
+    struct link_notes *notes = &pair->notes;
+
+    notes->answers = 0;
+    CHECK_EQUAL(peal_link_join(pair->link, "guarded", link_note_answer, notes),
+                0);
+    LINK_STEP_UNTIL(pair->loop, notes->answers == 1);
+    assert_int_equal(notes->status, 0);
+
+    /* A failure that will pass: it tries until it is in. */
+    lose_while_joins_fail(pair, 3, PEAL_EFULL);
+    await_guarded(pair);
+    CHECK_EQUAL(join_errors, 0);
+    CHECK_EQUAL(notes->errors, 1 + 3); /* the loss, and each failure */
+    assert_int_equal(notes->error, PEAL_EREFUSED);
+    assert_string_equal(notes->what, "a room could not be joined yet");
+
+    /* The next connection comes before the next attempt. */
+    lose_while_joins_fail(pair, 1, PEAL_EFULL);
+    lose_while_joins_fail(pair, 1, PEAL_EFULL);
+    await_guarded(pair);
+
+    /* One that will not: it is out, and stays so. */
+    lose_while_joins_fail(pair, 1, PEAL_EREFUSED);
+    LINK_STEP_UNTIL(pair->loop, notes->errors == 2);
+    assert_string_equal(notes->what, "a room was refused");
+    lose_while_joins_fail(pair, 0, 0);
+    hear_all(pair);
+    CHECK_EQUAL(peal_server_members(pair->host.server, "guarded", NULL, 0), 0);
+    CHECK_EQUAL(notes->errors, 1);
 }
 
 static void on_where(struct peal_link *link, const struct peal_event *event,
@@ -492,6 +562,7 @@ static void run_all(bool is_tcp, bool is_stelar)
     test_requests(&pair);
     test_rooms(&pair);
     if (!is_stelar) {
+        test_rooms_that_are_not_joined_again(&pair);
         test_asks(&pair);
         test_answers_that_are_too_large(&pair);
     }
