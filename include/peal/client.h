@@ -307,8 +307,9 @@ PEAL_API int peal_link_new(struct peal_link **link, struct peal_loop *loop,
  * Ends a link: it disconnects at once, every request gets its outcome and every
  * event in the outbox is reported as dropped, all with PEAL_EGONE. No callback
  * comes after this has returned, except when it is called from inside a
- * callback: then none comes after that one. While the loop is stepped, only on
- * the thread that steps. NULL is allowed.
+ * callback: then none comes after that one, and what other threads have asked
+ * for that had not reached the loop by then has no outcome. While the loop is
+ * stepped, only on the thread that steps. NULL is allowed.
  */
 PEAL_API void peal_link_free(struct peal_link *link);
 

@@ -502,6 +502,45 @@ static void test_hooks_and_limits_hold_back(void **state)
     end(&scene);
 }
 
+static bool free_it(struct peal_link *link, const struct peal_event *event,
+                    void *user)
+{
+    struct link_notes *notes = user;
+
+    (void)event;
+    peal_link_free(link);
+    notes->events++;
+    return false;
+}
+
+/* What waits in the mailbox when a callback frees the link. */
+static void test_what_comes_after_the_end_has_no_outcome(void **state)
+{
+    const struct peal_event never = peal_json("never", NULL);
+    struct scene scene;
+
+    (void)state;
+    begin(&scene);
+    scene.options.before_emit = free_it;
+    make(&scene);
+    connect_link(&scene);
+    CHECK_EQUAL(emit(&scene, "echo", "1"), 0);
+    CHECK_EQUAL(emit(&scene, "echo", "2"), 0);
+    CHECK_EQUAL(peal_link_request(scene.link, &never, 0, link_note_answer,
+                                  &scene.notes),
+                0);
+    CHECK_EQUAL(
+        peal_link_join(scene.link, "lobby", link_note_answer, &scene.notes), 0);
+    LINK_STEP_UNTIL(scene.loop, scene.notes.events == 1);
+    scene.link = NULL;
+    host_await_empty(&scene.host);
+    CHECK_EQUAL(peal_loop_step(scene.loop, 0), 0); /* it is freed */
+    CHECK_EQUAL(scene.notes.events, 1);
+    CHECK_EQUAL(scene.notes.answers, 0);
+    CHECK_EQUAL(scene.notes.dropped, 0);
+    end(&scene);
+}
+
 /* Each parcel has a kilobyte of data. */
 static void test_the_outbox_is_bounded_by_bytes(void **state)
 {
@@ -692,6 +731,7 @@ int main(void)
         cmocka_unit_test(test_some_codes_are_for_good),
         cmocka_unit_test(test_handlers_come_and_go),
         cmocka_unit_test(test_hooks_and_limits_hold_back),
+        cmocka_unit_test(test_what_comes_after_the_end_has_no_outcome),
         cmocka_unit_test(test_the_outbox_is_bounded_by_bytes),
         cmocka_unit_test(test_addresses_change_with_the_next_connection),
         cmocka_unit_test(test_counters_tell_what_happened),
