@@ -345,14 +345,23 @@ static void on_state(struct peal_link *link,
     }
 }
 
-/* Complaints of the server; losses are told by on_state. */
+static bool is_connected(struct peal_link *link)
+{
+    struct peal_link_stats stats = {.size = sizeof stats};
+
+    peal_link_stats(link, &stats);
+    return stats.connected_ms > 0;
+}
+
+/* What goes wrong on a connection; losses are told by on_state. */
 static void on_error(struct peal_link *link, int error, const char *what,
                      void *user)
 {
     (void)user;
-    if (error == PEAL_EREFUSED &&
-        peal_link_state(link) == PEAL_LINK_CONNECTED) {
+    if (error == PEAL_EREFUSED && is_connected(link)) {
         output_say(OUTPUT_WARNING, "the server complains: %s", what);
+    } else if (error == PEAL_ETIMEOUT && is_connected(link)) {
+        output_say(OUTPUT_WARNING, "%s: no answer in time", what);
     }
 }
 
@@ -571,7 +580,6 @@ bool session_begin(struct session *session, const struct options *options)
 static void say_goodbye(struct session *session)
 {
     uint64_t until_ns = session_now_ns() + GOODBYE_MS * UINT64_C(1000000);
-    struct peal_link_stats stats = {.size = sizeof stats};
 
     if (peal_link_state(session->link) != PEAL_LINK_CONNECTED) {
         return;
@@ -579,8 +587,7 @@ static void say_goodbye(struct session *session)
     peal_link_close(session->link, 1000, "");
     do {
         peal_loop_step(session->loop, 10);
-        peal_link_stats(session->link, &stats);
-    } while (stats.connected_ms > 0 && session_now_ns() < until_ns);
+    } while (is_connected(session->link) && session_now_ns() < until_ns);
 }
 
 int session_run(struct session *session)

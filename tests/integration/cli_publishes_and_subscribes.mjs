@@ -228,6 +228,22 @@ test("what is not answered when it is interrupted is no failure", async () => {
   fake.close();
 });
 
+test("a room that is not joined again in time is told", async () => {
+  let joins = 0;
+  const fake = await pretending((say, { id }) => {
+    if (joins++ === 0) {
+      say({ event: "peal:ok", id });
+      fake.clients.forEach((socket) => socket.close(1012));
+    }
+  });
+  const sub = await subscribe(fake, "g", "--timeout", "300ms");
+
+  await wrote(sub, "err", /a room could not be joined yet: no answer in time/);
+  sub.kill("SIGINT");
+  assert.equal((await sub.ended).code, 130);
+  fake.close();
+});
+
 test("an id that could command a terminal", async () => {
   const fake = await pretending((say, { id }) => {
     say({ event: "peal:ok", id });
