@@ -268,7 +268,7 @@ static uint64_t publish_due(struct load_worker *worker, uint64_t now_ns)
                 begin_ns + interval_ns * one->room / options->room_count;
         }
         while (one->due_ns <= now_ns && one->due_ns < end_ns &&
-               atomic_load(&load->phase) == LOAD_PUBLISH) {
+               atomic_load(&load->phase) != LOAD_END) {
             publish(worker, one);
             one->due_ns += interval_ns;
         }
