@@ -313,6 +313,8 @@ PEAL_API int peal_server_config(struct peal_server *server,
  * and what is beyond `options->size` stays as it is. Each loop takes them over
  * at its next turn. What is beyond a new limit already stays: lower limits
  * close nobody. A client that is in keeps what its welcome said.
+ * A `user` that is replaced may be handed to callbacks until each loop has had
+ * that turn, so what it points to had better live as long as the server.
  *
  * Returns 0; PEAL_ENOTSUP for an option that needs a restart (see
  * peal_server_option), PEAL_EINVAL for one out of range, PEAL_ENOMEM; then
