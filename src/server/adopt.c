@@ -12,18 +12,12 @@
 /* What may have been read behind the head: as much as is read at once here. */
 #define EARLY_BYTES_MAX LOOP_READ_BYTES
 
-static const struct dialect *const dialects[DIALECT_COUNT] = {
-    &dialect_peal,
-    &dialect_stelar,
-    &dialect_raw,
-};
-
 void adopt_init(struct peal_server *server)
 {
     for (size_t i = 0; i < DIALECT_COUNT; i++) {
         server->engine->adopted[i].server = server;
         server->engine->adopted[i].transport = TRANSPORT_WS;
-        server->engine->adopted[i].dialect = dialects[i];
+        server->engine->adopted[i].dialect = conn_dialects[i];
         server->engine->adopted[i].proxy_protocol = PEAL_PROXY_OFF;
     }
 }

@@ -210,9 +210,7 @@ int peal_client_set_rate(struct peal_client *client,
 
 size_t peal_client_queued_bytes(const struct peal_client *client)
 {
-    const struct conn *conn = on_loop(client);
-
-    return stream_queued(&conn->stream) + backlog_bytes(conn);
+    return backlog_queued_bytes(on_loop(client));
 }
 
 /* To a room ("" for everybody), but not to `from`. */

@@ -57,6 +57,12 @@ void backlog_clear(struct conn *conn);
 size_t backlog_bytes(const struct conn *conn);
 size_t backlog_kept_bytes(const struct conn *conn);
 
+/* What waits for a client in all, its stream included. */
+static inline size_t backlog_queued_bytes(const struct conn *conn)
+{
+    return stream_queued(&conn->stream) + backlog_bytes(conn);
+}
+
 /* Bytes of this client's own that keeping all that costs. */
 size_t backlog_cost_bytes(const struct conn *conn);
 

@@ -19,7 +19,7 @@
 
 #include <unistd.h>
 
-static const struct dialect *const dialects[DIALECT_COUNT] = {
+const struct dialect *const conn_dialects[DIALECT_COUNT] = {
     &dialect_peal,
     &dialect_stelar,
     &dialect_raw,
@@ -27,7 +27,7 @@ static const struct dialect *const dialects[DIALECT_COUNT] = {
 
 const struct dialect *conn_dialect(const struct conn *conn)
 {
-    return dialects[conn->form / FORMS_PER_DIALECT];
+    return conn_dialects[conn->form / FORMS_PER_DIALECT];
 }
 
 /* One connection more (1) or less (-1) on a worker. */
@@ -54,7 +54,7 @@ void conn_set_form(struct conn *conn, const struct dialect *dialect,
                    enum transport transport)
 {
     for (uint8_t i = 0; i < DIALECT_COUNT; i++) {
-        if (dialects[i] == dialect) {
+        if (conn_dialects[i] == dialect) {
             conn->form =
                 (uint8_t)(i * FORMS_PER_DIALECT + (transport == TRANSPORT_TCP));
             return;
@@ -70,7 +70,7 @@ void conn_set_deflate(struct conn *conn, bool is_shared)
         (uint8_t)(conn->form + (is_shared ? FORM_WS_DEFLATE : FORM_WS_ALONE));
 }
 
-static void timer_in(struct conn *conn, uint32_t delay_ms)
+void conn_timer_in(struct conn *conn, uint32_t delay_ms)
 {
     struct loop *loop = conn->stream.loop;
 
@@ -155,7 +155,7 @@ void conn_finish(struct conn *conn)
     if ((conn->stream.flags & STREAM_PAUSED) != 0) {
         stream_resume(&conn->stream); /* to see the end */
     }
-    timer_in(conn, conn_seat(conn)->config->options.close_timeout_ms);
+    conn_timer_in(conn, conn_seat(conn)->config->options.close_timeout_ms);
 }
 
 static void send_close_frame(struct conn *conn, int code,
@@ -205,7 +205,7 @@ void conn_close(struct conn *conn, int code, const char *reason)
         if ((conn->stream.flags & STREAM_PAUSED) != 0) {
             stream_resume(&conn->stream); /* for the peer's close frame */
         }
-        timer_in(conn, conn_seat(conn)->config->options.close_timeout_ms);
+        conn_timer_in(conn, conn_seat(conn)->config->options.close_timeout_ms);
     } else if (conn->state == CONN_TCP_OPEN) {
         conn_fail(conn, code, reason);
     }
@@ -309,7 +309,7 @@ static void check_heartbeat(struct conn *conn, uint64_t now_ms)
         conn->is_pinged = true;
         send_ping(conn);
         if (conn_is_open(conn)) {
-            timer_in(conn, heartbeat->ping_timeout_ms != PEAL_OFF
+            conn_timer_in(conn, heartbeat->ping_timeout_ms != PEAL_OFF
                                ? heartbeat->ping_timeout_ms
                                : heartbeat->ping_interval_ms);
         }
@@ -347,7 +347,7 @@ static bool is_draining_on(struct conn *conn, uint64_t now_ms, uint32_t step_ms)
         (most_ms == PEAL_OFF || now_ms < extra->drain.began_ms + most_ms);
     extra->drain.unsent = unsent;
     if (is_going_on) {
-        timer_in(conn, step_ms);
+        conn_timer_in(conn, step_ms);
     } else {
         seat_count(conn_seat(conn), COUNT_CLOSED_DRAIN_TIMEOUT);
     }
@@ -530,7 +530,7 @@ void conn_accept(struct worker *worker, const struct listener *listener, int fd,
         close(fd);
         return;
     }
-    timer_in(conn, seat->config->options.handshake_timeout_ms);
+    conn_timer_in(conn, seat->config->options.handshake_timeout_ms);
     if (expected == PROXY_NOT_EXPECTED) {
         (void)conn_begin(conn, peer, NULL, 0);
     }

@@ -112,6 +112,10 @@ static inline enum transport conn_transport(const struct conn *conn)
                                                       : TRANSPORT_WS;
 }
 
+/* All of them, in the order of forms. */
+extern const struct dialect *const conn_dialects[DIALECT_COUNT];
+
+/* That of its form. */
 const struct dialect *conn_dialect(const struct conn *conn);
 
 /* --- conn.c: its life ---------------------------------------------------- */
@@ -174,6 +178,9 @@ void conn_leave_now(struct conn *conn);
 /* What its dialect has of heartbeats, and their beginning for a new client. */
 const struct peal_heartbeat *conn_heartbeat(const struct conn *conn);
 void conn_begin_heartbeat(struct conn *conn);
+
+/* Has the one timer of the conn run out after so long; PEAL_OFF: never. */
+void conn_timer_in(struct conn *conn, uint32_t delay_ms);
 
 /* Fits a conn to options that have changed. */
 void conn_refit(struct conn *conn);

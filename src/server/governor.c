@@ -38,8 +38,7 @@ void governor_init(struct worker *worker)
 
 static size_t owed_bytes(const struct conn *conn)
 {
-    return stream_queued(&conn->stream) + backlog_bytes(conn) +
-           backlog_cost_bytes(conn);
+    return backlog_queued_bytes(conn) + backlog_cost_bytes(conn);
 }
 
 /* Puts it into its place, if it is among the worst. */

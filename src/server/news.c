@@ -96,11 +96,6 @@ void news_dropped(struct conn *conn, struct peal_slice room,
     plan(news);
 }
 
-static size_t queued_bytes(const struct conn *conn)
-{
-    return stream_queued(&conn->stream) + backlog_bytes(conn);
-}
-
 void news_level(struct conn *conn)
 {
     const struct seat *seat = conn_seat(conn);
@@ -112,7 +107,7 @@ void news_level(struct conn *conn)
                                  seat->server->hooks.on_drain == NULL)) {
         return;
     }
-    queued = queued_bytes(conn);
+    queued = backlog_queued_bytes(conn);
     if (news != NULL && news->is_high) {
         news->is_high = queued > options->queue_low_bytes;
     } else if (queued > options->queue_high_bytes) {
@@ -154,9 +149,10 @@ static void tell(struct news *news)
     if (news->is_high != news->is_high_told) {
         news->is_high_told = news->is_high;
         if (news->is_high && hooks->on_high_water != NULL) {
-            hooks->on_high_water(conn->client, queued_bytes(conn), user);
+            hooks->on_high_water(conn->client, backlog_queued_bytes(conn),
+                                 user);
         } else if (!news->is_high && hooks->on_drain != NULL) {
-            hooks->on_drain(conn->client, queued_bytes(conn), user);
+            hooks->on_drain(conn->client, backlog_queued_bytes(conn), user);
         }
     }
     while (notice != NULL) {

@@ -73,17 +73,6 @@ static struct reply *find(const struct worker *worker, uint64_t number)
 
 /* --- Its life ------------------------------------------------------------ */
 
-static void timer_in(struct conn *conn, uint32_t delay_ms)
-{
-    struct loop *loop = conn->stream.loop;
-
-    if (delay_ms == PEAL_OFF) {
-        timer_stop(&loop->timers, &conn->timer);
-    } else {
-        timer_start(&loop->timers, &conn->timer, loop->now_ms + delay_ms);
-    }
-}
-
 static struct reply *reply_new(struct conn *conn,
                                const struct http_request *request,
                                const struct reply_to *to)
@@ -171,7 +160,7 @@ static void run(struct reply *reply, const struct http_request *request)
     }
     seat_count(seat, COUNT_HTTP_REQUESTS);
     conn->state = CONN_HTTP_ANSWER;
-    timer_in(conn, seat->config->options.http_timeout_ms);
+    conn_timer_in(conn, seat->config->options.http_timeout_ms);
     reply->is_running = true;
     reply->to.handler(&asked,
                       (struct peal_http_reply){seat->server, reply->number},
@@ -247,7 +236,7 @@ void reply_begin(struct conn *conn, const struct http_request *request,
         refuse(conn, 503, "");
         return;
     }
-    timer_in(conn, conn_seat(conn)->config->options.handshake_timeout_ms);
+    conn_timer_in(conn, conn_seat(conn)->config->options.handshake_timeout_ms);
     if (is_continue &&
         output_bytes(conn, SLICE("HTTP/1.1 100 Continue\r\n\r\n"),
                      slice_make(NULL, 0)) < 0) {
