@@ -118,11 +118,44 @@ extern const struct dialect *const conn_dialects[DIALECT_COUNT];
 /* That of its form. */
 const struct dialect *conn_dialect(const struct conn *conn);
 
-/* --- conn.c: its life ---------------------------------------------------- */
+/* --- conn.c: made and freed ----------------------------------------------- */
+
+/*
+ * A conn for an accepted socket, in CONN_PROXY. NULL: no memory; `fd` is still
+ * the caller's then, but `arrival` has been given back.
+ */
+struct conn *conn_new(struct worker *worker, const struct listener *listener,
+                      int fd, struct address_count *arrival);
+
+/* Frees a conn in worker->dead. */
+void conn_free(struct conn *conn);
+
+/* Has it belong to a namespace. Before its client is in. */
+void conn_move(struct conn *conn, const struct peal_server *server);
+
+/* Fits the connection's form to a dialect and transport. */
+void conn_set_form(struct conn *conn, const struct dialect *dialect,
+                   enum transport transport);
+
+/* The form's compressed kind: `is_shared` with all whose terms are the same. */
+void conn_set_deflate(struct conn *conn, bool is_shared);
+
+/* --- conn_begin.c: what comes first --------------------------------------- */
 
 /* A socket was accepted; the conn owns `fd`, also when it fails. */
 void conn_accept(struct worker *worker, const struct listener *listener, int fd,
                  const struct socket_address *peer);
+
+/*
+ * Nothing stands before what is spoken on it any more: begins with that, or
+ * with the TLS handshake, and reads from `data` if there is some. Returns the
+ * bytes consumed. `peer` is whom it comes from.
+ */
+size_t conn_begin(struct conn *conn, const struct socket_address *peer,
+                  char *data, size_t size);
+
+/* Its TLS handshake is done: it begins as one without TLS does. */
+void conn_secured(struct conn *conn);
 
 /*
  * The middleware has decided about a client that it had put off: asks the next,
@@ -137,15 +170,22 @@ void conn_admit_later(struct conn *conn, struct peal_slice head,
 void conn_upgrade_later(struct conn *conn, struct peal_slice head,
                         const struct peal_denial *denial);
 
-/* Has it belong to a namespace. Before its client is in. */
-void conn_move(struct conn *conn, const struct peal_server *server);
+/* --- conn_timer.c: heartbeats and deadlines ------------------------------- */
 
-/* Fits the connection's form to a dialect and transport. */
-void conn_set_form(struct conn *conn, const struct dialect *dialect,
-                   enum transport transport);
+/* The conn's timer has run out. */
+void conn_deadline(struct timer *timer, uint64_t now_ms);
 
-/* The form's compressed kind: `is_shared` with all whose terms are the same. */
-void conn_set_deflate(struct conn *conn, bool is_shared);
+/* Has the one timer of the conn run out after so long; PEAL_OFF: never. */
+void conn_timer_in(struct conn *conn, uint32_t delay_ms);
+
+/* What its dialect has of heartbeats, and their beginning for a new client. */
+const struct peal_heartbeat *conn_heartbeat(const struct conn *conn);
+void conn_begin_heartbeat(struct conn *conn);
+
+/* Fits a conn to options that have changed. */
+void conn_refit(struct conn *conn);
+
+/* --- conn_close.c: how it ends -------------------------------------------- */
 
 /* Whether an application may close with this code (RFC 6455, 7.4) and reason,
  * which has to be UTF-8 (5.5.1). */
@@ -166,6 +206,9 @@ void conn_fail(struct conn *conn, int code, const char *reason);
 /* The peer has closed, with this code. */
 void conn_closed_by_peer(struct conn *conn, int code, struct peal_slice reason);
 
+/* Tells a TCP client why it is turned away, or has to go. */
+void conn_goodbye(struct conn *conn, int code, struct peal_slice reason);
+
 /* Ends the output; the socket closes when both sides have ended. */
 void conn_finish(struct conn *conn);
 
@@ -174,30 +217,6 @@ void conn_cut(struct conn *conn);
 
 /* Calls on_disconnect for a conn in worker->leaving and frees its client. */
 void conn_leave_now(struct conn *conn);
-
-/* What its dialect has of heartbeats, and their beginning for a new client. */
-const struct peal_heartbeat *conn_heartbeat(const struct conn *conn);
-void conn_begin_heartbeat(struct conn *conn);
-
-/* Has the one timer of the conn run out after so long; PEAL_OFF: never. */
-void conn_timer_in(struct conn *conn, uint32_t delay_ms);
-
-/* Fits a conn to options that have changed. */
-void conn_refit(struct conn *conn);
-
-/* Frees a conn in worker->dead. */
-void conn_free(struct conn *conn);
-
-/*
- * Nothing stands before what is spoken on it any more: begins with that, or
- * with the TLS handshake, and reads from `data` if there is some. Returns the
- * bytes consumed. `peer` is whom it comes from.
- */
-size_t conn_begin(struct conn *conn, const struct socket_address *peer,
-                  char *data, size_t size);
-
-/* Its TLS handshake is done: it begins as one without TLS does. */
-void conn_secured(struct conn *conn);
 
 /* --- conn_proxy.c: whom a proxy speaks for -------------------------------- */
 

@@ -22,8 +22,8 @@ struct conn_extra {
 
     struct account *account; /* NULL: nothing is counted: account.h */
 
-    /* Of conn.c: what the peer had not taken when its time was up last; 0: it
-     * has not been up. */
+    /* Of conn_timer.c: what the peer had not taken when its time was up last;
+     * 0: it has not been up. */
     struct {
         uint64_t began_ms;
         size_t unsent;
