@@ -160,11 +160,15 @@ void stream_finish(struct stream *stream)
 /*
  * Gives the socket as much of the queue as fits one call. Returns what it took,
  * or -1 with errno; `tried` is what it was given.
+ *
+ * The last bytes before a FIN wait for it in the socket (MSG_MORE), so that
+ * both go out as one segment.
  */
 static ssize_t stream_transmit(struct stream *stream, size_t *tried)
 {
     struct loop *loop = stream->loop;
     const void *data = tape_slice_data(&stream->first);
+    int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
 
     loop_count(&loop->sends);
     *tried = stream->first.size;
@@ -175,14 +179,18 @@ static ssize_t stream_transmit(struct stream *stream, size_t *tried)
 
             message.msg_iovlen =
                 stream_queue_gather(stream, parts, STREAM_PARTS_MAX, tried);
-            return sendmsg(stream->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+            return sendmsg(stream->fd, &message, flags);
         }
 
         /* One contiguous send beats a vector, even with the copy. */
         *tried = stream_queue_copy(stream, loop->send_buffer);
         data = loop->send_buffer;
     }
-    return send(stream->fd, data, *tried, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if ((stream->flags & STREAM_FINISHING) != 0 &&
+        *tried == stream->queued_bytes) {
+        flags |= MSG_MORE;
+    }
+    return send(stream->fd, data, *tried, flags);
 }
 
 /*

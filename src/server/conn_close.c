@@ -174,8 +174,12 @@ void conn_closed_by_peer(struct conn *conn, int code, struct peal_slice reason)
         /* The answer repeats the code (RFC 6455, 5.5.1). Nothing may follow the
          * peer's close frame, so the server ends first (7.1.1). */
         send_close_frame(conn, code, slice_make(NULL, 0));
-        stream_flush(&conn->stream);
-        if (stream_queued(&conn->stream) == 0) {
+        if (stream_is_open(&conn->stream)) {
+            stream_finish(&conn->stream);
+            stream_flush(&conn->stream);
+        }
+        if (!stream_is_open(&conn->stream) ||
+            (conn->stream.flags & STREAM_FINISHED) != 0) {
             conn_cut(conn);
             return;
         }

@@ -5,6 +5,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -596,6 +598,31 @@ static void test_finish_of_an_empty_queue(void **state)
     assert_int_equal(recv(peers[0].fd, &byte, 1, 0), 0);
 }
 
+static uint32_t segments_in(const struct peer *peer)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+
+    assert_int_equal(getsockopt(peer->fd, IPPROTO_TCP, TCP_INFO, &info, &size),
+                     0);
+    return info.tcpi_segs_in;
+}
+
+static void test_last_bytes_carry_the_end(void **state)
+{
+    struct peer *peer = &peers[0];
+    uint32_t before = segments_in(peer);
+    char byte;
+
+    (void)state;
+    send_expected(peer, lay(0, 100));
+    stream_finish(&peer->stream);
+    loop_turn(loop, 0);
+    assert_int_equal(receive(peer, SIZE_MAX), 100);
+    assert_int_equal(recv(peer->fd, &byte, 1, 0), 0);
+    assert_int_equal(segments_in(peer) - before, 1);
+}
+
 static void timer_is_due(struct timer *timer, uint64_t now_ms)
 {
     (void)now_ms;
@@ -871,6 +898,7 @@ int main(void)
         COUNTED_TEST(test_slow_readers_share),
         STREAM_TEST(test_finish_follows_the_queue),
         STREAM_TEST(test_finish_of_an_empty_queue),
+        STREAM_TEST(test_last_bytes_carry_the_end),
         STREAM_TEST(test_end_is_told_once),
         STREAM_TEST(test_pause),
         STREAM_TEST(test_reset_while_paused),
