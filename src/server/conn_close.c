@@ -69,6 +69,11 @@ void conn_finish(struct conn *conn)
     if (conn->state == CONN_CLOSED) {
         return;
     }
+    if ((conn->stream.flags & (STREAM_ENDED | STREAM_TLS)) == STREAM_ENDED &&
+        stream_queued(&conn->stream) == 0) {
+        conn_cut(conn); /* closing says the end as well */
+        return;
+    }
     if (conn_owes_reply(conn)) {
         reply_drop(conn);
     }
