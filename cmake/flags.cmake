@@ -15,7 +15,8 @@ if(PEAL_SANITIZE)
 endif()
 
 if(PEAL_COVERAGE)
-    target_compile_options(peal_flags INTERFACE --coverage)
+    target_compile_options(peal_flags INTERFACE --coverage
+        -fprofile-update=atomic)
     target_link_options(peal_flags INTERFACE --coverage)
 endif()
 
