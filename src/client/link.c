@@ -447,7 +447,7 @@ void link_become_open(struct peal_link *link)
     link_start_timer(link, link->ping_interval_ms > 0 ? link->ping_interval_ms
                                                       : PEAL_OFF);
     link->is_draining = !outbox_is_empty(&link->outbox);
-    link_rejoin(link);
+    link_room_rejoin(link);
     if (link->generation == generation) {
         link_write_ping(link); /* the time there and back */
     }

@@ -8,7 +8,9 @@
  *   link_write.c    what is said to it, and the draining of the outbox
  *   link_deflate.c  compression
  *   link_file.c     files
- *   link_request.c  requests of both sides, joins and leaves
+ *   link_request.c  requests to the server
+ *   link_room.c     joins and leaves
+ *   link_ask.c      the server's requests
  *   link_handler.c  who listens to what
  *   link_settings.c options
  *   link_api.c      the public functions, by way of link_command.c
@@ -434,20 +436,28 @@ void link_request_confirm(struct peal_link *link, const struct wire *wire);
 void link_request_lose(struct peal_link *link);
 void link_request_settle_doomed(struct peal_link *link);
 
+/* --- link_room.c ---------------------------------------------------------- */
+
 /* As the public functions, on the loop. */
-int link_join(struct peal_link *link, const char *room,
-              peal_link_answer_function *on_answer, void *user);
-int link_leave(struct peal_link *link, const char *room,
-               peal_link_answer_function *on_answer, void *user);
+int link_room_join(struct peal_link *link, const char *room,
+                   peal_link_answer_function *on_answer, void *user);
+int link_room_leave(struct peal_link *link, const char *room,
+                    peal_link_answer_function *on_answer, void *user);
+
+/* A join failed: it is tried again if nobody waits for it and that may help. */
+void link_room_fail_join(struct peal_link *link, const struct request *request,
+                         const struct peal_answer *answer);
 
 /* Forgets them all. */
 void link_room_clear(struct peal_link *link);
 
 /* Joins all rooms of the link on a new connection. */
-void link_rejoin(struct peal_link *link);
+void link_room_rejoin(struct peal_link *link);
 
 /* Writes joins and leaves that have not been written on this connection. */
-void link_write_memberships(struct peal_link *link);
+void link_room_write_memberships(struct peal_link *link);
+
+/* --- link_ask.c ----------------------------------------------------------- */
 
 /* A request of the server's. */
 void link_ask_new(struct peal_link *link, const struct wire *wire,

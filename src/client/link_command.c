@@ -181,12 +181,12 @@ int link_command_execute(struct link_command *command)
         return send_file(command);
     case LINK_COMMAND_JOIN:
         return settle(command,
-                      link_join(link, text_of(command->event.name, name),
-                                command->on_answer, command->user));
+                      link_room_join(link, text_of(command->event.name, name),
+                                     command->on_answer, command->user));
     case LINK_COMMAND_LEAVE:
         return settle(command,
-                      link_leave(link, text_of(command->event.name, name),
-                                 command->on_answer, command->user));
+                      link_room_leave(link, text_of(command->event.name, name),
+                                      command->on_answer, command->user));
     default:
         return answer(command);
     }

@@ -196,7 +196,7 @@ static void write_late(struct peal_link *link)
         mem_free(link->pong);
         link->pong = NULL;
     }
-    link_write_memberships(link);
+    link_room_write_memberships(link);
     link_ask_write_kept(link);
 }
 
