@@ -59,6 +59,8 @@ struct session {
     struct watch output_watch;
 };
 
+/* --- session_way.c -------------------------------------------------------- */
+
 /* Link options of what the command line says. `headers` is kept by them. */
 struct link_way {
     struct peal_link_options options; /* options.tls: to be freed */
@@ -67,6 +69,8 @@ struct link_way {
 
 /* False when they make no sense, which has been told. */
 bool session_read_way(struct link_way *way, const struct options *options);
+
+/* --- session.c ------------------------------------------------------------ */
 
 /*
  * Sets up signals, the loop and the link, which does not connect yet. False
@@ -84,6 +88,8 @@ int session_run(struct session *session);
 /* Ends it with this exit code. The first one counts. */
 void session_end(struct session *session, int exit_code);
 
+/* --- session_wait.c: descriptors, times, signals -------------------------- */
+
 void session_watch(struct session *session, struct watch *watch);
 void session_unwatch(struct session *session, struct watch *watch);
 
@@ -93,6 +99,17 @@ void session_alarm(struct session *session, struct alarm *alarm,
 void session_unalarm(struct session *session, struct alarm *alarm);
 
 uint64_t session_now_ns(void);
+
+/* Waits for something and does what it asks for. */
+void session_turn(struct session *session);
+
+/* Has signals end the session. False when that cannot be, which was told. */
+bool session_catch_signals(struct session *session);
+
+/* `peal sub lobby | head -1` ends with head, and not with the next event. */
+void session_watch_output(struct session *session);
+
+/* --- session_explain.c ---------------------------------------------------- */
 
 /* The exit code for what an answer says that is not "ok", in words, too. */
 int session_explain(const struct peal_answer *answer, char *out, size_t size);
