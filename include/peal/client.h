@@ -442,7 +442,8 @@ struct peal_file {
      * Exactly once, unless the call fails: 0 when all of it was written;
      * PEAL_EGONE when the connection broke meanwhile or the link was freed;
      * PEAL_ENOTFOUND, PEAL_EACCESS or PEAL_ESYSTEM when it cannot be read;
-     * PEAL_ETOOBIG for the server; PEAL_EFULL when it was dropped. May be NULL.
+     * PEAL_EINVAL when it is no regular file; PEAL_ETOOBIG for the server;
+     * PEAL_EFULL when it was dropped. May be NULL.
      */
     void (*on_done)(struct peal_link *link, int status, void *user);
     void *user;
