@@ -21,6 +21,36 @@
 
 /* --- Listeners ----------------------------------------------------------- */
 
+/* The name of what cannot be listened with, or NULL. */
+static const char *find_problem(const struct peal_server *server,
+                                const struct peal_listen *given,
+                                const struct peal_server *owner)
+{
+    if (given->size != sizeof *given) {
+        return "size";
+    }
+    if (given->address == NULL) {
+        return "address";
+    }
+    if (given->is_internal && given->transport != PEAL_WS) {
+        return "transport";
+    }
+    if (given->space != NULL && (owner->engine != server->engine ||
+                                 given->transport != PEAL_TCP)) {
+        return "space";
+    }
+    if (given->tls != NULL && tls_is_client(given->tls)) {
+        return "tls";
+    }
+    if (options_dialect(given->dialect, owner->dialect) == NULL) {
+        return "dialect";
+    }
+    return gate_check_proxy_protocol(&server->options,
+                                     given->proxy_protocol) < 0
+               ? "proxy_protocol"
+               : NULL;
+}
+
 int peal_server_listen(struct peal_server *server,
                        const struct peal_listen *given)
 {
@@ -29,6 +59,7 @@ int peal_server_listen(struct peal_server *server,
     struct listener *listener;
     struct peal_server *owner;
     char text[SOCKET_TEXT_SIZE];
+    const char *problem;
     int rc;
 
     if (server->number != 0) {
@@ -37,19 +68,12 @@ int peal_server_listen(struct peal_server *server,
     if (atomic_load(&engine->state) != SERVER_NEW) {
         return PEAL_ESTATE;
     }
-    owner = given->space != NULL ? given->space : server;
-    if (given->size != sizeof *given || given->address == NULL ||
-        (given->is_internal && given->transport != PEAL_WS) ||
-        (given->space != NULL && (owner->engine != engine ||
-                                  given->transport != PEAL_TCP)) ||
-        (given->tls != NULL && tls_is_client(given->tls)) ||
-        options_dialect(given->dialect, owner->dialect) == NULL) {
-        return PEAL_EINVAL;
-    }
-    if (gate_check_proxy_protocol(&server->options, given->proxy_protocol) <
-        0) {
-        log_error(&engine->log, "server", "bad option",
-                  "option=proxy_protocol");
+    owner = given->size == sizeof *given && given->space != NULL
+                ? given->space
+                : server;
+    problem = find_problem(server, given, owner);
+    if (problem != NULL) {
+        log_error(&engine->log, "server", "bad option", "option=%s", problem);
         return PEAL_EINVAL;
     }
     listeners =

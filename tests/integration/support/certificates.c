@@ -122,6 +122,13 @@ void certificates_make(const struct certificate *wish)
                                (const unsigned char *)"peal, test", -1, -1, 0);
     X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
                                (const unsigned char *)common_name, -1, -1, 0);
+    for (int i = 0; i < wish->units; i++) {
+        char unit[61];
+
+        memset(unit, 'a' + i, sizeof unit - 1);
+        X509_NAME_add_entry_by_txt(subject, "OU", MBSTRING_ASC,
+                                   (const unsigned char *)unit, 60, -1, 0);
+    }
     X509_set_pubkey(certificate, key);
     if (wish->names != NULL) {
         extend(certificate, NID_subject_alt_name, wish->names);

@@ -14,6 +14,7 @@ struct certificate {
     const char *issuer;      /* one that was made before; NULL: itself */
     const char *usage;       /* extended key usage; NULL: any */
     bool is_authority;
+    int units; /* in the subject, of 60 letters each */
     long from_day; /* from now */
     long to_day;   /* 0: 30 */
 };
