@@ -41,6 +41,8 @@ static void on_message(struct peal_client *from, const struct peal_event *event,
 
 int main(int argc, char **argv)
 {
+    /* The process is ours: what OpenSSL takes is counted, not estimated. */
+    int counted = peal_tls_count_memory();
     struct peal_server_options options = example_options(argc, argv);
     struct peal_tls *tls = options.tls;
     struct peal_server *server;
@@ -48,7 +50,7 @@ int main(int argc, char **argv)
     sigset_t hangup;
     int status;
 
-    if (tls == NULL) {
+    if (counted < 0 || tls == NULL) {
         example_usage(argv[0]);
     }
     /* Blocked in all threads, the loops' too, but for the one that waits. */

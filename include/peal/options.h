@@ -490,9 +490,10 @@ struct peal_server_options {
      * What libpeal may have of memory in this process, all servers and clients
      * of it together; default 0: no bound. Beyond it caches are given up,
      * /readyz says no, new clients are refused with 503 (1013 over TCP), and
-     * clients are closed with 1013, those with the longest queues first, until
-     * it is enough; clients are let in again at nine tenths of it. Not counted
-     * are what OpenSSL allocates, thread stacks, and the kernel's.
+     * clients are closed with 1013, those first whose queues and TLS cost the
+     * most, until it is enough; clients are let in again at nine tenths of it.
+     * What TLS takes is estimated by the states of its connections, or known
+     * (peal_tls_count_memory). Not counted are thread stacks and the kernel's.
      */
     size_t memory_bytes_max;
 };

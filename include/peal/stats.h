@@ -101,7 +101,7 @@ struct peal_server_stats {
 
     /* Of memory_bytes_max. The first is a gauge, of the whole process. */
     uint64_t memory_used_bytes;
-    uint64_t refused_memory; /* clients that were not let in */
+    uint64_t refused_memory; /* clients not let in, TLS handshakes cut */
     uint64_t closed_memory;  /* that were closed */
 
     uint64_t address_tracker_failed; /* answers of address_tracker */

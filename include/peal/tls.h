@@ -174,6 +174,21 @@ struct peal_tls_facts {
     bool is_resumed; /* by a ticket of an earlier handshake */
 };
 
+/*
+ * Has each allocation of OpenSSL go through libpeal (peal_memory_set) and be
+ * counted, so that peal_server_options.memory_bytes_max and the statistics know
+ * what TLS takes to the byte; without it what connections have is estimated.
+ *
+ * It is for programs that own their process, because OpenSSL is one in all of
+ * it: what others use it for is counted as well. To be called after
+ * peal_memory_set, and before anything else, libpeal included, uses OpenSSL and
+ * before there is another thread. libpeal must stay loaded from then on.
+ *
+ * Returns 0, also when it has been called before; PEAL_ESTATE when OpenSSL has
+ * allocated already: then nothing has changed. Not thread-safe.
+ */
+PEAL_API int peal_tls_count_memory(void);
+
 #ifdef __cplusplus
 }
 #endif

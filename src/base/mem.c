@@ -63,7 +63,7 @@ static struct mem_account mem_accounts[MEM_ACCOUNTS];
 static _Atomic unsigned mem_threads;
 static _Thread_local struct mem_account *mem_mine;
 
-static void mem_count(enum mem_pool pool, int64_t bytes)
+void mem_count(enum mem_pool pool, int64_t bytes)
 {
     if (mem_mine == NULL) {
         mem_mine =
@@ -73,10 +73,10 @@ static void mem_count(enum mem_pool pool, int64_t bytes)
                               memory_order_relaxed);
 }
 
-static int64_t mem_size_of(void *block)
+size_t mem_size(void *block)
 {
     return block != NULL && mem_current.size_of != NULL
-               ? (int64_t)mem_current.size_of(block, mem_current.user)
+               ? mem_current.size_of(block, mem_current.user)
                : 0;
 }
 
@@ -118,7 +118,7 @@ void *mem_alloc_in(enum mem_pool pool, size_t size)
     void *block = mem_current.allocate(size, mem_current.user);
 
     if (block != NULL) {
-        mem_count(pool, mem_size_of(block));
+        mem_count(pool, (int64_t)mem_size(block));
     }
     return block;
 }
@@ -138,17 +138,22 @@ void *mem_zalloc(size_t size)
     return block;
 }
 
-void *mem_realloc(void *block, size_t size)
+void *mem_realloc_in(enum mem_pool pool, void *block, size_t size)
 {
     ASSERT(size > 0);
 
-    int64_t before = mem_size_of(block);
+    size_t before = mem_size(block);
     void *moved = mem_current.reallocate(block, size, mem_current.user);
 
     if (moved != NULL) {
-        mem_count(MEM_OTHER, mem_size_of(moved) - before);
+        mem_count(pool, (int64_t)mem_size(moved) - (int64_t)before);
     }
     return moved;
+}
+
+void *mem_realloc(void *block, size_t size)
+{
+    return mem_realloc_in(MEM_OTHER, block, size);
 }
 
 char *mem_copy(const void *data, size_t size)
@@ -170,7 +175,7 @@ char *mem_copy(const void *data, size_t size)
 void mem_free_in(enum mem_pool pool, void *block)
 {
     if (block != NULL) {
-        mem_count(pool, -mem_size_of(block));
+        mem_count(pool, -(int64_t)mem_size(block));
         mem_current.release(block, mem_current.user);
     }
 }

@@ -15,6 +15,7 @@ enum mem_pool {
     MEM_OTHER,
     MEM_OUTPUT,  /* frames: tapes, queues' copies, backlogs */
     MEM_DEFLATE, /* zlib's state */
+    MEM_TLS,     /* OpenSSL's, as far as it is known: net/tls_memory.h */
     MEM_POOLS
 };
 
@@ -35,7 +36,17 @@ void mem_free(void *block);
 
 /* The same for another pool than MEM_OTHER; freed with the same one. */
 void *mem_alloc_in(enum mem_pool pool, size_t size);
+void *mem_realloc_in(enum mem_pool pool, void *block, size_t size);
 void mem_free_in(enum mem_pool pool, void *block);
+
+/*
+ * Bytes that a block has from the allocator, with what that rounds up to and
+ * keeps for itself; 0 when it cannot tell, and for NULL.
+ */
+size_t mem_size(void *block);
+
+/* Counts for the pool what somebody else has taken, or given back if < 0. */
+void mem_count(enum mem_pool pool, int64_t bytes);
 
 /*
  * Bytes that the pool, and all of them, have from the allocator now, with what

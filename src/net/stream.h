@@ -107,6 +107,9 @@ const char *stream_tls_problem(const struct stream *stream);
 bool stream_tls_facts(const struct stream *stream,
                       struct peal_tls_facts *facts);
 
+/* What OpenSSL has for it of memory, as far as is known; 0 without TLS. */
+size_t stream_tls_bytes(const struct stream *stream);
+
 /*
  * The same for a socket that is still connecting. Then comes on_drained, and
  * stream_connect_error tells whether it is through; or on_error. Nothing is to

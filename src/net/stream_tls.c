@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "net/stream_queue.h"
 #include "net/tls.h"
+#include "net/tls_memory.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -45,6 +46,8 @@ struct stream_tls {
     int error;                   /* errno of the socket, or 0 */
     const char *problem;         /* what TLS itself has failed for, or NULL */
     struct tls_session *session; /* of the side that connects */
+    int64_t bytes;               /* of MEM_TLS that are its share */
+    int64_t bytes_at_rest;       /* estimated: between two records */
     bool has_ended;              /* nothing more can be received */
     bool is_broken; /* OpenSSL must not be asked to write any more */
 };
@@ -53,6 +56,46 @@ static struct stream_tls *stream_tls_of(const struct stream *stream)
 {
     ASSERT((stream->flags & STREAM_TLS) != 0);
     return (struct stream_tls *)stream->events;
+}
+
+/* --- Memory -----------------------------------------------------------------
+ */
+
+/*
+ * Brings its share up to date after calls into OpenSSL; `before` is what
+ * tls_memory_taken told before them.
+ */
+static void stream_tls_account(struct stream_tls *tls, int64_t before)
+{
+    if (tls_memory_is_counted()) {
+        tls->bytes += tls_memory_taken() - before;
+    } else {
+        int64_t bytes =
+            tls->bytes_at_rest + tls_memory_estimate_record(tls->ssl);
+
+        mem_count(MEM_TLS, bytes - tls->bytes);
+        tls->bytes = bytes;
+    }
+}
+
+/* The same when the state of its handshake may have changed. */
+static void stream_tls_account_state(struct stream_tls *tls, int64_t before)
+{
+    if (!tls_memory_is_counted()) {
+        tls->bytes_at_rest = tls_memory_estimate(tls->ssl);
+    }
+    stream_tls_account(tls, before);
+}
+
+size_t stream_tls_bytes(const struct stream *stream)
+{
+    const struct stream_tls *tls;
+
+    if (stream->fd < 0 || (stream->flags & STREAM_TLS) == 0) {
+        return 0;
+    }
+    tls = stream_tls_of(stream);
+    return tls->bytes > 0 ? (size_t)tls->bytes : 0;
 }
 
 /* --- Between OpenSSL and the socket --------------------------------------- */
@@ -153,9 +196,12 @@ static void stream_tls_make_method(void)
 
 /* --- Life ----------------------------------------------------------------- */
 
-/* `tls` and `ssl` are its own from now on; either may be NULL. */
+/*
+ * `tls` and `ssl` are its own from now on; either may be NULL. `before`: as for
+ * stream_tls_account.
+ */
 static int stream_tls_open(struct stream *stream, struct stream_tls *tls,
-                           SSL *ssl)
+                           SSL *ssl, int64_t before)
 {
     BIO *bio = NULL;
 
@@ -178,22 +224,27 @@ static int stream_tls_open(struct stream *stream, struct stream_tls *tls,
     tls->stream = stream;
     stream->events = &tls->events;
     stream->flags |= STREAM_TLS | STREAM_SECURING;
+    stream_tls_account_state(tls, before);
     return PEAL_OK;
 }
 
 int stream_tls_accept(struct stream *stream, struct peal_tls *context,
                       const char *protocol)
 {
+    int64_t before = tls_memory_taken();
+
     return stream_tls_open(stream, mem_zalloc(sizeof(struct stream_tls)),
-                           tls_accept(context, protocol));
+                           tls_accept(context, protocol), before);
 }
 
 int stream_tls_connect(struct stream *stream, const struct tls_wish *wish)
 {
+    int64_t before = tls_memory_taken();
     struct stream_tls *tls = mem_zalloc(sizeof(*tls));
 
     return stream_tls_open(
-        stream, tls, tls != NULL ? tls_connect(wish, &tls->session) : NULL);
+        stream, tls, tls != NULL ? tls_connect(wish, &tls->session) : NULL,
+        before);
 }
 
 void stream_tls_close(struct stream *stream)
@@ -205,6 +256,9 @@ void stream_tls_close(struct stream *stream)
         (void)stream_tls_finish(stream);
     }
     SSL_free(tls->ssl);
+    if (!tls_memory_is_counted()) {
+        mem_count(MEM_TLS, -tls->bytes);
+    }
     tls_session_free(tls->session);
     buffer_fini(&tls->unsent);
     mem_free(tls);
@@ -325,10 +379,12 @@ enum stream_tls_status stream_tls_feed(struct stream *stream, const char *data,
 enum stream_tls_status stream_tls_shake_hands(struct stream *stream)
 {
     struct stream_tls *tls = stream_tls_of(stream);
+    int64_t before = tls_memory_taken();
     int rc;
 
     ERR_clear_error();
     rc = SSL_do_handshake(tls->ssl);
+    stream_tls_account_state(tls, before);
     if (rc != 1) {
         return stream_tls_failed(stream, rc);
     }
@@ -340,7 +396,8 @@ enum stream_tls_status stream_tls_read(struct stream *stream, size_t *size)
 {
     struct stream_tls *tls = stream_tls_of(stream);
     char *out = stream->loop->read_buffer;
-    enum stream_tls_status status;
+    enum stream_tls_status status = STREAM_TLS_MORE;
+    int64_t before = tls_memory_taken();
 
     *size = 0;
     if ((stream->flags & STREAM_SECURING) != 0) {
@@ -358,13 +415,14 @@ enum stream_tls_status stream_tls_read(struct stream *stream, size_t *size)
         }
         *size += part;
         if (tls->in_size == 0 && SSL_has_pending(tls->ssl) == 0) {
-            return STREAM_TLS_MORE; /* asking once more would cost a buffer */
+            break; /* asking once more would cost a buffer */
         }
     }
+    stream_tls_account(tls, before);
     if (*size == 0) {
         return status;
     }
-    if (status != STREAM_TLS_WAIT) {
+    if (status != STREAM_TLS_WAIT && status != STREAM_TLS_MORE) {
         /* The bytes may have to wait, and then what comes after them as well.
          * The socket keeps it in mind: it stays readable, and OpenSSL says the
          * same again. */
@@ -448,8 +506,11 @@ enum stream_tls_status stream_tls_finish(struct stream *stream)
 
     if (said == 0 && !tls->is_broken &&
         (stream->flags & STREAM_SECURING) == 0) {
+        int64_t before = tls_memory_taken();
+
         ERR_clear_error();
         (void)SSL_shutdown(tls->ssl);
+        stream_tls_account(tls, before);
     }
     return stream_tls_flush(stream);
 }

@@ -14,7 +14,7 @@
 /* How many clients are closed at a look, at most. */
 #define OFFENDERS_MAX 32
 
-/* Queues shorter than this are nobody's trouble. */
+/* Who costs less than this is nobody's trouble. */
 #define OFFENCE_BYTES 4096
 
 struct offenders {
@@ -36,21 +36,23 @@ void governor_init(struct worker *worker)
 /* --- Who --------------------------------------------------------------------
  */
 
-static size_t owed_bytes(const struct conn *conn)
+/* What would be had back without it. */
+static size_t cost_bytes(const struct conn *conn)
 {
-    return backlog_queued_bytes(conn) + backlog_cost_bytes(conn);
+    return backlog_queued_bytes(conn) + backlog_cost_bytes(conn) +
+           stream_tls_bytes(&conn->stream);
 }
 
 /* Puts it into its place, if it is among the worst. */
 static void consider(struct offenders *offenders, struct conn *conn)
 {
-    size_t bytes = owed_bytes(conn);
+    size_t bytes = cost_bytes(conn);
     size_t at = offenders->count;
 
     if (bytes < OFFENCE_BYTES) {
         return;
     }
-    while (at > 0 && owed_bytes(offenders->conns[at - 1]) < bytes) {
+    while (at > 0 && cost_bytes(offenders->conns[at - 1]) < bytes) {
         at--;
     }
     if (at == OFFENDERS_MAX) {
@@ -64,7 +66,10 @@ static void consider(struct offenders *offenders, struct conn *conn)
     offenders->conns[at] = conn;
 }
 
-/* The worst of those who are in, and of those who have been told to go. */
+/*
+ * The worst of those who are in or in their TLS handshake, which costs as much
+ * as three clients; and of those who have been told to go.
+ */
 struct review {
     struct offenders open;
     struct offenders going;
@@ -76,12 +81,12 @@ static void review_list(struct review *review, struct list *list)
     for (struct list *link = list->next; link != list; link = link->next) {
         struct conn *conn = CONTAINER_OF(link, struct conn, link);
 
-        if (conn_is_open(conn)) {
+        if (conn_is_open(conn) || conn->state == CONN_TLS) {
             consider(&review->open, conn);
         } else if (conn->state == CONN_WS_CLOSING ||
                    conn->state == CONN_DRAINING) {
             consider(&review->going, conn);
-            review->going_bytes += owed_bytes(conn);
+            review->going_bytes += cost_bytes(conn);
         }
     }
 }
@@ -94,7 +99,7 @@ static void review_all(struct review *review, struct worker *worker)
     review_list(review, &worker->conns);
     review_list(review, &worker->leaving);
     if (review->open.count > 0) {
-        most = owed_bytes(review->open.conns[0]);
+        most = cost_bytes(review->open.conns[0]);
     }
     atomic_store_explicit(&worker->most_queued, most, memory_order_relaxed);
     atomic_store_explicit(&worker->going_bytes, review->going_bytes,
@@ -116,7 +121,7 @@ static uint64_t going_bytes(const struct engine *engine)
 /* --- What is done -----------------------------------------------------------
  */
 
-/* Whether no other loop has a client with a longer queue. */
+/* Whether no other loop has one that costs more. */
 static bool is_worst(const struct worker *worker)
 {
     uint64_t most =
@@ -136,9 +141,14 @@ static void close_worst(struct worker *worker, const struct offenders *open,
 {
     for (size_t i = 0; i < open->count && excess > 0; i++) {
         struct conn *conn = open->conns[i];
-        size_t bytes = owed_bytes(conn);
+        size_t bytes = cost_bytes(conn);
 
         excess -= bytes < excess ? bytes : excess;
+        if (conn->state == CONN_TLS) {
+            seat_count(conn_seat(conn), COUNT_REFUSED_MEMORY);
+            conn_cut(conn);
+            continue;
+        }
         seat_count(conn_seat(conn), COUNT_CLOSED_MEMORY);
         if (worker->memory_closed_ms == 0) {
             worker->memory_closed_ms = worker->loop->now_ms;

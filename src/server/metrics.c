@@ -365,6 +365,7 @@ static void write_gauges(struct text *text, const struct worker *worker)
             [MEM_OTHER] = "other",
             [MEM_OUTPUT] = "output",
             [MEM_DEFLATE] = "deflate",
+            [MEM_TLS] = "tls",
         };
 
         PRINT(text, "peal_memory_used_bytes{pool=\"%s\"} %llu\n", pools[pool],

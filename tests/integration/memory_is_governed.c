@@ -69,15 +69,6 @@ static int stop(void **state)
     return 0;
 }
 
-static void set_budget(uint64_t bytes)
-{
-    struct peal_server_options options = {.size = sizeof options};
-
-    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
-    options.memory_bytes_max = bytes;
-    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
-}
-
 /* A client that will not read. */
 static struct peal_client_ref open_slow(struct peer *peer)
 {
@@ -196,7 +187,7 @@ static void the_longest_queue_goes_first(void **state)
     fill(open_slow(&slow), 2 * MIB);
     worst_ref = open_slow(&worst);
     fill(worst_ref, 4 * MIB);
-    set_budget(host_stats(&host).memory_used_bytes + 4 * MIB);
+    host_set_budget(&host, host_stats(&host).memory_used_bytes + 4 * MIB);
     send_until_closed(worst_ref);
     CHECK_EQUAL(atomic_load(&closed_ref), worst_ref.value);
     CHECK_EQUAL(atomic_load(&closed_code), 1013);
@@ -241,7 +232,7 @@ static void small_messages_count_as_what_they_take(void **state)
     }
     CHECK_SOON(host_stats(&host).queued_bytes >= before + 4 * MESSAGES);
     CHECK(host_stats(&host).queued_bytes < before + MIB / 4);
-    set_budget(host_stats(&host).memory_used_bytes - MIB / 2);
+    host_set_budget(&host, host_stats(&host).memory_used_bytes - MIB / 2);
     CHECK_SOON(atomic_load(&closed_count) > 0);
     CHECK_EQUAL(atomic_load(&closed_ref), small_ref.value);
     CHECK_SOON(status_of("/readyz") == 200);
@@ -284,7 +275,7 @@ static void nobody_new_without_memory(void **state)
 
     (void)state;
     (void)open_slow(&idle);
-    set_budget(1);
+    host_set_budget(&host, 1);
     CHECK_SOON(status_of("/readyz") == 503);
     CHECK_EQUAL(ws_try(host.ws, "/", ""), 503);
     peer_dial(&other, host.tcp);
@@ -295,7 +286,7 @@ static void nobody_new_without_memory(void **state)
     /* Who owes nothing has nothing to fear. */
     CHECK_EQUAL(host_stats(&host).clients, 1);
     CHECK_EQUAL(host_stats(&host).closed_memory, 0);
-    set_budget(0);
+    host_set_budget(&host, 0);
     CHECK_SOON(status_of("/readyz") == 200);
     CHECK_EQUAL(ws_try(host.ws, "/", ""), 101);
     peer_close(&idle);

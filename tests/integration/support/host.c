@@ -52,6 +52,15 @@ struct peal_server_stats host_stats(const struct host *host)
     return stats;
 }
 
+void host_set_budget(const struct host *host, uint64_t bytes)
+{
+    struct peal_server_options options = {.size = sizeof options};
+
+    CHECK_EQUAL(peal_server_config(host->server, &options), 0);
+    options.memory_bytes_max = bytes;
+    CHECK_EQUAL(peal_server_update(host->server, &options, NULL), 0);
+}
+
 void host_await_empty(const struct host *host)
 {
     CHECK_SOON(host_stats(host).connections == 0);

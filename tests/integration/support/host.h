@@ -27,6 +27,9 @@ const char *host_address(const struct host *host, bool is_tcp);
 
 struct peal_server_stats host_stats(const struct host *host);
 
+/* Changes memory_bytes_max while it runs. */
+void host_set_budget(const struct host *host, uint64_t bytes);
+
 /* Waits until no connection is open any more. */
 void host_await_empty(const struct host *host);
 
