@@ -510,6 +510,7 @@ enum stream_tls_status stream_tls_finish(struct stream *stream)
 
         ERR_clear_error();
         (void)SSL_shutdown(tls->ssl);
+        (void)SSL_free_buffers(tls->ssl); /* it keeps the alert's */
         stream_tls_account(tls, before);
     }
     return stream_tls_flush(stream);
