@@ -258,15 +258,221 @@ static void takeover_costs_memory_while_it_lasts(void **state)
     host_stop(&host);
 }
 
-static void bad_options_are_refused(void **state)
+/* --- The options ---------------------------------------------------------- */
+
+/* What a server with these options does for one client with this offer. */
+static struct peal_server_stats told(const struct peal_deflate_options *options,
+                                     const char *offer, size_t size)
 {
-    struct peal_deflate_options bad = {.size = sizeof bad, .window_bits = 8};
-    struct peal_server_options options = {.size = sizeof options,
-                                          .deflate = &bad};
-    struct peal_server *server;
+    bool is_packed = size >= options->threshold_bytes;
+    struct peal_server_stats stats;
+    struct peer peer;
+    struct host host;
+
+    start(&host, options);
+    CHECK(open_with(&peer, &host, "/as", offer));
+    ws_send(&peer, WS_TEXT_FRAME, message, size);
+    CHECK_EQUAL((unsigned char)peer_take(&peer, 1)[0],
+                is_packed ? COMPRESSED_TEXT : WS_TEXT_FRAME);
+    stats = host_stats(&host);
+    CHECK_EQUAL(stats.deflated_messages, is_packed);
+    peer_close(&peer);
+    host_stop(&host);
+    return stats;
+}
+
+static void the_threshold_is_exact(void **state)
+{
+    struct peal_deflate_options on = {.size = sizeof on, .enabled = true};
 
     (void)state;
+    on.threshold_bytes = 1024;
+    (void)told(&on, OFFER, 1023);
+    (void)told(&on, OFFER, 1024);
+    on.threshold_bytes = 200;
+    (void)told(&on, OFFER, 199);
+    (void)told(&on, OFFER, 200);
+    on.threshold_bytes = SIZE + 1;
+    (void)told(&on, OFFER, SIZE);
+}
+
+/* zlib's own account of what they take is (1 << (window + 2)) + (1 << (memory
+ * + 9)), and the same more for all. */
+static void window_and_memory_are_as_wanted(void **state)
+{
+    struct peal_deflate_options on = {.size = sizeof on,
+                                      .enabled = true,
+                                      .threshold_bytes = 1};
+    uint64_t most;
+
+    (void)state;
+    on.window_bits = 15;
+    on.memory_level = 9;
+    most = told(&on, OFFER, SIZE).deflate_state_bytes;
+    on.memory_level = 1;
+    CHECK_EQUAL(most - told(&on, OFFER, SIZE).deflate_state_bytes,
+                (1 << 18) - (1 << 10));
+    on.memory_level = 9;
+    on.window_bits = 10;
+    CHECK_EQUAL(most - told(&on, OFFER, SIZE).deflate_state_bytes,
+                (1 << 17) - (1 << 12));
+    on.window_bits = 15;
+    CHECK_EQUAL(most - told(&on, NARROW, SIZE).deflate_state_bytes,
+                (1 << 17) - (1 << 12));
+}
+
+static void a_higher_level_makes_less_of_it(void **state)
+{
+    struct peal_deflate_options on = {.size = sizeof on, .enabled = true};
+    unsigned value = 1;
+    uint64_t fast;
+
+    (void)state;
+    /* Words that a longer search finds again. */
+    for (size_t i = 0; i < SIZE; i++) {
+        value = value * 1103515245u + 12345u;
+        message[i] = i % 97 < 60 && i > 600 ? message[i - 389 - i % 3]
+                                           : (char)('a' + (value >> 16) % 9);
+    }
+    on.level = 1;
+    on.threshold_bytes = 1;
+    fast = told(&on, OFFER, SIZE).deflated_wire_bytes;
+    on.level = 9;
+    CHECK(told(&on, OFFER, SIZE).deflated_wire_bytes < fast);
+}
+
+/* "Hello", seven bytes when it is compressed. */
+static void send_hello(struct peer *peer)
+{
+    ws_send(peer, COMPRESSED_TEXT, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7);
+    ws_expect_text(peer, "Hello");
+}
+
+/* The memory to inflate with counts, too, and fits what was agreed on. */
+static void windows_of_clients_are_as_agreed(void **state)
+{
+    static const char *const offers[] = {
+        OFFER, "Sec-WebSocket-Extensions: permessage-deflate; "
+               "client_max_window_bits=9\r\n"};
+    struct peal_deflate_options on = {.size = sizeof on,
+                                      .enabled = true,
+                                      .context_takeover = true,
+                                      .window_bits = 15};
+    uint64_t bytes[ARRAY_SIZE(offers)];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(offers); i++) {
+        struct peer peer;
+        struct host host;
+
+        start(&host, &on);
+        CHECK(open_with(&peer, &host, "/as", offers[i]));
+        CHECK_EQUAL(host_stats(&host).deflate_state_bytes, 0);
+        send_hello(&peer);
+        bytes[i] = host_stats(&host).deflate_state_bytes;
+        CHECK(bytes[i] > 5000);
+        peer_close(&peer);
+        CHECK_SOON(host_stats(&host).deflate_state_bytes == 0);
+        host_stop(&host);
+    }
+    CHECK_EQUAL(bytes[0] - bytes[1], (1 << 15) - (1 << 9));
+}
+
+/* --- Bombs ---------------------------------------------------------------- */
+
+#define BOMB_LIMIT 65536u
+
+/* A thousand times as many zeros; returns the size of the bomb. */
+static size_t make_bomb(char *out, size_t size, size_t zeros)
+{
+    static const char nothing[4096];
+    z_stream stream = {0};
+
+    CHECK(deflateInit2(&stream, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY) ==
+          Z_OK);
+    stream.next_out = (unsigned char *)out;
+    stream.avail_out = (unsigned)size;
+    for (size_t i = 0; i < zeros; i += sizeof nothing) {
+        stream.next_in = (unsigned char *)nothing;
+        stream.avail_in = sizeof nothing;
+        CHECK(deflate(&stream, Z_NO_FLUSH) == Z_OK);
+    }
+    CHECK(deflate(&stream, Z_SYNC_FLUSH) == Z_OK && stream.avail_out > 0);
+    size = stream.total_out - 4;
+    deflateEnd(&stream);
+    return size;
+}
+
+/* Refused with no more inflated than the limit and one byte. */
+static void bombs_cost_no_more_than_a_message(void **state)
+{
+    static char bomb[BOMB_LIMIT];
+    struct peal_deflate_options on = {.size = sizeof on, .enabled = true};
+    struct peal_server_options options = {
+        .dialect = PEAL_DIALECT_RAW,
+        .deflate = &on,
+        .message_bytes_max = BOMB_LIMIT,
+    };
+    size_t size = make_bomb(bomb, sizeof bomb, 1000 * 60000);
+    struct host host;
+
+    (void)state;
+    CHECK(size < BOMB_LIMIT && size * 1000 < 61u * 1000 * 1000);
+    host_start(&host, &options, setup);
+    for (int pieces = 1; pieces <= 2; pieces++) {
+        uint64_t before = host_stats(&host).inflated_bytes;
+        struct peer peer;
+
+        CHECK(open_with(&peer, &host, "/as", OFFER));
+        if (pieces == 1) {
+            ws_send(&peer, 0xc2, bomb, size);
+        } else {
+            ws_send(&peer, 0x42, bomb, size / 2);
+            ws_send(&peer, 0x80, bomb + size / 2, size - size / 2);
+        }
+        ws_await_close(&peer, 1009);
+        CHECK_EQUAL(host_stats(&host).inflated_bytes - before, BOMB_LIMIT + 1);
+        CHECK_EQUAL(host_stats(&host).closed_message_bytes, pieces);
+    }
+    host_stop(&host);
+}
+
+/* --- What is no option ---------------------------------------------------- */
+
+static char log_line[256];
+
+static void keep_line(enum peal_log_level level, const char *component,
+                      const char *text, const char *fields, void *user)
+{
+    (void)level;
+    (void)component;
+    (void)user;
+    snprintf(log_line, sizeof log_line, "%s %s", text, fields);
+}
+
+static void refuse(const char *name, struct peal_deflate_options bad)
+{
+    struct peal_server_options options = {
+        .size = sizeof options, .deflate = &bad, .log = keep_line};
+    struct peal_server *server;
+    char expected[64];
+
     CHECK_EQUAL(peal_server_new(&server, &options), PEAL_EINVAL);
+    snprintf(expected, sizeof expected, "bad option option=deflate.%s", name);
+    assert_string_equal(log_line, expected);
+}
+
+static void bad_options_are_named(void **state)
+{
+    size_t size = sizeof(struct peal_deflate_options);
+
+    (void)state;
+    refuse("size", (struct peal_deflate_options){.size = size - 1});
+    refuse("level", (struct peal_deflate_options){.size = size, .level = 10});
+    refuse("window_bits",
+           (struct peal_deflate_options){.size = size, .window_bits = 8});
+    refuse("memory_level",
+           (struct peal_deflate_options){.size = size, .memory_level = 10});
 }
 
 int main(void)
@@ -275,7 +481,12 @@ int main(void)
         cmocka_unit_test(routes_decide),
         cmocka_unit_test(one_compression_serves_all),
         cmocka_unit_test(takeover_costs_memory_while_it_lasts),
-        cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(the_threshold_is_exact),
+        cmocka_unit_test(window_and_memory_are_as_wanted),
+        cmocka_unit_test(windows_of_clients_are_as_agreed),
+        cmocka_unit_test(bombs_cost_no_more_than_a_message),
+        cmocka_unit_test(bad_options_are_named),
+        cmocka_unit_test(a_higher_level_makes_less_of_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,12 +118,49 @@ static void test_a_message_that_was_not_sent_is_forgotten(void **state)
     ws_codecs_free(codecs);
 }
 
+#define LARGE 300000
+#define KEPT 65536
+
+/* A thread keeps room for what is usual, not for the largest message. */
+static void test_room_for_large_messages_is_given_back(void **state)
+{
+    const struct ws_inflate_limits limits = {.message_bytes_max = LARGE};
+    struct ws_codecs *codecs = ws_codecs_new();
+    const char *problem = "";
+    struct peal_slice message;
+    unsigned value = 1;
+    char *plain;
+
+    (void)state;
+    plain = ws_codecs_reserve(codecs, LARGE);
+    assert_non_null(plain);
+    for (size_t i = 0; i < LARGE; i++) {
+        value = value * 1103515245u + 12345u;
+        plain[i] = (char)('a' + (value >> 16) % 16);
+    }
+    assert_true(ws_codecs_pack(codecs, NULL, &options, LARGE, &message));
+    assert_true(message.size > KEPT);
+    assert_true(codecs->plain.capacity <= KEPT);
+    assert_int_equal(
+        ws_codecs_unpack(codecs, NULL, 12, &limits, &message, &problem), 0);
+    assert_int_equal(message.size, LARGE);
+    ws_codecs_release(codecs);
+    assert_true(codecs->inflated.capacity <= KEPT);
+
+    /* What was compressed lives until the next time. */
+    memcpy(ws_codecs_reserve(codecs, strlen(text)), text, strlen(text));
+    assert_true(ws_codecs_pack(codecs, NULL, &options, strlen(text), &message));
+    assert_true(codecs->packed.capacity <= KEPT);
+    ws_codecs_free(codecs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shared_codecs_remember_nothing),
         cmocka_unit_test(test_own_codecs_are_counted_and_go),
         cmocka_unit_test(test_a_message_that_was_not_sent_is_forgotten),
+        cmocka_unit_test(test_room_for_large_messages_is_given_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
