@@ -4,8 +4,8 @@
 
 struct peal_rate rate_resolve(struct peal_rate rate)
 {
-    if (rate.capacity == 0 || rate.capacity == PEAL_OFF) {
-        return (struct peal_rate){0};
+    if (!rate_is_on(&rate)) {
+        return (struct peal_rate){.capacity = rate.capacity};
     }
     if (rate.refill == 0) {
         rate.refill = rate.capacity;

@@ -16,15 +16,15 @@ struct rate_bucket {
 };
 
 /*
- * Fills in what is left at 0: `refill` as capacity, `refill_ms` a second. A
- * rate without a capacity, or with PEAL_OFF, becomes all zero: no limit.
+ * Fills in what is left at 0: `refill` as capacity, `refill_ms` a second. Of a
+ * rate that limits nothing only the capacity is left.
  */
 struct peal_rate rate_resolve(struct peal_rate rate);
 
-/* Whether this resolved rate limits anything. */
+/* Whether this rate limits anything: its capacity is neither 0 nor PEAL_OFF. */
 static inline bool rate_is_on(const struct peal_rate *rate)
 {
-    return rate->capacity != 0;
+    return rate->capacity != 0 && rate->capacity != PEAL_OFF;
 }
 
 /*

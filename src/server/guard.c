@@ -365,8 +365,8 @@ static int hold(const struct asked *asked, const struct wire *wire,
 
 int guard_decide(struct conn *conn, uint64_t ticket, enum peal_verdict verdict)
 {
-    if (conn->extra == NULL || conn->extra->held == NULL ||
-        conn->extra->held->ticket != ticket) {
+    if (!conn_is_open(conn) || conn->extra == NULL ||
+        conn->extra->held == NULL || conn->extra->held->ticket != ticket) {
         return PEAL_EGONE;
     }
     decide(conn, verdict);

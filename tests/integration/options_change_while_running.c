@@ -17,24 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct peal_server_options config_of(const struct host *host)
-{
-    struct peal_server_options options = {.size = sizeof options};
-
-    CHECK_EQUAL(peal_server_config(host->server, &options), 0);
-    CHECK_EQUAL(options.size, sizeof options);
-    return options;
-}
-
-static void update(const struct host *host,
-                   const struct peal_server_options *options)
-{
-    const char *problem = "";
-
-    CHECK_EQUAL(peal_server_update(host->server, options, &problem), 0);
-    CHECK(problem == NULL);
-}
-
 static void on_echo(struct peal_client *from, const struct peal_event *event,
                     struct peal_request request, void *user)
 {
@@ -84,7 +66,7 @@ static void test_nothing_of_a_bad_update(void **state)
 
     (void)state;
     host_start(&host, &given, NULL);
-    options = config_of(&host);
+    options = host_config(&host);
     CHECK_EQUAL(options.clients_max, 77);
     CHECK_EQUAL(options.rooms_max, 100000);
     CHECK(strcmp(options.ws_listen, "127.0.0.1:0") == 0);
@@ -107,16 +89,16 @@ static void test_nothing_of_a_bad_update(void **state)
     options.health_path = NULL;
     options.size = sizeof options + 1;
     CHECK_EQUAL(peal_server_update(host.server, &options, NULL), PEAL_EINVAL);
-    CHECK_EQUAL(config_of(&host).clients_max, 77);
+    CHECK_EQUAL(host_config(&host).clients_max, 77);
 
     /* A caller that knows less of the struct changes less of it. */
-    options = config_of(&host);
+    options = host_config(&host);
     options.size = offsetof(struct peal_server_options, rooms_max);
     options.clients_max = 0;
     options.rooms_max = 1;
-    update(&host, &options);
-    CHECK_EQUAL(config_of(&host).clients_max, 100000);
-    CHECK_EQUAL(config_of(&host).rooms_max, 100000);
+    host_update(&host, &options);
+    CHECK_EQUAL(host_config(&host).clients_max, 100000);
+    CHECK_EQUAL(host_config(&host).rooms_max, 100000);
     options.size = 0;
     CHECK_EQUAL(peal_server_config(host.server, &options), PEAL_EINVAL);
     host_stop(&host);
@@ -135,10 +117,10 @@ static void test_limits_and_permissions(void **state)
     for (int i = 0; i < MEMBERS; i++) {
         member_join(&members[i], "one");
     }
-    options = config_of(&host);
+    options = host_config(&host);
     options.rooms_per_client_max = 1;
     options.clients_max = MEMBERS;
-    update(&host, &options);
+    host_update(&host, &options);
     let_loops_turn(members);
     for (int i = 0; i < MEMBERS; i++) {
         member_say(&members[i],
@@ -151,9 +133,9 @@ static void test_limits_and_permissions(void **state)
     options.clients_max = 0;
     options.clients_may_join = false;
     options.message_bytes_max = 200;
-    update(&host, &options);
+    host_update(&host, &options);
     let_loops_turn(members);
-    CHECK_EQUAL(config_of(&host).frame_bytes_max, 200);
+    CHECK_EQUAL(host_config(&host).frame_bytes_max, 200);
     for (int i = 0; i < MEMBERS; i++) {
         member_say(&members[i],
                    "{'event':'peal:join','data':{'room':'two'},'id':1}");
@@ -177,26 +159,26 @@ static void test_water_marks_follow_the_queue(void **state)
 
     (void)state;
     host_start(&host, &given, NULL);
-    options = config_of(&host);
+    options = host_config(&host);
     CHECK_EQUAL(options.queue_high_bytes, 500000);
     CHECK_EQUAL(options.queue_low_bytes, 125000);
     options.queue_bytes_max = 400000;
-    update(&host, &options);
-    options = config_of(&host);
+    host_update(&host, &options);
+    options = host_config(&host);
     CHECK_EQUAL(options.queue_high_bytes, 200000);
     CHECK_EQUAL(options.queue_low_bytes, 50000);
 
     options.queue_high_bytes = 100000;
-    update(&host, &options);
-    options = config_of(&host);
+    host_update(&host, &options);
+    options = host_config(&host);
     CHECK_EQUAL(options.queue_high_bytes, 100000);
     CHECK_EQUAL(options.queue_low_bytes, 25000);
     options.queue_low_bytes = 10000;
-    update(&host, &options);
-    options = config_of(&host);
+    host_update(&host, &options);
+    options = host_config(&host);
     options.queue_bytes_max = 300000;
-    update(&host, &options);
-    options = config_of(&host);
+    host_update(&host, &options);
+    options = host_config(&host);
     CHECK_EQUAL(options.queue_high_bytes, 100000);
     CHECK_EQUAL(options.queue_low_bytes, 10000);
     host_stop(&host);
@@ -218,16 +200,16 @@ static void test_counts_survive_updates(void **state)
     for (int i = 0; i < 3; i++) {
         member_open(&members[i], host_address(&host, i % 2), i % 2);
     }
-    options = config_of(&host);
+    options = host_config(&host);
     for (int k = 0; k < 2; k++) {
         member_say(&members[0], "{'event':'echo','id':1}");
         member_expect(&members[0], "{'event':'peal:ok','id':1}");
     }
     options.clients_per_address_max = 3;
-    update(&host, &options);
+    host_update(&host, &options);
     CHECK_EQUAL(ws_try(host.ws, "/", ""), 429);
     options.clients_per_address_max = 5;
-    update(&host, &options);
+    host_update(&host, &options);
     for (int i = 3; i < 5; i++) {
         member_open(&members[i], host_address(&host, i % 2), i % 2);
     }
@@ -261,11 +243,11 @@ static void test_a_frame_in_pieces_grows_with_its_limit(void **state)
                                      "\"%0399000d\"}",
                                      1));
     peer_send(&member.peer, frame, 3); /* not even its length */
-    options = config_of(&host);
+    options = host_config(&host);
     options.message_bytes_max = 400000;
     CHECK_SOON(host_stats(&host).bytes_in >= 3);
-    update(&host, &options);
-    CHECK_SOON(config_of(&host).message_bytes_max == 400000);
+    host_update(&host, &options);
+    CHECK_SOON(host_config(&host).message_bytes_max == 400000);
     peer_send(&member.peer, frame + 3, 100000);
     peer_send(&member.peer, frame + 100003, size - 100003);
     CHECK(tcp_read(&member.peer, &received));
@@ -290,14 +272,14 @@ static void test_pings_begin_and_end(void **state)
     (void)state;
     host_start(&host, &given, handlers);
     member_open(&member, host.ws, false);
-    options = config_of(&host);
+    options = host_config(&host);
     options.ping_interval_ms = 30;
     options.ping_timeout_ms = 60;
-    update(&host, &options);
+    host_update(&host, &options);
     CHECK(ws_read(&member.peer, &received));
     CHECK_EQUAL(received.first, WS_PING_FRAME);
     options.ping_interval_ms = PEAL_OFF;
-    update(&host, &options);
+    host_update(&host, &options);
     member_expect_silence(&member);
     CHECK(!peer_has_input(&member.peer, 200));
     member_close(&member);
@@ -344,12 +326,12 @@ static void test_texts_and_callbacks(void **state)
     (void)state;
     host_start(&host, &given, NULL);
     CHECK_EQUAL(ws_try(host.ws, "/", ""), 101);
-    options = config_of(&host);
+    options = host_config(&host);
     options.health_path = path;
     options.protocols = protocols;
     options.on_connect = on_second;
     options.user = &second_calls;
-    update(&host, &options);
+    host_update(&host, &options);
     memset(path, 'x', sizeof path - 1); /* it has been copied */
     memset(name, 'x', sizeof name - 1);
     protocols[0] = NULL;
@@ -366,7 +348,7 @@ static void test_texts_and_callbacks(void **state)
     CHECK_EQUAL(atomic_load(&first_calls), 1);
     CHECK_EQUAL(atomic_load(&second_calls), 1);
 
-    options = config_of(&host);
+    options = host_config(&host);
     assert_string_equal(options.health_path, "/state");
     assert_string_equal(options.protocols[0], "chat.v1");
     assert_string_equal(options.protocols[1], "chat.v2");

@@ -52,13 +52,30 @@ struct peal_server_stats host_stats(const struct host *host)
     return stats;
 }
 
-void host_set_budget(const struct host *host, uint64_t bytes)
+struct peal_server_options host_config(const struct host *host)
 {
     struct peal_server_options options = {.size = sizeof options};
 
     CHECK_EQUAL(peal_server_config(host->server, &options), 0);
+    CHECK_EQUAL(options.size, sizeof options);
+    return options;
+}
+
+void host_update(const struct host *host,
+                 const struct peal_server_options *options)
+{
+    const char *problem = "";
+
+    CHECK_EQUAL(peal_server_update(host->server, options, &problem), 0);
+    CHECK(problem == NULL);
+}
+
+void host_set_budget(const struct host *host, uint64_t bytes)
+{
+    struct peal_server_options options = host_config(host);
+
     options.memory_bytes_max = bytes;
-    CHECK_EQUAL(peal_server_update(host->server, &options, NULL), 0);
+    host_update(host, &options);
 }
 
 void host_await_empty(const struct host *host)

@@ -30,6 +30,11 @@ struct peal_server_stats host_stats(const struct host *host);
 /* Changes memory_bytes_max while it runs. */
 void host_set_budget(const struct host *host, uint64_t bytes);
 
+/* The options in force; and putting others into force, which must succeed. */
+struct peal_server_options host_config(const struct host *host);
+void host_update(const struct host *host,
+                 const struct peal_server_options *options);
+
 /* Waits until no connection is open any more. */
 void host_await_empty(const struct host *host);
 

@@ -361,6 +361,21 @@ void member_expect_failure(struct member *member, const char *id, int code)
     heard_free(&heard);
 }
 
+void member_ask(struct member *member, const char *event, int id)
+{
+    member_say(member, "{'event':'%s','id':%d}", event, id);
+    member_expect(member, "{'event':'peal:ok','id':%d}", id);
+}
+
+void member_ask_too_much(struct member *member, const char *event, int id)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%d", id);
+    member_say(member, "{'event':'%s','id':%d}", event, id);
+    member_expect_failure(member, text, 110);
+}
+
 void member_expect_silence(struct member *member)
 {
     member_say(member, "{'event':'peal:ping','id':'silence'}");

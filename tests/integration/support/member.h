@@ -51,6 +51,12 @@ void member_expect_bytes(struct member *member, const char *header,
 /* The next message is an error answer to `id` (raw JSON) with this code. */
 void member_expect_failure(struct member *member, const char *id, int code);
 
+/* Says this event with this id, and is answered well. */
+void member_ask(struct member *member, const char *event, int id);
+
+/* The same beyond a rate limit: error 110. */
+void member_ask_too_much(struct member *member, const char *event, int id);
+
 /*
  * Asks and sees the answer as the very next message: so nothing else has been
  * sent to this member by everything that its loop did before.

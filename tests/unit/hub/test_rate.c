@@ -35,6 +35,9 @@ static void test_defaults(void **state)
     assert_true(rate_is_on(&rate));
     rate = rate_resolve((struct peal_rate){.capacity = PEAL_OFF, .refill = 3});
     assert_false(rate_is_on(&rate));
+    /* It is told from one that was not set. */
+    assert_int_equal(rate.capacity, PEAL_OFF);
+    assert_int_equal(rate.refill, 0);
     rate = rate_resolve((struct peal_rate){.refill = 3});
     assert_false(rate_is_on(&rate));
 }
