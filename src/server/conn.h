@@ -269,6 +269,9 @@ int conn_admit(struct conn *conn, const struct peal_connect *connect,
 int conn_check_address(struct conn *conn, const struct peal_connect *connect,
                        const struct socket_address *peer, int *status);
 
+/* The close code that says what this status says: 1013, or 1008. */
+int conn_refusal_code(int status);
+
 /* --- conn_tls.c: the handshake before all else ---------------------------- */
 
 /* Whether no more handshakes may begin for now. */

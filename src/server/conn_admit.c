@@ -73,6 +73,12 @@ static int refusal_status(struct seat *seat, int rc,
     }
 }
 
+int conn_refusal_code(int status)
+{
+    return status == 429 || status == 503 ? WS_CLOSE_TRY_AGAIN
+                                          : WS_CLOSE_POLICY;
+}
+
 /* What a tracker says when it refuses for a limit of its own. */
 static struct hub_refused of_tracker(const struct seat *seat)
 {

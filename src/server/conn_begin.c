@@ -38,8 +38,7 @@ static void accept_tcp(struct conn *conn, const struct listener *listener,
     conn_set_form(conn, listener->dialect, TRANSPORT_TCP);
     rc = conn_check_address(conn, &connect, peer, &status);
     if (rc < 0) {
-        refuse_tcp(conn, address, rc,
-                   rc == PEAL_EREFUSED ? WS_CLOSE_POLICY : WS_CLOSE_TRY_AGAIN,
+        refuse_tcp(conn, address, rc, conn_refusal_code(status),
                    peal_strerror(rc));
         return;
     }
@@ -55,15 +54,14 @@ static void accept_tcp(struct conn *conn, const struct listener *listener,
         seat_count(conn_seat(conn), COUNT_REFUSED_APPLICATION);
         refuse_tcp(conn, address, PEAL_EREFUSED,
                    denial.code != 0 ? denial.code
-                   : denial.status == 503 || denial.status == 429
-                       ? WS_CLOSE_TRY_AGAIN
-                       : WS_CLOSE_POLICY,
+                                    : conn_refusal_code(denial.status),
                    denial.reason);
         return;
     }
     rc = conn_admit(conn, &connect, peer, slice_make(NULL, 0), &status);
     if (rc < 0) {
-        refuse_tcp(conn, address, rc, WS_CLOSE_TRY_AGAIN, peal_strerror(rc));
+        refuse_tcp(conn, address, rc, conn_refusal_code(status),
+                   peal_strerror(rc));
     }
 }
 

@@ -135,16 +135,13 @@ static void refuse_by_close(struct conn *conn, int code, const char *reason,
 static void refuse_client(struct conn *conn, int status,
                           struct peal_slice opening)
 {
-    bool is_temporary = status == 429 || status == 503;
-
     switch (conn_seat(conn)->config->options.refuse_by) {
     case PEAL_REFUSE_BY_STATUS:
         conn_refuse(conn, status, "");
         break;
     case PEAL_REFUSE_BY_CLOSE:
-        refuse_by_close(conn,
-                        is_temporary ? WS_CLOSE_TRY_AGAIN : WS_CLOSE_POLICY,
-                        http_reason(status), opening);
+        refuse_by_close(conn, conn_refusal_code(status), http_reason(status),
+                        opening);
         break;
     case PEAL_REFUSE_BY_HANGUP:
         conn_cut(conn);
