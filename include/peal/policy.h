@@ -170,9 +170,9 @@ PEAL_API int peal_admission_decide(struct peal_admission admission,
 
 /*
  * Metadata that the client will have (peal_client_get) if it comes in; from
- * inside a middleware, or until the decision. PEAL_EGONE, PEAL_EINVAL for an
- * empty key, PEAL_ELIMIT beyond metadata_bytes_max, PEAL_EFULL, PEAL_ENOMEM.
- * Any thread.
+ * inside a middleware, or until the decision. `value` NULL removes. PEAL_EGONE,
+ * PEAL_EINVAL for an empty key, PEAL_ELIMIT beyond metadata_bytes_max (then
+ * nothing changes), PEAL_EFULL, PEAL_ENOMEM. Any thread.
  */
 PEAL_API int peal_admission_set(struct peal_admission admission,
                                 const char *key, const char *value);

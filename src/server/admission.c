@@ -17,9 +17,10 @@ struct middleware {
     void *user;
 };
 
-/* What was set for a client that is not in yet. */
+/* What was set for a client that is not in yet; each key once. */
 struct kept {
     struct kept *next;
+    size_t bytes; /* of both */
     const char *value;
     char key[];
 };
@@ -29,7 +30,6 @@ struct admission {
     struct conn *conn;
     uint64_t number;               /* the key, as bytes */
     const struct middleware *next; /* to be asked */
-    bool is_asking;                /* a function of the application's runs */
     struct socket_address peer;
     struct kept *kept;
     size_t kept_bytes;
@@ -135,21 +135,28 @@ static void decision_is_late(struct timer *timer, uint64_t now_ms)
     decide(admission, PEAL_REFUSE);
 }
 
-static struct admission *find(const struct worker *worker, uint64_t number)
+/* The one that this names, if its namespace is the right one, or NULL. */
+static struct admission *find(const struct worker *worker,
+                              struct peal_admission named)
 {
-    return map_get(&worker->admissions,
-                   slice_make((const char *)&number, sizeof number));
+    struct admission *admission =
+        map_get(&worker->admissions, slice_make((const char *)&named.value,
+                                                sizeof named.value));
+
+    return admission != NULL &&
+                   conn_seat(admission->conn)->server == named.server
+               ? admission
+               : NULL;
 }
 
-/* 0, or PEAL_EGONE when nothing of that number has been put off. */
-static int decide_number(struct worker *worker, uint64_t number,
-                         enum peal_verdict verdict,
-                         const struct peal_denial *denial)
+/* 0, or PEAL_EGONE when no such one has been put off. */
+static int decide_named(struct worker *worker, struct peal_admission named,
+                        enum peal_verdict verdict,
+                        const struct peal_denial *denial)
 {
-    struct admission *admission = find(worker, number);
+    struct admission *admission = find(worker, named);
 
-    if (admission == NULL || admission->is_asking ||
-        !admission->conn->is_waiting) {
+    if (admission == NULL || !admission->conn->is_waiting) {
         return PEAL_EGONE;
     }
     deny(admission, denial);
@@ -257,10 +264,8 @@ enum peal_verdict admission_ask(struct conn *conn,
             return PEAL_REFUSE;
         }
         by_value.value = admission->number;
-        admission->is_asking = true;
         verdict = admission->next->function(request->connect, by_value, &said,
                                             admission->next->user);
-        admission->is_asking = false;
         if (verdict == PEAL_ALLOW) {
             continue;
         }
@@ -278,35 +283,64 @@ enum peal_verdict admission_ask(struct conn *conn,
 
 /* --- What is set ---------------------------------------------------------- */
 
-static int keep(struct worker *worker, uint64_t number, struct peal_slice key,
-                struct peal_slice value)
+/* Where this key is linked, or will be. */
+static struct kept **kept_link(struct admission *admission,
+                               struct peal_slice key)
 {
-    struct admission *admission = find(worker, number);
-    struct kept *kept;
+    struct kept **link = &admission->kept;
+
+    while (*link != NULL && !slice_equal(peal_slice((*link)->key), key)) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+static void unkeep(struct admission *admission, struct kept **link)
+{
+    struct kept *kept = *link;
+
+    *link = kept->next;
+    admission->kept_bytes -= kept->bytes;
+    mem_free(kept);
+}
+
+/* `value` without data: the key is removed. */
+static int keep(struct worker *worker, struct peal_admission named,
+                struct peal_slice key, struct peal_slice value)
+{
+    struct admission *admission = find(worker, named);
+    size_t bytes = key.size + value.size;
     struct kept **link;
-    size_t most;
+    struct kept *kept;
 
     if (admission == NULL) {
         return PEAL_EGONE;
     }
-    most = conn_seat(admission->conn)->config->options.metadata_bytes_max;
-    if (key.size > most || value.size > most - key.size ||
-        admission->kept_bytes > most - key.size - value.size) {
-        return PEAL_ELIMIT;
+    link = kept_link(admission, key);
+    if (value.data != NULL) {
+        size_t most =
+            conn_seat(admission->conn)->config->options.metadata_bytes_max;
+        size_t others =
+            admission->kept_bytes - (*link != NULL ? (*link)->bytes : 0);
+
+        if (others > most || bytes > most - others) {
+            return PEAL_ELIMIT;
+        }
+        kept = mem_zalloc(sizeof *kept + bytes + 2);
+        if (kept == NULL) {
+            return PEAL_ENOMEM;
+        }
+        kept->bytes = bytes;
+        memcpy(kept->key, key.data, key.size);
+        kept->value = memcpy(kept->key + key.size + 1, value.data, value.size);
+        kept->next = *link;
+        *link = kept;
+        admission->kept_bytes += bytes;
+        link = &kept->next;
     }
-    kept = mem_zalloc(sizeof *kept + key.size + value.size + 2);
-    if (kept == NULL) {
-        return PEAL_ENOMEM;
+    if (*link != NULL) {
+        unkeep(admission, link);
     }
-    memcpy(kept->key, key.data, key.size);
-    if (value.size > 0) {
-        memcpy(kept->key + key.size + 1, value.data, value.size);
-    }
-    kept->value = kept->key + key.size + 1;
-    for (link = &admission->kept; *link != NULL; link = &(*link)->next) {
-    }
-    *link = kept;
-    admission->kept_bytes += key.size + value.size;
     return 0;
 }
 
@@ -338,10 +372,7 @@ void admission_forget(struct conn *conn)
         map_remove(&conn_worker(conn)->admissions, admission_key(admission));
     }
     while (admission->kept != NULL) {
-        struct kept *next = admission->kept->next;
-
-        mem_free(admission->kept);
-        admission->kept = next;
+        unkeep(admission, &admission->kept);
     }
     mem_free(admission->reason);
     mem_free(admission->head);
@@ -358,10 +389,15 @@ struct posted_denial {
 
 void admission_on_mail(struct worker *worker, const struct mail *mail)
 {
+    const struct peal_admission named = {
+        .server = worker->engine->spaces[mail->base.space],
+        .value = mail->number,
+    };
+
     if (mail->base.kind == MAIL_ADMISSION_SET) {
-        (void)keep(worker, mail->number,
-                   slice_make(mail->text, mail->name_size),
-                   peal_slice(mail->text + mail->name_size));
+        (void)keep(worker, named, slice_make(mail->text, mail->name_size),
+                   peal_slice(mail->code != 0 ? mail->text + mail->name_size
+                                              : NULL));
     } else {
         struct posted_denial posted;
         struct peal_denial denial;
@@ -372,8 +408,8 @@ void admission_on_mail(struct worker *worker, const struct mail *mail)
             .code = posted.code,
             .reason = mail->text + sizeof posted,
         };
-        (void)decide_number(worker, mail->number, (enum peal_verdict)mail->code,
-                            &denial);
+        (void)decide_named(worker, named, (enum peal_verdict)mail->code,
+                           &denial);
     }
 }
 
@@ -415,8 +451,7 @@ int peal_admission_decide(struct peal_admission admission,
         return PEAL_EINVAL;
     }
     if (here(admission) != NULL) {
-        return decide_number(here(admission), admission.value, verdict,
-                             &denial);
+        return decide_named(here(admission), admission, verdict, &denial);
     }
     mail = mail_new(MAIL_ADMISSION, nobody, NULL, sizeof posted + reason.size);
     if (mail == NULL) {
@@ -446,7 +481,7 @@ int peal_admission_set(struct peal_admission admission, const char *key,
         return PEAL_EINVAL;
     }
     if (here(admission) != NULL) {
-        return keep(here(admission), admission.value, name, text);
+        return keep(here(admission), admission, name, text);
     }
     mail = mail_new(MAIL_ADMISSION_SET, nobody, NULL, name.size + text.size);
     if (mail == NULL) {
@@ -454,6 +489,7 @@ int peal_admission_set(struct peal_admission admission, const char *key,
     }
     mail->number = admission.value;
     mail->name_size = name.size;
+    mail->code = value != NULL;
     memcpy(mail->text, name.data, name.size);
     if (text.size > 0) {
         memcpy(mail->text + name.size, text.data, text.size);

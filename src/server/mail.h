@@ -18,7 +18,7 @@ enum mail_kind {
     MAIL_RATE,          /* `text` is a struct peal_rate: the client's own */
     MAIL_EVENT_RATES,   /* `user` is a struct event_rates */
     MAIL_ADMISSION,     /* see admission.c, also for the next */
-    MAIL_ADMISSION_SET, /* `name_size` is of the key */
+    MAIL_ADMISSION_SET, /* `name_size` is of the key; `code` 0: no value */
     MAIL_DECISION,      /* `number` is a ticket, `code` the verdict */
     MAIL_ADOPT, /* `code` is a socket, `number` a dialect, `text` its input */
     MAIL_HTTP /* `code` is a status, `text` its headers, a zero byte, a body */

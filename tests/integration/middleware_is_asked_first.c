@@ -91,6 +91,9 @@ static enum peal_verdict first(const struct peal_connect *connect,
              token.data != NULL ? token.data : "", (int)connect->query.size,
              connect->query.size > 0 ? connect->query.data : "");
     CHECK_EQUAL(peal_admission_set(admission, "token", text), 0);
+    CHECK_EQUAL(peal_admission_set(admission, "gone", text), 0);
+    CHECK_EQUAL(peal_admission_set(admission, "gone", NULL), 0);
+    CHECK_EQUAL(peal_admission_set(admission, "gone", NULL), 0);
     CHECK_EQUAL(peal_admission_set(admission, "", text), PEAL_EINVAL);
     CHECK_EQUAL(peal_admission_decide(admission, PEAL_ALLOW, NULL), PEAL_EGONE);
     if (is_path(connect, "/status")) {
@@ -139,6 +142,7 @@ static void on_connect(struct peal_client *client,
     (void)connect;
     (void)user;
     CHECK(peal_client_get(client, "token") != NULL);
+    CHECK(peal_client_get(client, "gone") == NULL);
     atomic_fetch_add(&connected, 1);
 }
 
@@ -255,6 +259,8 @@ static void test_yes_later(void **state)
     CHECK(!peer_has_input(&peer, 20));
     CHECK_EQUAL(atomic_load(&connected), 0);
     CHECK_EQUAL(peal_admission_set(seen_admission(0), "token", "late"), 0);
+    CHECK_EQUAL(peal_admission_set(seen_admission(0), "gone", "x"), 0);
+    CHECK_EQUAL(peal_admission_set(seen_admission(0), "gone", NULL), 0);
     CHECK_EQUAL(peal_admission_decide(seen_admission(0), PEAL_LATER, NULL),
                 PEAL_EINVAL);
     CHECK_EQUAL(peal_admission_decide(seen_admission(0), PEAL_ALLOW, NULL), 0);
@@ -402,6 +408,12 @@ static enum peal_verdict look(const struct peal_connect *connect,
     CHECK_EQUAL(peal_admission_set(admission, "more", "0123456789"),
                 PEAL_ELIMIT);
     CHECK_EQUAL(peal_admission_set(admission, "last", "0123456"), 0);
+    /* Set again it takes the place of what was. */
+    CHECK_EQUAL(peal_admission_set(admission, "token", "longer"), PEAL_ELIMIT);
+    CHECK_EQUAL(peal_admission_set(admission, "last", NULL), 0);
+    CHECK_EQUAL(peal_admission_set(admission, "token", "longer"), 0);
+    CHECK_EQUAL(peal_admission_set(admission, "token", "kept"), 0);
+    CHECK_EQUAL(peal_admission_set(admission, "last", "0123456"), 0);
     atomic_fetch_add(&looked, 1);
     return PEAL_ALLOW;
 }
@@ -528,12 +540,26 @@ static void test_handshake_timeout(void **state)
     host_stop(&host);
 }
 
-/* Nobody decides: the deadline does. */
+/* Nobody decides: the deadline does, if there is one. */
 static void test_no_decision(void **state)
 {
+    struct peal_server_options options;
     struct member member;
+    struct peer peer;
 
     (void)state;
+    begin((struct peal_server_options){.decision_timeout_ms = PEAL_OFF});
+    ask_and_talk(&peer, "/later");
+    (void)seen_admission(0);
+    CHECK(!peer_has_input(&peer, 50));
+    options = host_config(&host);
+    options.decision_timeout_ms = 20;
+    host_update(&host, &options);
+    CHECK_EQUAL(peal_admission_decide(seen_admission(0), PEAL_ALLOW, NULL), 0);
+    expect_served(&peer, "t1?");
+    CHECK_EQUAL(ws_try(host.ws, "/later", ""), 503);
+    host_stop(&host);
+
     begin((struct peal_server_options){.decision_timeout_ms = 20});
     CHECK_EQUAL(ws_try(host.ws, "/later", ""), 503);
     memset(&member, 0, sizeof member);
@@ -570,6 +596,10 @@ static void test_leaving_while_waiting(void **state)
 
 /* --- Messages ------------------------------------------------------------- */
 
+/* Read when what it is about has been answered. */
+static char last_message[128];
+
+/* Writes down what it sees, and does as the name says. */
 static enum peal_verdict before_message(struct peal_client *client,
                                         const struct peal_event *event,
                                         struct peal_failure *failure,
@@ -577,12 +607,19 @@ static enum peal_verdict before_message(struct peal_client *client,
 {
     CHECK(client != NULL && user == &host);
     CHECK_EQUAL(failure->code, 108);
+    snprintf(last_message, sizeof last_message, "%.*s '%.*s' %d",
+             (int)event->room.size, event->room.data, (int)event->data.size,
+             event->data.data, event->kind);
     if (peal_slice_equal(event->name, peal_slice("sold"))) {
         *failure = (struct peal_failure){1000, "sold_out", "Too late", true};
         return PEAL_REFUSE;
     }
-    return peal_slice_equal(event->name, peal_slice("no")) ? PEAL_REFUSE
-                                                           : PEAL_ALLOW;
+    if (peal_slice_equal(event->name, peal_slice("kick"))) {
+        CHECK_EQUAL(peal_client_close(client, 4000, "kicked"), 0);
+    }
+    return peal_slice_equal(event->name, peal_slice("no"))      ? PEAL_REFUSE
+           : peal_slice_equal(event->name, peal_slice("later")) ? PEAL_LATER
+                                                                : PEAL_ALLOW;
 }
 
 static void setup_messages(struct peal_server *server)
@@ -625,15 +662,26 @@ static void test_messages(void **state)
         member_say(&member, "{'event':'no','id':1}");
         member_expect_failure(&member, "1", 108);
         member_say(&member, "{'event':'sold','id':2}");
-        member_expect_failure(&member, "2", 1000);
-        member_say(&member, "{'event':'no','room':'a','id':3}");
+        member_expect(&member, "{'event':'peal:error','id':2,'data':{"
+                               "'code':1000,'name':'sold_out',"
+                               "'message':'Too late','temporary':true}}");
+        member_say(&member, "{'event':'no','room':'a','id':3,'data':[1]}");
         member_expect_failure(&member, "3", 108);
+        CHECK(strcmp(last_message, "a '[1]' 0") == 0);
+        member_say(&member, "{'event':'later','id':3}");
+        member_expect_failure(&member, "3", 108);
+        member_say_bytes(&member, "{'event':'no','id':3}", "xyz", 3);
+        member_expect_failure(&member, "3", 108);
+        CHECK(strcmp(last_message, " 'xyz' 1") == 0);
         CHECK_EQUAL(atomic_load(&handled), 0);
         member_say(&member, "{'event':'yes','id':4}");
         member_expect(&member, "{'event':'token','data':'t'}");
         member_expect(&member, "{'event':'peal:ok','id':4}");
+        /* Allowed, but it is not there any more. */
+        member_say(&member, "{'event':'kick','id':5}");
+        member_expect_close(&member, 4000);
+        CHECK_EQUAL(atomic_load(&handled), 1);
         member_expect_silence(&other);
-        member_close(&member);
         member_close(&other);
         host_stop(&host);
     }

@@ -793,6 +793,7 @@ static void add_doors(struct peal_server *server)
 static void middleware_and_handlers_are_its_own(void **state)
 {
     struct http_reply *reply = test_calloc(1, sizeof *reply);
+    struct peal_admission foreign;
     struct host host;
     struct member one;
     struct member other;
@@ -808,6 +809,10 @@ static void middleware_and_handlers_are_its_own(void **state)
     other.is_tcp = false;
     ws_ask(&other.peer, "/app", "");
     CHECK_SOON(atomic_load(&app.is_waiting));
+    /* By way of another namespace nothing of it is decided. */
+    foreign = app.waiting;
+    foreign.server = own.server;
+    (void)peal_admission_decide(foreign, PEAL_REFUSE, NULL);
     CHECK_EQUAL(peal_admission_set(app.waiting, "k", "v"), 0);
     CHECK_EQUAL(peal_admission_decide(app.waiting, PEAL_ALLOW, NULL), 0);
     ws_expect_open(&other.peer);
