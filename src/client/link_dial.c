@@ -344,8 +344,8 @@ static int check(struct peal_link *link, const struct http_response *response)
     }
     rc = link_options(link)->accept_any_key
              ? check_loosely(response)
-             : ws_answer_check_upgrade(response, link->dial->key,
-                                       offered[0] != '\0' ? offered : NULL);
+             : ws_answer_check(response, link->dial->key,
+                               offered[0] != '\0' ? offered : NULL);
     return rc == 0 ? link_deflate_check(link, response) : rc;
 }
 

@@ -1,7 +1,6 @@
 #include "hub/hub.h"
 
 #include "base/assert.h"
-#include "base/hash.h"
 #include "base/mem.h"
 #include "hub/client_extra.h"
 #include "hub/door.h"
@@ -113,11 +112,4 @@ void hub_cluster_fini(struct hub_cluster *cluster)
     map_fini(&cluster->ids);
     pthread_mutex_destroy(&cluster->lock);
     mem_free(cluster->hubs);
-}
-
-int hub_home_of(const struct hub_cluster *cluster, struct peal_slice room)
-{
-    return room.size > 0
-               ? room_home_index(cluster, hash_bytes(room.data, room.size))
-               : 0;
 }

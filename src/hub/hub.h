@@ -242,9 +242,6 @@ void hub_cluster_set_limits(struct hub_cluster *cluster,
 /* All clients must have gone; and inner clusters before the outer one. */
 void hub_cluster_fini(struct hub_cluster *cluster);
 
-/* The hub that is home of a room ("" is everybody's). */
-int hub_home_of(const struct hub_cluster *cluster, struct peal_slice room);
-
 /* --- Clients: hub/client.c, and hub/client_extra.c for ids and metadata --- */
 
 /* What a limit has refused. */
@@ -336,9 +333,9 @@ int room_leave(struct peal_client *client, struct peal_slice name);
 /* [L] */
 bool room_has(const struct peal_client *client, struct peal_slice name);
 
-/* Any thread. Rooms with members, and members of a room, over all loops. */
+/* Any thread. Rooms with members, and members of a room, over all loops, of
+ * whom `max` at most are put into `out`. */
 size_t room_count(struct hub_cluster *cluster);
-size_t room_member_count(struct hub_cluster *cluster, struct peal_slice name);
 size_t room_members(struct hub_cluster *cluster, struct peal_slice name,
                     struct peal_client_ref *out, size_t max);
 

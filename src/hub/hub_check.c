@@ -1,6 +1,7 @@
 #include "hub/hub.h"
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/slice.h"
 #include "hub/client_rooms.h"
 #include "hub/room_home.h"
@@ -46,7 +47,7 @@ static void hub_check_room(struct hub *hub, const struct room *room)
     struct peal_slice name = slice_make(room->name, room->name_size);
 
     ASSERT(room->count > 0 && room->count <= room->capacity);
-    ASSERT(room->home == hub_home_of(cluster, name));
+    ASSERT(room->home == room_home_index(cluster, room->hash));
     for (uint32_t i = 0; i < room->count; i++) {
         const struct member *member = &room->members[i];
 
@@ -86,7 +87,8 @@ static void hub_check_homes(struct hub *home)
     while ((entry = map_next(&home->homes, &cursor)) != NULL) {
         struct peal_slice name = slice_make(entry->name, entry->name_size);
 
-        ASSERT(hub_home_of(cluster, name) == home->index);
+        ASSERT(room_home_index(cluster, hash_bytes(name.data, name.size)) ==
+               home->index);
         ASSERT(entry->loops != 0);
         for (int i = 0; i < HUB_MAX; i++) {
             if (entry->loops >> i & 1) {

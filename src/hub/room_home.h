@@ -43,7 +43,10 @@ int room_home_enter(struct hub_cluster *cluster, struct room *room, int index);
 void room_home_leave(struct hub_cluster *cluster, const struct room *room,
                      int index);
 
-/* Any thread. A bit for each loop with members, of more loops than one. */
+/*
+ * Any thread. A bit for each loop with members, of more loops than one. For
+ * hub_check.c.
+ */
 uint64_t room_home_loops(struct hub *home, struct peal_slice name,
                          uint64_t hash);
 

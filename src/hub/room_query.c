@@ -11,11 +11,6 @@ size_t room_count(struct hub_cluster *cluster)
     return atomic_load_explicit(&cluster->rooms, memory_order_relaxed);
 }
 
-size_t room_member_count(struct hub_cluster *cluster, struct peal_slice name)
-{
-    return room_members(cluster, name, NULL, 0);
-}
-
 size_t room_members(struct hub_cluster *cluster, struct peal_slice name,
                     struct peal_client_ref *out, size_t max)
 {

@@ -414,30 +414,6 @@ int json_scan(const char *text, size_t size, const struct peal_slice *names,
     return 0;
 }
 
-bool json_next(struct peal_slice array, size_t *cursor,
-               struct json_value *element)
-{
-    const char *end = array.data + array.size;
-    const char *at = json_skip_blanks(array.data + *cursor, end);
-    const char *start;
-
-    /* The opening bracket at first, then the comma, or the end. */
-    ASSERT(at < end && (*cursor > 0 || *at == '['));
-    if (*at == ']') {
-        return false;
-    }
-    start = json_skip_blanks(at + 1, end);
-    if (start < end && *start == ']') {
-        return false;
-    }
-    at = json_skip_value(start, end, 0);
-    ASSERT(at != NULL);
-    element->type = json_type_of(*start);
-    element->raw = slice_make(start, (size_t)(at - start));
-    *cursor = (size_t)(at - array.data);
-    return true;
-}
-
 int64_t json_whole(struct peal_slice raw)
 {
     const int64_t max = (INT64_C(1) << 53) - 1;

@@ -53,13 +53,6 @@ int json_scan(const char *text, size_t size, const struct peal_slice *names,
               size_t count, struct json_value *values);
 
 /*
- * Steps through the elements of an array that was validated before. Start with
- * *cursor = 0; false at the end.
- */
-bool json_next(struct peal_slice array, size_t *cursor,
-               struct json_value *element);
-
-/*
  * Decodes a string (its `raw`, with quotes) into `out`, which may be raw.data
  * itself and needs raw.size - 2 bytes at most. Returns the bytes written, or
  * PEAL_EPROTOCOL for a lone surrogate.

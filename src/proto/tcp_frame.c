@@ -22,11 +22,6 @@ static size_t load_u16(const char *data)
     return (size_t)byte[0] << 8 | (size_t)byte[1];
 }
 
-size_t tcp_frame_announced(const char *data, size_t size)
-{
-    return size < LENGTH_SIZE ? 0 : load_u32(data);
-}
-
 long tcp_frame_parse(struct tcp_frame *frame, char *data, size_t size,
                      size_t frame_bytes_max)
 {

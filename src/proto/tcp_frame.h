@@ -52,13 +52,6 @@ struct tcp_frame {
 long tcp_frame_parse(struct tcp_frame *frame, char *data, size_t size,
                      size_t frame_bytes_max);
 
-/*
- * The total length that the header at the start of `data` announces, or 0 when
- * fewer than 4 bytes are there. For a reader who wants to know how much to
- * keep.
- */
-size_t tcp_frame_announced(const char *data, size_t size);
-
 /* The event of a frame that may be incomplete; empty if not all of it is there,
  * or it is too long. */
 struct peal_slice tcp_frame_event(const char *data, size_t size);

@@ -550,11 +550,3 @@ bool ws_parser_is_midway(const struct ws_parser *parser)
 {
     return parser->partial != NULL && !is_idle(parser->partial);
 }
-
-size_t ws_parser_memory(const struct ws_parser *parser)
-{
-    if (parser->partial == NULL) {
-        return 0;
-    }
-    return sizeof *parser->partial + parser->partial->message.capacity;
-}

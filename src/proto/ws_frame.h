@@ -26,20 +26,17 @@ enum ws_opcode {
     WS_OPCODE_PONG = 0xa
 };
 
-/* Close codes (RFC 6455, 7.4.1, and the IANA registry). */
+/* Close codes (RFC 6455, 7.4.1, and the IANA registry) that are used. */
 enum ws_close {
     WS_CLOSE_NORMAL = 1000,
     WS_CLOSE_GOING_AWAY = 1001,
     WS_CLOSE_PROTOCOL = 1002,
-    WS_CLOSE_UNSUPPORTED = 1003,
     WS_CLOSE_NO_STATUS = 1005, /* never on the wire */
     WS_CLOSE_ABNORMAL = 1006,  /* never on the wire */
     WS_CLOSE_INVALID_DATA = 1007,
     WS_CLOSE_POLICY = 1008,
     WS_CLOSE_TOO_BIG = 1009,
-    WS_CLOSE_MANDATORY_EXTENSION = 1010,
     WS_CLOSE_INTERNAL = 1011,
-    WS_CLOSE_RESTART = 1012,
     WS_CLOSE_TRY_AGAIN = 1013
 };
 
@@ -101,9 +98,6 @@ void ws_parser_fini(struct ws_parser *parser);
 
 /* Whether a frame or a fragmented message has begun and is not complete. */
 bool ws_parser_is_midway(const struct ws_parser *parser);
-
-/* What it holds on to at the moment, in bytes: for the accounts. */
-size_t ws_parser_memory(const struct ws_parser *parser);
 
 /*
  * Reads from `data`, which it may change (unmasking in place), until one item

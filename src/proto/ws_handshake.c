@@ -247,8 +247,8 @@ static bool protocol_was_offered(const struct http_response *response,
     return true;
 }
 
-int ws_answer_check_upgrade(const struct http_response *response,
-                            const char key[WS_KEY_SIZE], const char *offered)
+int ws_answer_check(const struct http_response *response,
+                    const char key[WS_KEY_SIZE], const char *offered)
 {
     const struct http_header *headers = response->headers;
     size_t count = response->header_count;
@@ -270,17 +270,4 @@ int ws_answer_check_upgrade(const struct http_response *response,
         return PEAL_EPROTOCOL;
     }
     return 0;
-}
-
-int ws_answer_check(const struct http_response *response,
-                    const char key[WS_KEY_SIZE], const char *offered)
-{
-    int rc = ws_answer_check_upgrade(response, key, offered);
-
-    if (rc == 0 && http_header_get(response->headers, response->header_count,
-                                   "sec-websocket-extensions")
-                           .data != NULL) {
-        return PEAL_EPROTOCOL;
-    }
-    return rc;
 }

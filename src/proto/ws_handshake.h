@@ -76,11 +76,8 @@ long ws_request_write(char *out, size_t size, const struct ws_request *request,
  * Checks a server's answer (RFC 6455, 4.1): 0, or PEAL_EREFUSED when the status
  * is not 101, or PEAL_EPROTOCOL when it does not prove an upgrade for this key:
  * the accept value, or a subprotocol that was not offered. What it says of
- * extensions is for ws_deflate_check, or, when none was offered, for
- * ws_answer_check, which is this and no extension.
+ * extensions is for ws_deflate_check; there may be none when none was offered.
  */
-int ws_answer_check_upgrade(const struct http_response *response,
-                            const char key[WS_KEY_SIZE], const char *offered);
 int ws_answer_check(const struct http_response *response,
                     const char key[WS_KEY_SIZE], const char *offered);
 

@@ -18,7 +18,7 @@ bool conn_tls_is_full(const struct worker *worker,
 int conn_tls_begin(struct conn *conn, const char *data, size_t size)
 {
     const struct listener *listener = conn->of.listener;
-    enum conn_state former = conn->state;
+    uint8_t former = conn->state;
     int rc;
 
     conn->state = CONN_TLS;

@@ -10,9 +10,11 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/mpsc.h"
 #include "base/slice.h"
 #include "hub/hub.h"
+#include "hub/room_home.h"
 
 struct fake_delivery {
     struct peal_client_ref to;
@@ -69,6 +71,12 @@ static inline uint64_t fake_number(const struct peal_event *event)
     ASSERT(event->data.size == sizeof number);
     memcpy(&number, event->data.data, sizeof number);
     return number;
+}
+
+/* The hub that is home of a room. */
+static inline int fake_home_of(const struct fake *fake, struct peal_slice room)
+{
+    return room_home_index(&fake->cluster, hash_bytes(room.data, room.size));
 }
 
 /* --- The server's part ---------------------------------------------------- */

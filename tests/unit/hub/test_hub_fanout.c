@@ -101,7 +101,7 @@ static void serials_of_deliveries_may_wrap(void **state)
 
 static int home_of(const struct fake *fake, const char *room)
 {
-    return hub_home_of(&fake->cluster, peal_slice(room));
+    return fake_home_of(fake, peal_slice(room));
 }
 
 /* A full home is told to the publisher, and then nobody gets the message. */

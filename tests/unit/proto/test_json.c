@@ -281,30 +281,6 @@ static void test_scan_refuses(void **state)
     assert_int_equal(json_check(NULL, 0), PEAL_EPROTOCOL);
 }
 
-static void test_next_steps_through_an_array(void **state)
-{
-    struct peal_slice array =
-        SLICE(" [ 1 , \"]\" ,[],{\"a\":[2]} , null,true\n] ");
-    static const char *const elements[] = {"1",           "\"]\"", "[]",
-                                           "{\"a\":[2]}", "null",  "true"};
-    struct json_value element;
-    size_t cursor = 0;
-
-    (void)state;
-    for (size_t i = 0; i < sizeof elements / sizeof *elements; i++) {
-        assert_true(json_next(array, &cursor, &element));
-        assert_true(slice_equal(element.raw, peal_slice(elements[i])));
-        assert_int_equal(element.type, check(elements[i]));
-    }
-    assert_false(json_next(array, &cursor, &element));
-    assert_false(json_next(array, &cursor, &element));
-
-    cursor = 0;
-    assert_false(json_next(SLICE("[]"), &cursor, &element));
-    cursor = 0;
-    assert_false(json_next(SLICE("[ \t]"), &cursor, &element));
-}
-
 /* Decodes into the text itself and into other memory, which must agree. */
 static long decode(const char *raw, char *out)
 {
@@ -450,7 +426,6 @@ int main(void)
         cmocka_unit_test(test_scan_finds_members),
         cmocka_unit_test(test_scan_knows_escaped_keys),
         cmocka_unit_test(test_scan_refuses),
-        cmocka_unit_test(test_next_steps_through_an_array),
         cmocka_unit_test(test_decode),
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_quote),

@@ -344,34 +344,6 @@ static void test_members_are_the_same(void **state)
     assert_true(compared > ROUNDS / 4);
 }
 
-/* The elements that stepping finds are those that jansson has. */
-static void test_elements_are_the_same(void **state)
-{
-    (void)state;
-    for (int round = 0; round < ROUNDS; round++) {
-        struct text text = {.size = 0};
-        struct json_value element;
-        size_t cursor = 0, count = 0;
-        json_t *tree;
-
-        add_container(&text, 3, false);
-        tree = judge(&text);
-        if (tree == NULL) {
-            continue;
-        }
-        while (json_next(slice_make(text.data, text.size), &cursor, &element)) {
-            json_error_t error;
-            json_t *found = load(element.raw.data, element.raw.size, &error);
-
-            assert_true(json_equal(found, json_array_get(tree, count)));
-            json_decref(found);
-            count++;
-        }
-        assert_int_equal(count, json_array_size(tree));
-        json_decref(tree);
-    }
-}
-
 /* What is quoted here is the same text there. */
 static void test_quoted_text_is_read_alike(void **state)
 {
@@ -417,7 +389,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_judge_alike),
         cmocka_unit_test(test_members_are_the_same),
-        cmocka_unit_test(test_elements_are_the_same),
         cmocka_unit_test(test_quoted_text_is_read_alike),
     };
 

@@ -41,7 +41,6 @@ static void run(const struct vector *vector, const struct vector_pieces *pieces,
             if (rc == 0) {
                 break;
             }
-            assert_int_equal(tcp_frame_announced(data, end - start), rc);
             log_frame(log, &frame);
             start += (size_t)rc;
         }
@@ -56,14 +55,6 @@ static void test_vectors(void **state)
 {
     (void)state;
     vectors_check("tcp", run);
-}
-
-static void test_announced(void **state)
-{
-    (void)state;
-    assert_int_equal(tcp_frame_announced("\x01\x02\x03\x04", 3), 0);
-    assert_int_equal(tcp_frame_announced("\x01\x02\x03\x04", 4), 0x01020304);
-    assert_int_equal(tcp_frame_announced("\xff\xfe\xfd\xfc", 4), 0xfffefdfc);
 }
 
 static void test_bytes_written(void **state)
@@ -112,7 +103,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_announced),
         cmocka_unit_test(test_bytes_written),
         cmocka_unit_test(test_what_is_written_is_read),
     };

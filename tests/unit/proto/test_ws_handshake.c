@@ -391,8 +391,6 @@ static void test_answer_check(void **state)
         {SWITCH PROOF "Sec-WebSocket-Protocol: a\r\n"
                       "Sec-WebSocket-Protocol: b\r\n\r\n",
          "a, b", PEAL_EPROTOCOL},
-        {SWITCH PROOF "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
-         NULL, PEAL_EPROTOCOL},
     };
 
     (void)state;
