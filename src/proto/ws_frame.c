@@ -253,12 +253,11 @@ static long header_parse(const struct input *in, struct frame *frame,
     return (long)header_size;
 }
 
-static void unmask(const struct frame *frame, char *data, size_t size,
+/* Returns whether the payload has turned out to be ASCII on the way. */
+static bool unmask(const struct frame *frame, char *data, size_t size,
                    size_t offset)
 {
-    if (frame->is_masked) {
-        ws_mask(data, size, frame->key, offset);
-    }
+    return frame->is_masked && ws_mask(data, size, frame->key, offset);
 }
 
 static void deliver(struct input *in, enum ws_item_kind kind, char *data,
@@ -317,7 +316,7 @@ static long read_control(struct input *in)
         return 0;
     }
     partial->state = PARTIAL_HEADER;
-    unmask(frame, partial->control, partial->offset, 0);
+    (void)unmask(frame, partial->control, partial->offset, 0);
     return deliver_control(in, frame->opcode, partial->control,
                            partial->offset);
 }
@@ -348,8 +347,10 @@ static long read_payload(struct input *in)
     size_t take = left < due ? left : due;
     char *data = in->data + in->used;
 
-    unmask(&partial->frame, data, take, partial->offset);
+    bool is_ascii = unmask(&partial->frame, data, take, partial->offset);
+
     if (partial->is_text && !partial->is_compressed &&
+        !(is_ascii && utf8_is_complete(&partial->utf8)) &&
         !utf8_feed(&partial->utf8, data, take)) {
         return refuse(in, WS_CLOSE_INVALID_DATA, "text not UTF-8");
     }
@@ -370,15 +371,16 @@ static long read_whole(struct input *in, const struct frame *frame)
 {
     char *data = in->data + in->used;
     size_t size = (size_t)frame->size;
+    bool is_ascii = unmask(frame, data, size, 0);
 
     in->used += size;
-    unmask(frame, data, size, 0);
     if (is_control(frame->opcode)) {
         return deliver_control(in, frame->opcode, data, size);
     }
     if (frame->is_compressed) {
         in->item->is_compressed = true;
-    } else if (frame->opcode == WS_OPCODE_TEXT && !utf8_is_valid(data, size)) {
+    } else if (frame->opcode == WS_OPCODE_TEXT && !is_ascii &&
+               !utf8_is_valid(data, size)) {
         return refuse(in, WS_CLOSE_INVALID_DATA, "text not UTF-8");
     }
     deliver(in, frame->opcode == WS_OPCODE_TEXT ? WS_TEXT : WS_BINARY, data,

@@ -144,8 +144,11 @@ static inline void ws_header_set_compressed(char *header)
 char *ws_header_write_masked(char *out, enum ws_opcode opcode, size_t size,
                              const uint8_t key[4]);
 
-/* XORs with the key, beginning at key[offset % 4] (RFC 6455, 5.3). */
-void ws_mask(char *data, size_t size, const uint8_t key[4], size_t offset);
+/*
+ * XORs with the key, beginning at key[offset % 4] (RFC 6455, 5.3). Returns
+ * whether all that it has made is ASCII.
+ */
+bool ws_mask(char *data, size_t size, const uint8_t key[4], size_t offset);
 
 /*
  * The payload of a close frame: code and a reason that is cut to fit at a

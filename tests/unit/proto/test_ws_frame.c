@@ -362,27 +362,60 @@ static void naive_mask(char *data, size_t size, const uint8_t key[4],
     }
 }
 
-typedef void mask_function(char *data, size_t size, const uint8_t key[4],
+typedef bool mask_function(char *data, size_t size, const uint8_t key[4],
                            size_t offset);
+
+static bool is_ascii(const char *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if ((unsigned char)data[i] >= 0x80) {
+            return false;
+        }
+    }
+    return true;
+}
 
 /* All sizes over several vectors, all alignments, all offsets; nothing around
  * the bytes is touched. */
 static void check_mask(mask_function *mask)
 {
-    char given[128], wanted[128], got[128];
+    char given[600], wanted[600], got[600];
 
     for (size_t i = 0; i < sizeof given; i++) {
         given[i] = (char)(i * 7 + 3);
     }
     for (size_t start = 0; start < 17; start++) {
-        for (size_t size = 0; size <= 100; size++) {
+        for (size_t size = 0; size <= 580; size += size < 100 ? 1 : 13) {
             for (size_t offset = 0; offset < 9; offset++) {
                 memcpy(wanted, given, sizeof given);
                 memcpy(got, given, sizeof given);
                 naive_mask(wanted + start, size, test_key, offset);
-                mask(got + start, size, test_key, offset);
+                assert_int_equal(mask(got + start, size, test_key, offset),
+                                 is_ascii(wanted + start, size));
                 assert_memory_equal(got, wanted, sizeof got);
             }
+        }
+    }
+}
+
+/* Text that is ASCII but for one byte at most, wherever that is. */
+static void check_ascii(mask_function *mask)
+{
+    char given[700];
+
+    memset(given, 'a', sizeof given);
+    for (size_t size = 1; size <= sizeof given; size += size < 40 ? 1 : 37) {
+        char got[700];
+
+        for (size_t at = 0; at <= size; at++) {
+            memcpy(got, given, size);
+            if (at < size) {
+                got[at] = (char)0x80;
+            }
+            naive_mask(got, size, test_key, 3);
+            assert_int_equal(mask(got, size, test_key, 3), at == size);
+            assert_int_equal((unsigned char)got[at % size],
+                             at < size ? 0x80 : 'a');
         }
     }
 }
@@ -392,12 +425,14 @@ static void test_mask(void **state)
     (void)state;
     check_mask(ws_mask);
     check_mask(ws_mask_words);
+    check_ascii(ws_mask);
+    check_ascii(ws_mask_words);
 }
 
 /* Neither reads nor writes beyond the end. */
 static void test_mask_at_the_end_of_a_page(void **state)
 {
-    char given[70] = {0}, wanted[70];
+    char given[600] = {0}, wanted[600];
 
     (void)state;
     for (size_t size = 0; size <= sizeof given; size++) {
