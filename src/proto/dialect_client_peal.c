@@ -41,7 +41,7 @@ static void read_welcome(struct wire *wire, const char *text, size_t size)
 
     if (json_scan(text, size, names, COUNT, values) < 0 ||
         values[ID].type != JSON_TYPE_STRING ||
-        !wire_decode(values[ID].raw, &welcome->client_id) ||
+        !wire_decode(&values[ID], &welcome->client_id) ||
         (values[LIMITS].type == JSON_TYPE_OBJECT &&
          json_scan(values[LIMITS].raw.data, values[LIMITS].raw.size,
                    limit_names, ARRAY_SIZE(limit_names), limits) < 0)) {

@@ -58,7 +58,7 @@ static bool read_id(struct wire *wire, const struct json_value *value)
 static bool read_room(struct wire *wire, const struct json_value *value)
 {
     if (value->type != JSON_TYPE_STRING ||
-        !wire_decode(value->raw, &wire->room)) {
+        !wire_decode(value, &wire->room)) {
         refuse(wire);
         return false;
     }
@@ -90,7 +90,7 @@ static bool read_text(const struct json_value *value, struct peal_slice *text)
 {
     *text = (struct peal_slice){NULL, 0};
     return !is_given(value) ||
-           (value->type == JSON_TYPE_STRING && wire_decode(value->raw, text));
+           (value->type == JSON_TYPE_STRING && wire_decode(value, text));
 }
 
 /*
@@ -180,7 +180,7 @@ bool dialect_peal_read_envelope(struct wire *wire, const char *text,
     if (json_scan(text, size, member_names, MEMBER_COUNT, values) < 0 ||
         !read_id(wire, &values[MEMBER_ID]) ||
         values[MEMBER_EVENT].type != JSON_TYPE_STRING ||
-        !wire_decode(values[MEMBER_EVENT].raw, &wire->name) ||
+        !wire_decode(&values[MEMBER_EVENT], &wire->name) ||
         wire->name.size == 0 || wire->name.size > WIRE_NAME_MAX) {
         refuse(wire);
         return false;

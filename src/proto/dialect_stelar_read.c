@@ -72,7 +72,7 @@ static void read_room(struct wire *wire, const struct json_value *value)
                     (value->type == JSON_TYPE_NUMBER && !is_zero(value->raw));
 
     if (value->type == JSON_TYPE_STRING) {
-        if (!wire_decode(value->raw, &room)) {
+        if (!wire_decode(value, &room)) {
             refuse(wire);
             return;
         }

@@ -74,8 +74,8 @@ static const char *json_skip_escape(const char *at, const char *end)
 }
 
 /* `at` is behind the opening quote. Returns what follows the closing one. */
-static inline const char *json_skip_string(const char *at, const char *end,
-                                           bool *has_escapes)
+JSON_INLINE const char *json_skip_string(const char *at, const char *end,
+                                         bool *has_escapes)
 {
     *has_escapes = false;
     for (;;) {
@@ -146,14 +146,10 @@ static const char *json_skip_word(const char *at, const char *end,
     return at + size;
 }
 
-/* A string, number or word; NULL for anything else. at < end. */
-static inline const char *json_skip_scalar(const char *at, const char *end)
+/* A number or word; NULL for anything else. at < end. */
+static const char *json_skip_plain(const char *at, const char *end)
 {
-    bool has_escapes;
-
     switch (*at) {
-    case '"':
-        return json_skip_string(at + 1, end, &has_escapes);
     case 't':
         return json_skip_word(at, end, "true", 4);
     case 'f':
@@ -177,10 +173,19 @@ static inline const char *json_skip_scalar(const char *at, const char *end)
     }
 }
 
+/* A string, number or word; NULL for anything else. at < end. */
+JSON_INLINE const char *json_skip_scalar(const char *at, const char *end,
+                                         bool *has_escapes)
+{
+    *has_escapes = false;
+    return *at == '"' ? json_skip_string(at + 1, end, has_escapes)
+                      : json_skip_plain(at, end);
+}
+
 /* A key, inside quotes, and its colon. `at` may be at the end. */
-static inline const char *json_skip_key(const char *at, const char *end,
-                                        struct peal_slice *key,
-                                        bool *has_escapes)
+JSON_INLINE const char *json_skip_key(const char *at, const char *end,
+                                      struct peal_slice *key,
+                                      bool *has_escapes)
 {
     const char *start = at + 1;
 
@@ -243,12 +248,12 @@ static const char *json_skip_container(const char *at, const char *end,
                                        unsigned outer)
 {
     struct json_stack stack = {.depth = outer};
+    bool has_escapes;
 
     do {
         if (*at == '{' || *at == '[') {
             bool is_object = *at == '{';
             struct peal_slice key;
-            bool has_escapes;
 
             if (stack.depth == JSON_DEPTH_MAX) {
                 return NULL;
@@ -263,7 +268,7 @@ static const char *json_skip_container(const char *at, const char *end,
                 at = json_skip_closing(at, end, &stack, outer);
             }
         } else {
-            at = json_skip_scalar(at, end);
+            at = json_skip_scalar(at, end, &has_escapes);
             if (at != NULL) {
                 at = json_skip_closing(at, end, &stack, outer);
             }
@@ -276,23 +281,8 @@ static const char *json_skip_container(const char *at, const char *end,
     return NULL;
 }
 
-/*
- * Skips one value of any kind, blanks before it included; `outer` arrays and
- * objects are open around it. Returns what follows it, or NULL.
- */
-static const char *json_skip_value(const char *at, const char *end,
-                                   unsigned outer)
-{
-    at = json_skip_blanks(at, end);
-    if (at == end) {
-        return NULL;
-    }
-    return *at == '{' || *at == '[' ? json_skip_container(at, end, outer)
-                                    : json_skip_scalar(at, end);
-}
-
 /* The type of a valid value by its first byte. */
-static enum json_type json_type_of(char first)
+JSON_INLINE enum json_type json_type_of(char first)
 {
     switch (first) {
     case '"':
@@ -312,22 +302,45 @@ static enum json_type json_type_of(char first)
     }
 }
 
+/*
+ * Reads one value of any kind, blanks before it included; `outer` arrays and
+ * objects are open around it. Returns what follows it, or NULL.
+ */
+JSON_INLINE const char *json_read_value(const char *at, const char *end,
+                                        unsigned outer,
+                                        struct json_value *value)
+{
+    const char *start = json_skip_blanks(at, end);
+
+    if (start == end) {
+        return NULL;
+    }
+    value->has_escapes = false;
+    at = *start == '{' || *start == '['
+             ? json_skip_container(start, end, outer)
+             : json_skip_scalar(start, end, &value->has_escapes);
+    if (at != NULL) {
+        value->type = json_type_of(*start);
+        value->raw = slice_make(start, (size_t)(at - start));
+    }
+    return at;
+}
+
 int json_check(const char *text, size_t size)
 {
+    struct json_value value;
     const char *end;
-    const char *start;
     const char *at;
 
     if (size == 0) {
         return PEAL_EPROTOCOL;
     }
     end = text + size;
-    start = json_skip_blanks(text, end);
-    at = json_skip_value(start, end, 0);
+    at = json_read_value(text, end, 0, &value);
     if (at == NULL || json_skip_blanks(at, end) != end) {
         return PEAL_EPROTOCOL;
     }
-    return (int)json_type_of(*start);
+    return (int)value.type;
 }
 
 /* The index of `key` among the names, or `count`. */
@@ -349,21 +362,21 @@ static size_t json_find_name(const struct peal_slice *names, size_t count,
 }
 
 /* One member, its key due at `at`. Returns what follows it, or NULL. */
-static const char *json_scan_member(const char *at, const char *end,
-                                    const struct peal_slice *names,
-                                    size_t count, struct json_value *values)
+static inline const char *json_scan_member(const char *at, const char *end,
+                                           const struct peal_slice *names,
+                                           size_t count,
+                                           struct json_value *values)
 {
+    struct json_value value;
     struct peal_slice key;
     bool has_escapes;
-    const char *start;
     size_t found;
 
     at = json_skip_key(at, end, &key, &has_escapes);
     if (at == NULL) {
         return NULL;
     }
-    start = json_skip_blanks(at, end);
-    at = json_skip_value(start, end, 1);
+    at = json_read_value(at, end, 1, &value);
     if (at == NULL) {
         return NULL;
     }
@@ -372,8 +385,7 @@ static const char *json_scan_member(const char *at, const char *end,
         if (values[found].type != JSON_TYPE_ABSENT) {
             return NULL;
         }
-        values[found].type = json_type_of(*start);
-        values[found].raw = slice_make(start, (size_t)(at - start));
+        values[found] = value;
     }
     return at;
 }
@@ -397,17 +409,19 @@ int json_scan(const char *text, size_t size, const struct peal_slice *names,
     }
     at = json_skip_blanks(at + 1, end);
     if (at == end || *at != '}') {
-        at = json_scan_member(at, end, names, count, values);
-        while (at != NULL) {
+        for (;;) {
+            at = json_scan_member(at, end, names, count, values);
+            if (at == NULL) {
+                return PEAL_EPROTOCOL;
+            }
             at = json_skip_blanks(at, end);
             if (at == end || *at != ',') {
                 break;
             }
             at = json_skip_blanks(at + 1, end);
-            at = json_scan_member(at, end, names, count, values);
         }
     }
-    if (at == NULL || at == end || *at != '}' ||
+    if (at == end || *at != '}' ||
         json_skip_blanks(at + 1, end) != end) {
         return PEAL_EPROTOCOL;
     }

@@ -30,6 +30,7 @@ enum json_type {
 /* `raw` is the value as it stands in the text, a string with its quotes. */
 struct json_value {
     enum json_type type;
+    bool has_escapes; /* a string's; false for all else */
     struct peal_slice raw;
 };
 

@@ -5,6 +5,58 @@
 
 #include "base/assert.h"
 
+#if defined(__x86_64__)
+
+/* Below this wider vectors gain nothing. */
+#define AVX2_SIZE_MIN 128
+
+/* Returns the first 64 bytes with a special one among them, or what is left. */
+__attribute__((target("avx2"))) static const char *
+json_skip_plain_avx2(const char *at, const char *end)
+{
+    const __m256i quote = _mm256_set1_epi8('"');
+    const __m256i backslash = _mm256_set1_epi8('\\');
+    const __m256i control_max = _mm256_set1_epi8(0x1f);
+
+    for (; end - at >= 64; at += 64) {
+        __m256i found = _mm256_setzero_si256();
+
+        for (size_t i = 0; i < 64; i += 32) {
+            __m256i bytes = _mm256_loadu_si256((const __m256i *)(at + i));
+
+            found = _mm256_or_si256(
+                _mm256_or_si256(found,
+                                _mm256_cmpeq_epi8(
+                                    _mm256_min_epu8(bytes, control_max),
+                                    bytes)),
+                _mm256_or_si256(_mm256_cmpeq_epi8(bytes, quote),
+                                _mm256_cmpeq_epi8(bytes, backslash)));
+        }
+        if (!_mm256_testz_si256(found, found)) {
+            break;
+        }
+    }
+    return at;
+}
+
+const char *json_find_special_far(const char *at, const char *end)
+{
+    if (end - at >= AVX2_SIZE_MIN && __builtin_cpu_supports("avx2")) {
+        at = json_skip_plain_avx2(at, end);
+    }
+    for (; end - at >= 16; at += 16) {
+        unsigned mask =
+            json_special_mask(_mm_loadu_si128((const __m128i *)at));
+
+        if (mask != 0) {
+            return at + __builtin_ctz(mask);
+        }
+    }
+    return json_find_special_short(at, end);
+}
+
+#endif
+
 static size_t json_encode_utf8(uint32_t point, char *out)
 {
     if (point < 0x80) {

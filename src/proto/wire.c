@@ -40,16 +40,16 @@ void wire_invalidate(struct wire *wire, enum wire_code code)
     wire->failure = wire_failure_of(code);
 }
 
-bool wire_decode(struct peal_slice raw, struct peal_slice *text)
+bool wire_decode(const struct json_value *string, struct peal_slice *text)
 {
-    char *start = (char *)raw.data;
+    char *start = (char *)string->raw.data;
     long size;
 
-    if (memchr(start, '\\', raw.size) == NULL) {
-        *text = slice_make(start + 1, raw.size - 2);
+    if (!string->has_escapes) {
+        *text = slice_make(start + 1, string->raw.size - 2);
         return true;
     }
-    size = json_decode(raw, start);
+    size = json_decode(string->raw, start);
     if (size < 0) {
         return false;
     }
@@ -59,7 +59,7 @@ bool wire_decode(struct peal_slice raw, struct peal_slice *text)
 
 bool wire_read_name(const struct json_value *value, struct peal_slice *name)
 {
-    return value->type == JSON_TYPE_STRING && wire_decode(value->raw, name) &&
+    return value->type == JSON_TYPE_STRING && wire_decode(value, name) &&
            name->size <= WIRE_NAME_MAX;
 }
 

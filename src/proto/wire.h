@@ -21,11 +21,11 @@
 void wire_invalidate(struct wire *wire, enum wire_code code);
 
 /*
- * Finds the text of a valid JSON string, decoding it where it stands: the bytes
- * of `raw` are written to if it has escapes, hence they must be the reader's.
+ * Finds the text of a JSON string, decoding it where it stands: the bytes of
+ * its `raw` are written to if it has escapes, hence they must be the reader's.
  * False for a lone surrogate.
  */
-bool wire_decode(struct peal_slice raw, struct peal_slice *text);
+bool wire_decode(const struct json_value *string, struct peal_slice *text);
 
 /* A name: a string of at most WIRE_NAME_MAX bytes, decoded; it may be empty. */
 bool wire_read_name(const struct json_value *value, struct peal_slice *name);

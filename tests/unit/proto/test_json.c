@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,13 +70,13 @@ static void test_every_prefix_is_refused(void **state)
     }
 }
 
-/* Strings of every length end at every place of a 16-byte step. */
+/* Strings of every length end at every place of a vector. */
 static void test_every_place_of_a_special_byte(void **state)
 {
-    char text[80];
+    char text[400];
 
     (void)state;
-    for (size_t length = 0; length < 70; length++) {
+    for (size_t length = 0; length < 300; length += length < 150 ? 1 : 13) {
         size_t size = length + 2;
 
         memset(text, 'x', sizeof text);
@@ -380,6 +381,17 @@ static void test_quote(void **state)
 {
     (void)state;
     assert_quoted((struct peal_slice){NULL, 0}, "\"\"");
+    for (size_t size = 1; size < 40; size++) {
+        for (size_t at = 0; at < size; at++) {
+            char text[40], wanted[44];
+
+            memset(text, 'x', sizeof text);
+            text[at] = '"';
+            sprintf(wanted, "\"%.*s\\\"%.*s\"", (int)at, text,
+                    (int)(size - at - 1), text + at + 1);
+            assert_quoted(slice_make(vectors_guard(text, size), size), wanted);
+        }
+    }
     assert_quoted(SLICE("plain, and longer than sixteen bytes"),
                   "\"plain, and longer than sixteen bytes\"");
     assert_quoted(SLICE("\"\\/\b\f\n\r\t"), "\"\\\"\\\\/\\b\\f\\n\\r\\t\"");
