@@ -445,65 +445,64 @@ static long begin_payload(struct input *in, const struct frame *frame)
     return read_payload(in);
 }
 
-/* A header of which a part has come before. */
-static long resume_header(struct input *in)
+/* A header that is not whole: keeps the part that is there. */
+static long keep_header(struct input *in, const uint8_t *bytes, size_t have)
 {
-    struct ws_partial *partial = in->parser->partial;
-    struct frame frame;
+    struct ws_partial *partial;
+    long rc = need_partial(in);
 
-    while (in->used < in->size) {
-        partial->header[partial->header_size++] = (uint8_t)in->data[in->used++];
-        long rc =
-            header_parse(in, &frame, partial->header, partial->header_size);
-
-        if (rc < 0) {
-            return rc;
-        }
-        if (rc > 0) {
-            partial->header_size = 0;
-            return begin_payload(in, &frame);
-        }
+    if (rc < 0) {
+        return rc;
     }
+    partial = in->parser->partial;
+    memmove(partial->header, bytes, have);
+    partial->header_size = have;
+    in->used = in->size;
     return 0;
 }
 
 static long read_header(struct input *in)
 {
-    const struct ws_partial *partial = in->parser->partial;
+    struct ws_partial *partial = in->parser->partial;
+    const uint8_t *bytes = (uint8_t *)in->data + in->used;
+    size_t have = in->size - in->used;
+    size_t before = 0; /* how much of the header came before */
     struct frame frame;
 
-    if (partial == NULL || partial->header_size == 0) {
-        long rc = header_parse(in, &frame, (uint8_t *)in->data + in->used,
-                               in->size - in->used);
-        if (rc < 0) {
-            return rc;
-        }
-        if (rc > 0) {
-            in->used += (size_t)rc;
-            return begin_payload(in, &frame);
-        }
-        rc = need_partial(in);
-        if (rc < 0) {
-            return rc;
-        }
+    if (partial != NULL && partial->header_size > 0) {
+        size_t room = WS_HEADER_MAX - partial->header_size;
+
+        before = partial->header_size;
+        have = have < room ? have : room;
+        memcpy(partial->header + before, bytes, have);
+        bytes = partial->header;
+        have += before;
     }
-    return resume_header(in);
+
+    long rc = header_parse(in, &frame, bytes, have);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (rc == 0) {
+        return keep_header(in, bytes, have);
+    }
+    in->used += (size_t)rc - before;
+    if (before > 0) {
+        partial->header_size = 0;
+    }
+    return begin_payload(in, &frame);
 }
 
 static long read_on(struct input *in)
 {
-    if (in->parser->partial == NULL) {
+    const struct ws_partial *partial = in->parser->partial;
+
+    if (partial == NULL || partial->state == PARTIAL_HEADER) {
         return read_header(in);
     }
-    switch (in->parser->partial->state) {
-    case PARTIAL_HEADER:
-        return read_header(in);
-    case PARTIAL_PAYLOAD:
-        return read_payload(in);
-    case PARTIAL_CONTROL:
-        return read_control(in);
-    }
-    UNREACHABLE();
+    return partial->state == PARTIAL_PAYLOAD ? read_payload(in)
+                                             : read_control(in);
 }
 
 long ws_parse(struct ws_parser *parser, const struct ws_limits *limits,
@@ -532,9 +531,9 @@ long ws_parse(struct ws_parser *parser, const struct ws_limits *limits,
     return (long)in.used;
 }
 
-void ws_parser_release(struct ws_parser *parser)
+void ws_parser_release_partial(struct ws_parser *parser)
 {
-    if (parser->partial != NULL && is_idle(parser->partial)) {
+    if (is_idle(parser->partial)) {
         ws_parser_fini(parser);
     }
 }

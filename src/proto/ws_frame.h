@@ -117,7 +117,15 @@ long ws_parse(struct ws_parser *parser, const struct ws_limits *limits,
               char *data, size_t size, struct ws_item *item,
               const char **problem);
 
-void ws_parser_release(struct ws_parser *parser);
+/* For ws_parser_release. */
+void ws_parser_release_partial(struct ws_parser *parser);
+
+static inline void ws_parser_release(struct ws_parser *parser)
+{
+    if (parser->partial != NULL) {
+        ws_parser_release_partial(parser);
+    }
+}
 
 /* Bytes of an unmasked header for a payload of `size`. 2, 4 or 10. */
 static inline size_t ws_header_size(size_t size)
