@@ -8,66 +8,48 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "limits.h"
 #include "server/server.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SIZE(name) {#name, offsetof(struct peal_server_options, name), true}
-#define NUMBER(name) {#name, offsetof(struct peal_server_options, name), false}
+#define FIELD(name) LIMIT(struct peal_server_options, name, NULL)
 
 /* Every option that is a limit or a time. */
-static const struct {
-    const char *name;
-    size_t offset;
-    bool is_size;
-} limits[] = {
-    SIZE(message_bytes_max),
-    SIZE(frame_bytes_max),
-    SIZE(header_bytes_max),
-    SIZE(queue_bytes_max),
-    SIZE(mailbox_bytes_max),
-    SIZE(http_body_bytes_max),
-    SIZE(memory_bytes_max),
-    NUMBER(clients_max),
-    NUMBER(clients_per_address_max),
-    NUMBER(rooms_max),
-    NUMBER(rooms_per_client_max),
-    NUMBER(room_name_bytes_max),
-    NUMBER(metadata_bytes_max),
-    NUMBER(requests_per_client_max),
-    NUMBER(handshake_timeout_ms),
-    NUMBER(ping_interval_ms),
-    NUMBER(ping_timeout_ms),
-    NUMBER(close_timeout_ms),
-    NUMBER(request_timeout_ms),
-    NUMBER(stop_timeout_ms),
-    NUMBER(tls_handshakes_max),
-    NUMBER(handshakes_per_address_max),
-    NUMBER(drain_timeout_ms),
-    NUMBER(turn_timeout_ms),
-    NUMBER(stop_delay_ms),
-    NUMBER(return_spread_ms),
-    NUMBER(decision_timeout_ms),
-    NUMBER(http_timeout_ms),
+static const struct limit limits[] = {
+    FIELD(message_bytes_max),
+    LIMIT(struct peal_server_options, frame_bytes_max,
+          "as `message_bytes_max`"),
+    FIELD(header_bytes_max),
+    FIELD(queue_bytes_max),
+    FIELD(mailbox_bytes_max),
+    FIELD(http_body_bytes_max),
+    FIELD(memory_bytes_max),
+    FIELD(clients_max),
+    FIELD(clients_per_address_max),
+    FIELD(rooms_max),
+    FIELD(rooms_per_client_max),
+    FIELD(room_name_bytes_max),
+    FIELD(metadata_bytes_max),
+    FIELD(requests_per_client_max),
+    FIELD(handshake_timeout_ms),
+    FIELD(ping_interval_ms),
+    FIELD(ping_timeout_ms),
+    FIELD(close_timeout_ms),
+    FIELD(request_timeout_ms),
+    FIELD(stop_timeout_ms),
+    FIELD(tls_handshakes_max),
+    FIELD(handshakes_per_address_max),
+    FIELD(drain_timeout_ms),
+    FIELD(turn_timeout_ms),
+    FIELD(stop_delay_ms),
+    FIELD(return_spread_ms),
+    FIELD(decision_timeout_ms),
+    FIELD(http_timeout_ms),
 };
 
 #define LIMIT_COUNT (sizeof limits / sizeof limits[0])
-
-static uint64_t value_of(const struct peal_server_options *options, size_t i)
-{
-    const char *field = (const char *)options + limits[i].offset;
-    uint32_t number;
-    size_t size;
-
-    if (limits[i].is_size) {
-        memcpy(&size, field, sizeof size);
-        return size;
-    }
-    memcpy(&number, field, sizeof number);
-    return number;
-}
 
 static struct peal_server_options defaults(void)
 {
@@ -79,93 +61,22 @@ static struct peal_server_options defaults(void)
     return options;
 }
 
-/* The number as the document writes it: "1 MiB", "100,000", "128". */
-static void format(uint64_t value, char *out, size_t size)
-{
-    unsigned long long number = value;
-
-    if (number >= 1 << 20 && number % (1 << 20) == 0) {
-        snprintf(out, size, "%llu MiB", number >> 20);
-    } else if (number >= 1024 && number % 1024 == 0) {
-        snprintf(out, size, "%llu KiB", number >> 10);
-    } else if (number >= 1000) {
-        snprintf(out, size, "%llu,%03llu", number / 1000, number % 1000);
-    } else {
-        snprintf(out, size, "%llu", number);
-    }
-}
-
-static char *read_file(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    char *text;
-    size_t size;
-
-    assert_non_null(file);
-    text = calloc(1, 200000);
-    assert_non_null(text);
-    size = fread(text, 1, 199999, file);
-    assert_true(size > 0);
-    fclose(file);
-    return text;
-}
-
 static void test_document_has_every_default(void **state)
 {
-    char *document = read_file("docs/limits.md");
-    struct peal_server_options options = defaults();
+    const struct peal_server_options options = defaults();
 
     (void)state;
-    for (size_t i = 0; i < LIMIT_COUNT; i++) {
-        char number[32];
-        char row[128];
-
-        if (strcmp(limits[i].name, "frame_bytes_max") == 0) {
-            snprintf(number, sizeof number, "as `message_bytes_max`");
-        } else {
-            format(value_of(&options, i), number, sizeof number);
-        }
-        snprintf(row, sizeof row, "| `%s` | %s |", limits[i].name, number);
-        if (strstr(document, row) == NULL) {
-            fail_msg("docs/limits.md has no row that begins: %s", row);
-        }
-    }
-    free(document);
+    limits_check_document(limits, LIMIT_COUNT, "# Limits\n", &options);
 }
 
 /* A field whose name ends like a limit must be one of those above. */
 static void test_header_has_no_other_limits(void **state)
 {
-    char *header = read_file("include/peal/options.h");
-    char *begin = strstr(header, "struct peal_server_options {");
-    char *end;
-    size_t found = 0;
+    static const char *const others[] = {NULL};
 
     (void)state;
-    assert_non_null(begin);
-    end = strstr(begin, "\n};");
-    assert_non_null(end);
-    *end = '\0';
-    for (char *line = strtok(begin, "\n"); line != NULL;
-         line = strtok(NULL, "\n")) {
-        char type[16];
-        char name[64];
-
-        if (sscanf(line, " %15[a-z0-9_] %63[a-z_];", type, name) == 2 &&
-            (strstr(name, "_max") != NULL || strstr(name, "_ms") != NULL)) {
-            bool is_known = false;
-
-            for (size_t i = 0; i < LIMIT_COUNT; i++) {
-                is_known = is_known || strcmp(name, limits[i].name) == 0;
-            }
-            if (!is_known) {
-                fail_msg("%s is a limit that this test does not know", name);
-            }
-            found++;
-        }
-    }
-    assert_int_equal(found, LIMIT_COUNT);
-    free(header);
+    limits_check_header(limits, LIMIT_COUNT, others, "include/peal/options.h",
+                        "struct peal_server_options {");
 }
 
 static void test_given_values_are_kept(void **state)
@@ -175,16 +86,10 @@ static void test_given_values_are_kept(void **state)
         struct peal_server_options given = {.size = sizeof given};
         struct peal_server_options options;
         const char *problem;
-        uint32_t number = 200;
-        size_t size = 200;
 
-        if (limits[i].is_size) {
-            memcpy((char *)&given + limits[i].offset, &size, sizeof size);
-        } else {
-            memcpy((char *)&given + limits[i].offset, &number, sizeof number);
-        }
+        limits_set(&limits[i], &given, 200);
         assert_int_equal(options_resolve(&options, &given, &problem), 0);
-        assert_int_equal(value_of(&options, i), 200);
+        assert_int_equal(limits_value(&limits[i], &options), 200);
     }
 }
 
@@ -282,7 +187,7 @@ static char *declared_name(char *declaration)
 /* Whoever adds an option says whether it can change while running. */
 static void test_updates_know_every_option(void **state)
 {
-    char *header = read_file("include/peal/options.h");
+    char *header = limits_read_file("include/peal/options.h");
     char *begin = strstr(header, "struct peal_server_options {");
     size_t index = 0;
     char *end;
@@ -308,7 +213,7 @@ static void test_updates_know_every_option(void **state)
             continue;
         }
         if (known == NULL || strcmp(name, known) != 0) {
-            fail_msg("src/server/config.c has %s where the options have %s",
+            fail_msg("config_table.c has %s where the options have %s",
                      known != NULL ? known : "nothing", name);
         }
         index++;
