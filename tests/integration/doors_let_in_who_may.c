@@ -10,6 +10,7 @@
 
 #include <peal/policy.h>
 
+#include "support/handlers.h"
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
@@ -20,38 +21,14 @@
 
 static struct host host;
 
-static void on_connect(struct peal_client *client,
-                       const struct peal_connect *connect, void *user)
-{
-    char address[PEAL_ADDRESS_MAX];
-
-    (void)user;
-    peal_client_address(client, address);
-    CHECK(strcmp(address, connect->address) == 0);
-    CHECK_EQUAL(peal_client_set(client, "address", address), 0);
-}
-
-static void on_any(struct peal_client *from, const struct peal_event *event,
-                   void *user)
-{
-    char json[PEAL_ADDRESS_MAX + 2];
-    struct peal_event answer;
-
-    (void)event;
-    (void)user;
-    snprintf(json, sizeof json, "\"%s\"", peal_client_get(from, "address"));
-    answer = peal_json("you", json);
-    CHECK_EQUAL(peal_client_emit(from, &answer), 0);
-}
-
 static void setup(struct peal_server *server)
 {
-    CHECK_EQUAL(peal_server_on_any(server, on_any, NULL), 0);
+    CHECK_EQUAL(peal_server_on_any(server, handlers_tell_address, NULL), 0);
 }
 
 static void begin(struct peal_server_options options)
 {
-    options.on_connect = on_connect;
+    options.on_connect = handlers_keep_address;
     host_start(&host, &options, setup);
 }
 

@@ -13,6 +13,7 @@
 
 #include "support/certificates.h"
 #include "support/guest.h"
+#include "support/handlers.h"
 #include "support/scarce.h"
 
 #include <peal/http.h>
@@ -80,14 +81,6 @@ static void on_disconnect(struct peal_client *client,
     (void)user;
     CHECK(disconnect->code >= 1000);
     atomic_fetch_add(&disconnects, 1);
-}
-
-static void on_echo(struct peal_client *from, const struct peal_event *event,
-                    struct peal_request request, void *user)
-{
-    (void)from;
-    (void)user;
-    (void)peal_request_answer_event(request, event);
 }
 
 /* --- Hooks and middleware ------------------------------------------------ */
@@ -540,7 +533,7 @@ static int begin(const struct session *session, struct peal_server **server)
         rc = peal_server_new(server, &options);
     }
     if (rc == 0) {
-        rc = peal_server_on_request(*server, "echo", on_echo, NULL);
+        rc = peal_server_on_request(*server, "echo", handlers_echo, NULL);
     }
     if (rc == 0 && session->set_up != NULL) {
         rc = session->set_up(*server);
@@ -619,10 +612,7 @@ static int prepare(void **state)
     certificates_open();
     certificates_make(&(struct certificate){
         .name = "scarce", .names = "IP:127.0.0.1", .from_day = -1});
-    trusting = SSL_CTX_new(TLS_client_method());
-    CHECK(trusting != NULL);
-    SSL_CTX_set_mode(trusting, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    trusting = line_context();
     return 0;
 }
 

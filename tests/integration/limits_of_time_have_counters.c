@@ -8,6 +8,7 @@
  */
 #include "support/suite.h"
 
+#include "support/handlers.h"
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
@@ -21,18 +22,10 @@ enum { STELAR_JSON_FRAME = 1, STELAR_PONG_FRAME = 4 };
 
 static struct host host;
 
-static void on_never(struct peal_client *from, const struct peal_event *event,
-                     struct peal_request request, void *user)
-{
-    (void)from;
-    (void)event;
-    (void)request;
-    (void)user;
-}
-
 static void setup(struct peal_server *server)
 {
-    CHECK_EQUAL(peal_server_on_request(server, "never", on_never, NULL), 0);
+    CHECK_EQUAL(
+        peal_server_on_request(server, "never", handlers_never, NULL), 0);
 }
 
 /* --- Handshakes ---------------------------------------------------------- */

@@ -8,6 +8,7 @@
  */
 #include "support/suite.h"
 
+#include "support/handlers.h"
 #include "support/host.h"
 #include "support/link.h"
 
@@ -68,21 +69,13 @@ static void on_close_me(struct peal_client *from,
     CHECK_EQUAL(peal_client_close(from, atoi(code), "as asked"), 0);
 }
 
-static void on_never(struct peal_client *from, const struct peal_event *event,
-                     struct peal_request request, void *user)
-{
-    (void)from;
-    (void)event;
-    (void)request;
-    (void)user;
-}
-
 static void setup(struct peal_server *server)
 {
     CHECK_EQUAL(peal_server_on(server, "echo", on_echo, NULL), 0);
     CHECK_EQUAL(peal_server_on(server, "drop-me", on_drop_me, NULL), 0);
     CHECK_EQUAL(peal_server_on(server, "close-me", on_close_me, NULL), 0);
-    CHECK_EQUAL(peal_server_on_request(server, "never", on_never, NULL), 0);
+    CHECK_EQUAL(
+        peal_server_on_request(server, "never", handlers_never, NULL), 0);
 }
 
 static void begin(struct scene *scene)

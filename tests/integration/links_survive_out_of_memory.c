@@ -14,14 +14,14 @@
 
 #include "support/certificates.h"
 #include "support/child.h"
+#include "support/handlers.h"
 #include "support/link.h"
 #include "support/scarce.h"
+#include "support/served.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Waited for at the most that often: a test that never ends is none. */
 #define RUNS_MAX 3000
@@ -30,22 +30,6 @@
 
 /* --- The server ------------------------------------------------------------
  */
-
-static struct peal_server *served;
-
-static void on_signal(int number)
-{
-    (void)number;
-    peal_server_stop(served);
-}
-
-static void on_echo(struct peal_client *from, const struct peal_event *event,
-                    struct peal_request request, void *user)
-{
-    (void)from;
-    (void)user;
-    peal_request_answer_event(request, event);
-}
 
 static void on_asked(struct peal_client *client,
                      const struct peal_answer *answer, void *user)
@@ -66,6 +50,12 @@ static void on_plain(struct peal_client *from, const struct peal_event *event,
     peal_client_emit(from, event);
 }
 
+static void add_handlers(struct peal_server *server)
+{
+    CHECK_EQUAL(peal_server_on(server, "plain", on_plain, NULL), 0);
+    CHECK_EQUAL(peal_server_on_request(server, "echo", handlers_echo, NULL), 0);
+}
+
 static int serve(const char *dialect, const char *certificate, const char *key)
 {
     const struct peal_deflate_options deflate = {
@@ -75,16 +65,12 @@ static int serve(const char *dialect, const char *certificate, const char *key)
         .threshold_bytes = 1,
     };
     struct peal_server_options options = {
-        .size = sizeof options,
-        .ws_listen = "127.0.0.1:0",
-        .tcp_listen = "127.0.0.1:0",
         .dialect = strcmp(dialect, "stelar") == 0 ? PEAL_DIALECT_STELAR
                                                   : PEAL_DIALECT_PEAL,
         .clients_may_join = true,
         .deflate = &deflate,
     };
-    char ws[PEAL_ADDRESS_MAX];
-    char tcp[PEAL_ADDRESS_MAX];
+    int status;
 
     if (certificate != NULL) {
         CHECK_EQUAL(peal_tls_new(&options.tls,
@@ -96,18 +82,9 @@ static int serve(const char *dialect, const char *certificate, const char *key)
                                  NULL, 0),
                     0);
     }
-    CHECK_EQUAL(peal_server_new(&served, &options), 0);
-    CHECK_EQUAL(peal_server_on(served, "plain", on_plain, NULL), 0);
-    CHECK_EQUAL(peal_server_on_request(served, "echo", on_echo, NULL), 0);
-    signal(SIGTERM, on_signal);
-    peal_server_address(served, 0, ws);
-    peal_server_address(served, 1, tcp);
-    printf("ready ws=%s tcp=%s\n", ws, tcp);
-    fflush(stdout);
-    CHECK_EQUAL(peal_server_run(served), 0);
-    peal_server_free(served);
+    status = served_run(&options, add_handlers);
     peal_tls_free(options.tls);
-    return 0;
+    return status;
 }
 
 /* --- A session -------------------------------------------------------------

@@ -7,6 +7,7 @@
  */
 #include "support/suite.h"
 
+#include "support/handlers.h"
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
@@ -76,21 +77,13 @@ static void on_sum(struct peal_client *from, const struct peal_event *event,
     CHECK_EQUAL(peal_request_answer(request, "3"), 0);
 }
 
-static void on_never(struct peal_client *from, const struct peal_event *event,
-                     struct peal_request request, void *user)
-{
-    (void)from;
-    (void)event;
-    (void)request;
-    (void)user;
-}
-
 static void handlers(struct peal_server *server)
 {
     CHECK_EQUAL(peal_server_on(server, "plain", on_plain, NULL), 0);
     CHECK_EQUAL(peal_server_on(server, "kick", on_kick, NULL), 0);
     CHECK_EQUAL(peal_server_on_request(server, "sum", on_sum, NULL), 0);
-    CHECK_EQUAL(peal_server_on_request(server, "never", on_never, NULL), 0);
+    CHECK_EQUAL(
+        peal_server_on_request(server, "never", handlers_never, NULL), 0);
 }
 
 /* --- Metrics ------------------------------------------------------------- */

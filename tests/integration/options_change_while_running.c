@@ -8,6 +8,7 @@
  */
 #include "support/suite.h"
 
+#include "support/handlers.h"
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
@@ -17,17 +18,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static void on_echo(struct peal_client *from, const struct peal_event *event,
-                    struct peal_request request, void *user)
-{
-    (void)from;
-    (void)user;
-    CHECK_EQUAL(peal_request_answer_event(request, event), 0);
-}
-
 static void handlers(struct peal_server *server)
 {
-    CHECK_EQUAL(peal_server_on_request(server, "echo", on_echo, NULL), 0);
+    CHECK_EQUAL(peal_server_on_request(server, "echo", handlers_echo, NULL), 0);
 }
 
 /* Members on both loops: as many as make that all but certain. */

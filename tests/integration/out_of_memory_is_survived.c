@@ -12,6 +12,7 @@
 
 #include <peal/policy.h>
 
+#include "support/handlers.h"
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
@@ -52,14 +53,6 @@ static void on_disconnect(struct peal_client *client,
     atomic_fetch_add(&disconnects, 1);
 }
 
-static void on_echo(struct peal_client *from, const struct peal_event *event,
-                    struct peal_request request, void *user)
-{
-    (void)from;
-    (void)user;
-    (void)peal_request_answer_event(request, event);
-}
-
 static void on_later(struct peal_client *from, const struct peal_event *event,
                      struct peal_request request, void *user)
 {
@@ -95,7 +88,7 @@ static int add_space(struct peal_server *server)
     }
     rc = peal_server_route(space, &route);
     if (rc == 0) {
-        rc = peal_server_on_request(space, "echo", on_echo, NULL);
+        rc = peal_server_on_request(space, "echo", handlers_echo, NULL);
     }
     return rc == 0 ? peal_server_set_event_rate(space, "echo", &rate) : rc;
 }
@@ -103,7 +96,7 @@ static int add_space(struct peal_server *server)
 /* 0, or the first error of many calls. */
 static int set_up(struct peal_server *server)
 {
-    int rc = peal_server_on_request(server, "echo", on_echo, NULL);
+    int rc = peal_server_on_request(server, "echo", handlers_echo, NULL);
 
     if (rc == 0) {
         rc = peal_server_on_request(server, "later", on_later, NULL);

@@ -12,6 +12,7 @@
 #include <peal/http.h>
 #include <peal/policy.h>
 
+#include "support/handlers.h"
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
@@ -50,30 +51,6 @@ static void count_log(enum peal_log_level level, const char *component,
     }
 }
 
-static void on_connect(struct peal_client *client,
-                       const struct peal_connect *connect, void *user)
-{
-    char address[PEAL_ADDRESS_MAX];
-
-    (void)user;
-    peal_client_address(client, address);
-    CHECK(strcmp(address, connect->address) == 0);
-    CHECK_EQUAL(peal_client_set(client, "address", address), 0);
-}
-
-static void on_any(struct peal_client *from, const struct peal_event *event,
-                   void *user)
-{
-    char json[PEAL_ADDRESS_MAX + 2];
-    struct peal_event answer;
-
-    (void)event;
-    (void)user;
-    snprintf(json, sizeof json, "\"%s\"", peal_client_get(from, "address"));
-    answer = peal_json("you", json);
-    CHECK_EQUAL(peal_client_emit(from, &answer), 0);
-}
-
 static void on_page(const struct peal_http_request *request,
                     struct peal_http_reply reply, void *user)
 {
@@ -88,14 +65,14 @@ static void on_page(const struct peal_http_request *request,
 
 static void setup(struct peal_server *server)
 {
-    CHECK_EQUAL(peal_server_on_any(server, on_any, NULL), 0);
+    CHECK_EQUAL(peal_server_on_any(server, handlers_tell_address, NULL), 0);
     CHECK_EQUAL(peal_server_http(server, "GET", "/me", on_page, NULL), 0);
 }
 
 static void begin_with(struct peal_server_options options)
 {
     atomic_store(&warnings, 0);
-    options.on_connect = on_connect;
+    options.on_connect = handlers_keep_address;
     options.log = count_log;
     options.log_level = PEAL_LOG_WARN;
     host_start(&host, &options, setup);
@@ -550,7 +527,7 @@ static void test_middleware(void **state)
     struct peal_server_options options = {
         .proxy_protocol = PEAL_PROXY_REQUIRED,
         .trusted_proxies = here,
-        .on_connect = on_connect,
+        .on_connect = handlers_keep_address,
     };
     struct member member;
 
@@ -616,7 +593,7 @@ static void test_listeners(void **state)
         .internal_listen = "127.0.0.1:0",
         .proxy_protocol = PEAL_PROXY_REQUIRED,
         .trusted_proxies = here,
-        .on_connect = on_connect,
+        .on_connect = handlers_keep_address,
     };
     struct peal_listen plain = {
         .size = sizeof plain,

@@ -9,6 +9,7 @@
  */
 #include "support/suite.h"
 
+#include "support/handlers.h"
 #include "support/host.h"
 #include "support/member.h"
 
@@ -31,14 +32,6 @@ static void on_sum(struct peal_client *from, const struct peal_event *event,
     (void)user;
     CHECK_EQUAL(event->kind, PEAL_JSON);
     CHECK_EQUAL(peal_request_answer(request, "{\"sum\":3}"), 0);
-}
-
-static void on_echo(struct peal_client *from, const struct peal_event *event,
-                    struct peal_request request, void *user)
-{
-    (void)from;
-    (void)user;
-    CHECK_EQUAL(peal_request_answer_event(request, event), 0);
 }
 
 static void on_nothing(struct peal_client *from, const struct peal_event *event,
@@ -95,15 +88,6 @@ static void on_later(struct peal_client *from, const struct peal_event *event,
     (void)user;
     left = request;
     atomic_store(&is_left, true);
-}
-
-static void on_never(struct peal_client *from, const struct peal_event *event,
-                     struct peal_request request, void *user)
-{
-    (void)from;
-    (void)event;
-    (void)request;
-    (void)user;
 }
 
 static void on_plain(struct peal_client *from, const struct peal_event *event,
@@ -181,9 +165,9 @@ static void setup(struct peal_server *server)
         const char *name;
         peal_request_function *function;
     } requests[] = {
-        {"sum", on_sum},     {"echo", on_echo}, {"nothing", on_nothing},
+        {"sum", on_sum},     {"echo", handlers_echo}, {"nothing", on_nothing},
         {"twice", on_twice}, {"fail", on_fail}, {"later", on_later},
-        {"never", on_never},
+        {"never", handlers_never},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {

@@ -12,6 +12,7 @@
 
 #include "support/certificates.h"
 #include "support/guest.h"
+#include "support/handlers.h"
 #include "support/scarce.h"
 
 #include <peal/http.h>
@@ -54,24 +55,6 @@ static void on_disconnect(struct peal_client *client,
     (void)disconnect;
     (void)user;
     atomic_fetch_add(&disconnects, 1);
-}
-
-static void on_echo(struct peal_client *from, const struct peal_event *event,
-                    struct peal_request request, void *user)
-{
-    (void)from;
-    (void)user;
-    CHECK_EQUAL(peal_request_answer_event(request, event), 0);
-}
-
-/* Is never answered: the stop finds it open. */
-static void on_never(struct peal_client *from, const struct peal_event *event,
-                     struct peal_request request, void *user)
-{
-    (void)from;
-    (void)event;
-    (void)request;
-    (void)user;
 }
 
 static void on_page(const struct peal_http_request *request,
@@ -125,8 +108,9 @@ static struct peal_server *make(int loops)
     CHECK_EQUAL(peal_server_new(&server, &options), 0);
     CHECK_EQUAL(peal_server_use(server, at_the_door, NULL), 0);
     CHECK_EQUAL(peal_server_route(server, &route), 0);
-    CHECK_EQUAL(peal_server_on_request(server, "echo", on_echo, NULL), 0);
-    CHECK_EQUAL(peal_server_on_request(server, "never", on_never, NULL), 0);
+    CHECK_EQUAL(peal_server_on_request(server, "echo", handlers_echo, NULL), 0);
+    CHECK_EQUAL(
+        peal_server_on_request(server, "never", handlers_never, NULL), 0);
     CHECK_EQUAL(peal_server_http(server, "GET", "/x/:y", on_page, NULL), 0);
     CHECK_EQUAL(peal_server_page(server, "/page", "a/b", "page", 4), 0);
     CHECK_EQUAL(peal_server_set_event_rate(server, "echo", &rate), 0);
@@ -291,10 +275,7 @@ static int prepare(void **state)
     certificates_open();
     certificates_make(&(struct certificate){
         .name = "many", .names = "IP:127.0.0.1", .from_day = -1});
-    trusting = SSL_CTX_new(TLS_client_method());
-    CHECK(trusting != NULL);
-    SSL_CTX_set_mode(trusting, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    trusting = line_context();
     return 0;
 }
 

@@ -14,6 +14,7 @@
  */
 #include "crowd.h"
 #include "support/certificates.h"
+#include "support/line.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -172,10 +173,7 @@ int main(int argc, char **argv)
         .name = "soak", .names = "IP:127.0.0.1", .from_day = -1});
     house_start(&house, seed ^ 1, certificates_path("soak.crt"),
                 certificates_path("soak.key"));
-    context = SSL_CTX_new(TLS_client_method());
-    CHECK(context != NULL);
-    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    context = line_context();
     crowd = crowd_new(&house, seed, context);
     crowd_visit(
         crowd,

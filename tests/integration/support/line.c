@@ -41,6 +41,16 @@ static size_t held(const struct line_bytes *bytes)
 
 /* --- The socket ---------------------------------------------------------- */
 
+SSL_CTX *line_context(void)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+
+    CHECK(context != NULL);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    return context;
+}
+
 void line_open(struct line *line, int host, int port, bool is_tcp,
                SSL_CTX *context, int receive_bytes)
 {

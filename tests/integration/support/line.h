@@ -47,6 +47,9 @@ struct line_message {
     size_t size;
 };
 
+/* A context for lines, which trusts any server; SSL_CTX_free frees it. */
+SSL_CTX *line_context(void);
+
 /*
  * Starts to connect from 127.0.0.`host` to 127.0.0.1:`port`. `context` NULL: no
  * TLS. `receive_bytes` 0: the system's own buffer.
