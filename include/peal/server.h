@@ -282,8 +282,9 @@ PEAL_API int peal_server_step(struct peal_server *server, int max_wait_ms);
  * Begins a graceful stop: after stop_delay_ms no more clients are accepted,
  * every client is told (close code 1001, or a goodbye over TCP), at the pace of
  * stop_clients_per_second, what is queued is sent, and stop_timeout_ms later
- * what is left is cut off. Any thread, and from a signal
- * handler.
+ * what is left is cut off. What other threads have sent before the call is
+ * delivered before that, unless a loop does not turn. Any thread, and from a
+ * signal handler.
  */
 PEAL_API void peal_server_stop(struct peal_server *server);
 

@@ -235,7 +235,9 @@ int output_control(struct conn *conn, enum ws_opcode opcode,
     size_t size = ws_header_size(payload.size) + payload.size;
     char *out;
 
-    if (!fits(conn, size,
+    /* Why it ends is said in any case. */
+    if (opcode != WS_OPCODE_CLOSE &&
+        !fits(conn, size,
               conn_seat(conn)->config->options.queue_bytes_max +
                   CONTROL_RESERVE_BYTES)) {
         return PEAL_EFULL;

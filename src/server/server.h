@@ -189,8 +189,9 @@ struct worker {
     pthread_t thread;      /* [I] */
     bool has_thread;
     bool is_stop_seen;      /* [L] and stop_mail is on its way */
+    bool is_stop_due;       /* [L] and has come once */
     bool is_stopping;       /* [L] */
-    struct loop_mail stop_mail; /* [L] begins the stop, behind all other mail */
+    struct loop_mail stop_mail; /* begins the stop, behind all other mail */
     bool is_cut;            /* [L] a stop was cut short */
     struct timer cut_timer; /* [L] ends a graceful stop */
     struct timer pace_timer;  /* [L] ends its delay, and tells some more */
@@ -275,6 +276,7 @@ struct engine {
     uint64_t started_ms;
     _Atomic int state;             /* [a] enum server_state */
     _Atomic bool is_stop_asked;    /* [a] */
+    _Atomic int stops_due;         /* [a] loops whose is_stop_due */
     _Atomic bool is_cut_asked;     /* [a] */
     _Atomic bool is_unready;       /* [a] the application says so */
     _Atomic bool is_out_of_memory; /* [a] beyond memory_bytes_max: governor.h */

@@ -122,18 +122,58 @@ void stop_init(struct worker *worker)
     timer_init(&worker->pace_timer, go_on);
 }
 
-void stop_begin(struct worker *worker)
+/* All mail that was sent before has come. */
+static void begin(struct worker *worker)
 {
     uint32_t delay_ms = worker_options(worker)->stop_delay_ms;
 
     if (worker->is_stopping) {
-        return; /* it was cut short meanwhile */
+        return; /* it was cut short meanwhile, or some loop did not turn */
     }
     if (delay_ms == 0 || delay_ms == PEAL_OFF) {
         go_on(&worker->pace_timer, worker->loop->now_ms);
     } else {
         timer_start(&worker->loop->timers, &worker->pace_timer,
                     worker->loop->now_ms + delay_ms);
+    }
+}
+
+/* A loop that does not turn is not waited for longer than the rest takes. */
+static void begin_at_last(struct worker *worker)
+{
+    const struct peal_server_options *options = worker_options(worker);
+    uint64_t wait_ms = options->stop_timeout_ms;
+
+    if (wait_ms == PEAL_OFF) {
+        return;
+    }
+    if (options->stop_delay_ms != PEAL_OFF) {
+        wait_ms += options->stop_delay_ms;
+    }
+    timer_start(&worker->loop->timers, &worker->pace_timer,
+                worker->loop->now_ms + wait_ms);
+}
+
+/*
+ * The mail that was sent to this loop before the stop has come; what it was
+ * about may be on its way to other loops. So all of them go on until each has
+ * come as far, and begin behind what they have sent each other by then.
+ */
+void stop_heed_mail(struct worker *worker)
+{
+    struct engine *engine = worker->engine;
+
+    if (worker->is_stop_due) {
+        begin(worker);
+        return;
+    }
+    worker->is_stop_due = true;
+    if (atomic_fetch_add(&engine->stops_due, 1) + 1 < engine->worker_count) {
+        begin_at_last(worker);
+        return;
+    }
+    for (int i = 0; i < engine->worker_count; i++) {
+        loop_post(engine->workers[i].loop, &engine->workers[i].stop_mail);
     }
 }
 

@@ -13,8 +13,9 @@ void stop_init(struct worker *worker);
 /* [L] At the beginning of a turn: sees what has been asked for. */
 void stop_look(struct worker *worker);
 
-/* [L] The mail that stop_look has posted has come. */
-void stop_begin(struct worker *worker);
+/* [L] The mail that stop_look has posted has come; or, when it comes again, it
+ * has come on all loops. */
+void stop_heed_mail(struct worker *worker);
 
 /* [L] At the end of a turn: keeps awake, or ends the loop when all is closed.
  */

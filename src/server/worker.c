@@ -75,7 +75,7 @@ static void on_mail(struct loop *loop, struct loop_mail *loop_mail, void *user)
 
     (void)loop;
     if (loop_mail == &worker->stop_mail) {
-        stop_begin(worker);
+        stop_heed_mail(worker);
         return;
     }
     seat = worker->seats[mail->space];
