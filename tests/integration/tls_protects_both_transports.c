@@ -16,6 +16,7 @@
 #include "support/http.h"
 #include "support/peer.h"
 #include "support/tcp.h"
+#include "support/tls.h"
 #include "support/ws.h"
 
 #include <fcntl.h>
@@ -233,129 +234,13 @@ static void end(void)
 /* --- The client ------------------------------------------------------------
  */
 
-struct client {
-    struct peer peer;
-    SSL_CTX *context;
-    SSL *ssl;
-};
-
-struct wish {
-    int version;           /* the only one; 0: any */
-    const char *name;      /* of the server */
-    const char *identity;  /* of the client */
-    const char *authority; /* whom it trusts, to check the name */
-    const char *alpn;      /* with its length before it */
-    SSL_SESSION *session;
-    bool is_tcp;
-    int buffer_bytes;
-    const char *header; /* of the PROXY protocol, to go first */
-    bool is_joined;     /* in one segment with the hello; without a header: the
-                           end of the handshake with what is written next */
-};
-
-static void cork(struct client *client, int is_on)
+static bool dial(struct tls_peer *client, struct tls_wish wish)
 {
-    setsockopt(client->peer.fd, IPPROTO_TCP, TCP_CORK, &is_on, sizeof is_on);
-}
-
-/* Sends the header and the hello, which shall be one segment or two. */
-static void send_header(struct client *client, const struct wish *wish)
-{
-    fcntl(client->peer.fd, F_SETFL, O_NONBLOCK);
-    cork(client, wish->is_joined);
-    peer_send(&client->peer, wish->header, strlen(wish->header));
-    CHECK(SSL_connect(client->ssl) < 1 || !wish->is_joined);
-    cork(client, false);
-    fcntl(client->peer.fd, F_SETFL, 0);
-}
-
-/* Tries the handshake; false when the client or the server does not agree. */
-static bool dial(struct client *client, struct wish wish)
-{
-    struct timeval patience = {.tv_sec = (long)check_patience_ms() / 1000};
-    char path[64];
-
-    peer_dial_narrow(&client->peer, host_address(&host, wish.is_tcp),
-                     wish.buffer_bytes);
-    fcntl(client->peer.fd, F_SETFL, 0);
-    setsockopt(client->peer.fd, SOL_SOCKET, SO_RCVTIMEO, &patience,
-               sizeof patience);
-    client->context = SSL_CTX_new(TLS_client_method());
-    if (wish.version != 0) {
-        SSL_CTX_set_min_proto_version(client->context, wish.version);
-        SSL_CTX_set_max_proto_version(client->context, wish.version);
-    }
-    if (wish.identity != NULL) {
-        snprintf(path, sizeof path, "%s.crt", wish.identity);
-        CHECK_EQUAL(SSL_CTX_use_certificate_file(
-                        client->context, in_folder(path), SSL_FILETYPE_PEM),
-                    1);
-        snprintf(path, sizeof path, "%s.key", wish.identity);
-        CHECK_EQUAL(SSL_CTX_use_PrivateKey_file(
-                        client->context, in_folder(path), SSL_FILETYPE_PEM),
-                    1);
-    }
-    client->ssl = SSL_new(client->context);
-    if (wish.name != NULL) {
-        SSL_set_tlsext_host_name(client->ssl, wish.name);
-        SSL_set1_host(client->ssl, wish.name);
-    }
-    if (wish.authority != NULL) {
-        snprintf(path, sizeof path, "%s.crt", wish.authority);
-        CHECK_EQUAL(
-            SSL_CTX_load_verify_file(client->context, in_folder(path)), 1);
-        SSL_set_verify(client->ssl, SSL_VERIFY_PEER, NULL);
-    }
-    if (wish.alpn != NULL) {
-        SSL_set_alpn_protos(client->ssl, (const unsigned char *)wish.alpn,
-                            (unsigned)strlen(wish.alpn));
-    }
-    if (wish.session != NULL) {
-        SSL_set_session(client->ssl, wish.session);
-    }
-    SSL_set_fd(client->ssl, client->peer.fd);
-    if (wish.header != NULL) {
-        send_header(client, &wish);
-    } else if (wish.is_joined) {
-        fcntl(client->peer.fd, F_SETFL, O_NONBLOCK);
-        cork(client, true);
-        CHECK(SSL_connect(client->ssl) < 1);
-        cork(client, false);
-        CHECK(peer_has_input(&client->peer, (int)check_patience_ms()));
-        fcntl(client->peer.fd, F_SETFL, 0);
-        cork(client, true);
-    }
-    return SSL_connect(client->ssl) == 1;
-}
-
-static void hang_up(struct client *client)
-{
-    SSL_free(client->ssl);
-    SSL_CTX_free(client->context);
-    peer_close(&client->peer);
-}
-
-static void write_all(struct client *client, const void *data, size_t size)
-{
-    size_t written;
-
-    CHECK_EQUAL(SSL_write_ex(client->ssl, data, size, &written), 1);
-    CHECK_EQUAL(written, size);
-}
-
-static void read_all(struct client *client, char *out, size_t size)
-{
-    while (size > 0) {
-        size_t part;
-
-        CHECK_EQUAL(SSL_read_ex(client->ssl, out, size, &part), 1);
-        out += part;
-        size -= part;
-    }
+    return tls_dial(client, host_address(&host, wish.is_tcp), &wish);
 }
 
 /* Becomes a WebSocket. */
-static void upgrade(struct client *client)
+static void upgrade(struct tls_peer *client)
 {
     static const char request[] =
         "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
@@ -363,13 +248,13 @@ static void upgrade(struct client *client)
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
     char answer[12];
 
-    write_all(client, request, sizeof request - 1);
-    read_all(client, answer, sizeof answer);
+    tls_write(client, request, sizeof request - 1);
+    tls_read(client, answer, sizeof answer);
     CHECK(memcmp(answer, "HTTP/1.1 101", sizeof answer) == 0);
 }
 
 /* One message there and back over TCP, after what the server says first. */
-static bool echoes(struct client *client)
+static bool echoes(struct tls_peer *client)
 {
     char sent[64];
     char got[64];
@@ -388,7 +273,7 @@ static bool echoes(struct client *client)
 }
 
 /* The common name of the server's certificate. */
-static const char *server_shown(struct client *client)
+static const char *server_shown(struct tls_peer *client)
 {
     static char name[64];
     X509 *certificate = SSL_get1_peer_certificate(client->ssl);
@@ -401,14 +286,14 @@ static const char *server_shown(struct client *client)
 }
 
 /* Connects to TCP, echoes, and leaves. */
-static bool works(struct wish wish)
+static bool works(struct tls_wish wish)
 {
-    struct client client;
+    struct tls_peer client;
     bool is_good;
 
     wish.is_tcp = true;
     is_good = dial(&client, wish) && echoes(&client);
-    hang_up(&client);
+    tls_hang_up(&client);
     return is_good;
 }
 
@@ -418,12 +303,13 @@ static bool works(struct wish wish)
 static void both_versions_on_both_transports(void **state)
 {
     const struct peal_tls_options options = plain_options();
-    struct client client;
+    struct tls_peer client;
 
     (void)state;
     begin(&options);
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
-        CHECK(works((struct wish){.version = version, .name = "localhost"}));
+        CHECK(works((struct tls_wish){.version = version,
+                                      .name = "localhost"}));
         CHECK(has_facts);
         CHECK(strcmp(seen.version, version == TLS1_2_VERSION ? "TLSv1.2"
                                                              : "TLSv1.3") == 0);
@@ -432,17 +318,17 @@ static void both_versions_on_both_transports(void **state)
               strstr(seen.cipher, "CHACHA") != NULL);
         CHECK(seen.peer_subject[0] == '\0' && seen.protocol[0] == '\0');
 
-        CHECK(dial(&client, (struct wish){.version = version,
-                                          .alpn = "\2h2\10http/1.1"}));
+        CHECK(dial(&client, (struct tls_wish){.version = version,
+                                              .alpn = "\2h2\10http/1.1"}));
         upgrade(&client);
         CHECK_SOON(host_stats(&host).ws_clients == 1);
         CHECK(strcmp(seen.protocol, "http/1.1") == 0);
-        hang_up(&client);
+        tls_hang_up(&client);
         CHECK_SOON(host_stats(&host).ws_clients == 0);
     }
-    CHECK(!works((struct wish){.version = TLS1_1_VERSION}));
-    CHECK(!dial(&client, (struct wish){.alpn = "\2h2"}));
-    hang_up(&client);
+    CHECK(!works((struct tls_wish){.version = TLS1_1_VERSION}));
+    CHECK(!dial(&client, (struct tls_wish){.alpn = "\2h2"}));
+    tls_hang_up(&client);
     CHECK_SOON(host_stats(&host).tls_failed == 2);
     CHECK_EQUAL(host_stats(&host).tls_handshakes, 4);
     CHECK_SOON(host_stats(&host).tls_handshaking == 0);
@@ -455,15 +341,16 @@ static void clients_see_bad_certificates(void **state)
 
     (void)state;
     begin(&options);
-    CHECK(works((struct wish){.authority = "main", .name = "localhost"}));
-    CHECK(!works((struct wish){.authority = "main", .name = "other.host"}));
-    CHECK(!works((struct wish){.authority = "wild", .name = "localhost"}));
+    CHECK(works((struct tls_wish){.authority = "main", .name = "localhost"}));
+    CHECK(!works((struct tls_wish){.authority = "main", .name = "other.host"}));
+    CHECK(!works((struct tls_wish){.authority = "wild", .name = "localhost"}));
     end();
     options.certificate_file = in_folder("expired.crt");
     options.key_file = in_folder("expired.key");
     begin(&options);
-    CHECK(!works((struct wish){.authority = "expired", .name = "localhost"}));
-    CHECK(works((struct wish){.name = "localhost"}));
+    CHECK(!works((struct tls_wish){.authority = "expired",
+                                   .name = "localhost"}));
+    CHECK(works((struct tls_wish){.name = "localhost"}));
     end();
 }
 
@@ -491,10 +378,10 @@ static void the_name_chooses_the_certificate(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         const char *expected =
             strcmp(names[i][1], "client") == 0 ? "J\303\266rg" : names[i][1];
-        struct client client;
+        struct tls_peer client;
 
-        CHECK(dial(&client, (struct wish){.name = names[i][0],
-                                          .is_tcp = true}));
+        CHECK(dial(&client, (struct tls_wish){.name = names[i][0],
+                                              .is_tcp = true}));
         if (strcmp(server_shown(&client), expected) != 0 &&
             strcmp(expected, "J\303\266rg") != 0) {
             fprintf(stderr, "%s got %s\n", names[i][0], server_shown(&client));
@@ -503,7 +390,7 @@ static void the_name_chooses_the_certificate(void **state)
         CHECK(echoes(&client));
         CHECK(strcmp(seen.server_name,
                      names[i][0] != NULL ? names[i][0] : "") == 0);
-        hang_up(&client);
+        tls_hang_up(&client);
     }
     end();
 }
@@ -515,26 +402,28 @@ static void clients_may_or_must_show_who_they_are(void **state)
     (void)state;
     options.ca_file = in_folder("client.crt");
     begin(&options);
-    CHECK(works((struct wish){.identity = "client"}));
+    CHECK(works((struct tls_wish){.identity = "client"}));
     CHECK(seen.peer_fingerprint[0] == '\0');
     end();
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         options.verify = PEAL_TLS_VERIFY_OPTIONAL;
         begin(&options);
-        CHECK(works((struct wish){.version = version}));
+        CHECK(works((struct tls_wish){.version = version}));
         CHECK(seen.peer_fingerprint[0] == '\0');
-        CHECK(!works((struct wish){.version = version,
-                                   .identity = "stranger"}));
-        CHECK(works((struct wish){.version = version, .identity = "client"}));
+        CHECK(!works((struct tls_wish){.version = version,
+                                       .identity = "stranger"}));
+        CHECK(works((struct tls_wish){.version = version,
+                                      .identity = "client"}));
         CHECK_EQUAL(strlen(seen.peer_fingerprint), 64);
         end();
         options.verify = PEAL_TLS_VERIFY_REQUIRED;
         begin(&options);
-        CHECK(!works((struct wish){.version = version}));
-        CHECK(!works((struct wish){.version = version,
-                                   .identity = "stranger"}));
+        CHECK(!works((struct tls_wish){.version = version}));
+        CHECK(!works((struct tls_wish){.version = version,
+                                       .identity = "stranger"}));
         CHECK_EQUAL(host_stats(&host).clients_total, 0);
-        CHECK(works((struct wish){.version = version, .identity = "client"}));
+        CHECK(works((struct tls_wish){.version = version,
+                                      .identity = "client"}));
         CHECK(strstr(seen.peer_subject, "O=peal\\, test") != NULL);
         CHECK(strstr(seen.peer_subject, "CN=J") != NULL);
         end();
@@ -544,16 +433,16 @@ static void clients_may_or_must_show_who_they_are(void **state)
 /* Connects twice, the second time with the session of the first. */
 static bool resumes(int version, const char *identity, bool reload_between)
 {
-    struct wish wish = {
+    struct tls_wish wish = {
         .version = version, .identity = identity, .is_tcp = true};
-    struct client first;
-    struct client second;
+    struct tls_peer first;
+    struct tls_peer second;
     bool is_reused;
 
     CHECK(dial(&first, wish) && echoes(&first));
     wish.session = SSL_get1_session(first.ssl);
     SSL_shutdown(first.ssl);
-    hang_up(&first);
+    tls_hang_up(&first);
     if (reload_between) {
         CHECK_EQUAL(peal_tls_reload(tls, NULL, 0), 0);
     }
@@ -561,7 +450,7 @@ static bool resumes(int version, const char *identity, bool reload_between)
     is_reused = SSL_session_reused(second.ssl) == 1;
     CHECK_EQUAL(seen.is_resumed, is_reused);
     CHECK(identity == NULL || strlen(seen.peer_fingerprint) == 64);
-    hang_up(&second);
+    tls_hang_up(&second);
     SSL_SESSION_free(wish.session);
     return is_reused;
 }
@@ -646,8 +535,8 @@ static void reloads_drop_nobody(void **state)
 {
     struct peal_tls_options options = plain_options();
     char why[PEAL_TLS_ERROR_SIZE];
-    struct client old;
-    struct client young;
+    struct tls_peer old;
+    struct tls_peer young;
 
     (void)state;
     copy_file("main.crt", "live.crt");
@@ -655,26 +544,26 @@ static void reloads_drop_nobody(void **state)
     options.certificate_file = in_folder("live.crt");
     options.key_file = in_folder("live.key");
     begin(&options);
-    CHECK(dial(&old, (struct wish){.is_tcp = true}) && echoes(&old));
+    CHECK(dial(&old, (struct tls_wish){.is_tcp = true}) && echoes(&old));
 
     /* A half-done renewal changes nothing. */
     copy_file("exact.crt", "live.crt");
     CHECK_EQUAL(peal_tls_reload(tls, why, sizeof why), PEAL_ETLS);
     CHECK(strstr(why, "live.key") != NULL);
-    CHECK(dial(&young, (struct wish){.is_tcp = true}) && echoes(&young));
+    CHECK(dial(&young, (struct tls_wish){.is_tcp = true}) && echoes(&young));
     CHECK(strcmp(server_shown(&young), "main") == 0);
-    hang_up(&young);
+    tls_hang_up(&young);
 
     copy_file("exact.key", "live.key");
     CHECK_EQUAL(peal_tls_reload(tls, why, sizeof why), 0);
-    CHECK(dial(&young, (struct wish){.is_tcp = true}) && echoes(&young));
+    CHECK(dial(&young, (struct tls_wish){.is_tcp = true}) && echoes(&young));
     CHECK(strcmp(server_shown(&young), "exact") == 0);
     CHECK(echoes(&old));
     /* New keys on the old connection, asked for by the client. */
     CHECK_EQUAL(SSL_key_update(old.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
     CHECK(echoes(&old) && echoes(&old));
-    hang_up(&young);
-    hang_up(&old);
+    tls_hang_up(&young);
+    tls_hang_up(&old);
     end();
 }
 
@@ -723,14 +612,14 @@ static void only_what_is_allowed_is_spoken(void **state)
     options.version_min = PEAL_TLS_1_3;
     options.ciphersuites = "TLS_CHACHA20_POLY1305_SHA256";
     begin(&options);
-    CHECK(!works((struct wish){.version = TLS1_2_VERSION}));
-    CHECK(works((struct wish){.version = TLS1_3_VERSION}));
+    CHECK(!works((struct tls_wish){.version = TLS1_2_VERSION}));
+    CHECK(works((struct tls_wish){.version = TLS1_3_VERSION}));
     CHECK(strcmp(seen.cipher, "TLS_CHACHA20_POLY1305_SHA256") == 0);
     end();
     options = plain_options();
     options.ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384";
     begin(&options);
-    CHECK(works((struct wish){.version = TLS1_2_VERSION}));
+    CHECK(works((struct tls_wish){.version = TLS1_2_VERSION}));
     CHECK(strcmp(seen.cipher, "ECDHE-ECDSA-AES256-GCM-SHA384") == 0);
     end();
 }
@@ -738,7 +627,7 @@ static void only_what_is_allowed_is_spoken(void **state)
 static void strangers_to_tls_are_turned_away(void **state)
 {
     const struct peal_tls_options options = plain_options();
-    struct client client;
+    struct tls_peer client;
     struct peer peer;
 
     (void)state;
@@ -754,8 +643,8 @@ static void strangers_to_tls_are_turned_away(void **state)
         /* Nothing at all is cut by the timeout; meanwhile nobody else may. */
         peer_dial(&peer, host_address(&host, is_tcp == 1));
         CHECK_SOON(host_stats(&host).tls_handshaking == 1);
-        CHECK(!dial(&client, (struct wish){.is_tcp = true}));
-        hang_up(&client);
+        CHECK(!dial(&client, (struct tls_wish){.is_tcp = true}));
+        tls_hang_up(&client);
         peer_expect_end(&peer);
         peer_close(&peer);
     }
@@ -768,8 +657,8 @@ static void strangers_to_tls_are_turned_away(void **state)
     /* And TLS where none is spoken. */
     host_start(&host, NULL, NULL);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        CHECK(!dial(&client, (struct wish){.is_tcp = is_tcp == 1}));
-        hang_up(&client);
+        CHECK(!dial(&client, (struct tls_wish){.is_tcp = is_tcp == 1}));
+        tls_hang_up(&client);
     }
     host_stop(&host);
 }
@@ -780,7 +669,7 @@ static void strangers_to_tls_are_turned_away(void **state)
 #define BODY_SIZE 60000 /* some records */
 
 /* Reads an answer whose body is this. */
-static void expect_body(struct client *client, const char *body, size_t size)
+static void expect_body(struct tls_peer *client, const char *body, size_t size)
 {
     char head[1024];
     size_t used = 0;
@@ -789,13 +678,13 @@ static void expect_body(struct client *client, const char *body, size_t size)
 
     while (used < 4 || memcmp(head + used - 4, "\r\n\r\n", 4) != 0) {
         CHECK(used < sizeof head - 1);
-        read_all(client, head + used++, 1);
+        tls_read(client, head + used++, 1);
     }
     head[used] = '\0';
     CHECK(memcmp(head, "HTTP/1.1 200", 12) == 0);
     snprintf(length, sizeof length, "Content-Length: %zu\r\n", size);
     CHECK(strstr(head, length) != NULL);
-    read_all(client, got, size);
+    tls_read(client, got, size);
     CHECK(memcmp(got, body, size) == 0);
     free(got);
 }
@@ -807,7 +696,7 @@ static void handlers_are_reached(void **state)
     const struct peal_tls_options options = plain_options();
     char *body = malloc(BODY_SIZE);
     char head[128];
-    struct client client;
+    struct tls_peer client;
     int size;
 
     (void)state;
@@ -815,24 +704,24 @@ static void handlers_are_reached(void **state)
         body[i] = (char)('a' + i % 26);
     }
     begin(&options);
-    CHECK(dial(&client, (struct wish){.alpn = "\10http/1.1"}));
+    CHECK(dial(&client, (struct tls_wish){.alpn = "\10http/1.1"}));
     size = snprintf(head, sizeof head,
                     "POST /post HTTP/1.1\r\nHost: x\r\n"
                     "Content-Length: %d\r\n\r\n",
                     BODY_SIZE);
     for (int i = 0; i < 2; i++) {
-        write_all(&client, head, (size_t)size);
+        tls_write(&client, head, (size_t)size);
         for (size_t at = 0; at < BODY_SIZE; at += BODY_SIZE / 5) {
-            write_all(&client, body + at, BODY_SIZE / 5);
+            tls_write(&client, body + at, BODY_SIZE / 5);
         }
         expect_body(&client, body, BODY_SIZE);
         put_off_next(false);
-        write_all(&client, late, sizeof late - 1);
+        tls_write(&client, late, sizeof late - 1);
         CHECK_SOON(is_put_off());
         answer_with(put_off.reply, "late", 4);
         expect_body(&client, "late", 4);
     }
-    hang_up(&client);
+    tls_hang_up(&client);
     CHECK_EQUAL(host_stats(&host).http_requests, 4);
     host_await_empty(&host);
     end();
@@ -849,7 +738,7 @@ static void middleware_may_decide_later(void **state)
     const struct peal_tls_options options = plain_options();
     const struct peal_denial denial = {.status = 402};
     char answer[12];
-    struct client client;
+    struct tls_peer client;
     size_t part;
 
     (void)state;
@@ -863,13 +752,13 @@ static void middleware_may_decide_later(void **state)
                    : 0;
 
         put_off_next(true);
-        CHECK(dial(&client, (struct wish){.name = "localhost",
-                                          .is_tcp = is_tcp,
-                                          .is_joined = true}));
+        CHECK(dial(&client, (struct tls_wish){.name = "localhost",
+                                              .is_tcp = is_tcp,
+                                              .is_joined = true}));
         /* What it says meanwhile waits. */
-        write_all(&client, is_tcp ? frame : request,
+        tls_write(&client, is_tcp ? frame : request,
                   is_tcp ? size : sizeof request - 1);
-        cork(&client, false);
+        tls_cork(&client, false);
         CHECK_SOON(is_put_off());
         CHECK(strcmp(put_off.facts.server_name, "localhost") == 0);
         CHECK_EQUAL(host_stats(&host).clients, 0);
@@ -882,16 +771,16 @@ static void middleware_may_decide_later(void **state)
             }
             CHECK_EQUAL(SSL_get_error(client.ssl, 0), SSL_ERROR_ZERO_RETURN);
         } else if (is_tcp) {
-            read_all(&client, answer, sizeof answer);
+            tls_read(&client, answer, sizeof answer);
             CHECK(memcmp(answer, frame, sizeof answer) == 0);
         } else {
-            read_all(&client, answer, sizeof answer);
+            tls_read(&client, answer, sizeof answer);
             CHECK(memcmp(answer, is_refused ? "HTTP/1.1 402" : "HTTP/1.1 101",
                          sizeof answer) == 0);
         }
         CHECK(is_refused || (has_facts && strcmp(seen.server_name,
                                                  "localhost") == 0));
-        hang_up(&client);
+        tls_hang_up(&client);
         host_await_empty(&host);
     }
     CHECK_EQUAL(host_stats(&host).clients_total, 2);
@@ -911,7 +800,7 @@ static void adopted_sockets_stay_as_they_are(void **state)
 
     (void)state;
     begin(&options);
-    CHECK(works((struct wish){.is_tcp = true}));
+    CHECK(works((struct tls_wish){.is_tcp = true}));
     CHECK(has_facts);
     CHECK_EQUAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     CHECK_EQUAL(peal_server_adopt(host.server,
@@ -927,7 +816,7 @@ static void adopted_sockets_stay_as_they_are(void **state)
     ws_send_text(&peer, "plain");
     ws_expect_text(&peer, "plain");
     CHECK(!has_facts);
-    CHECK(works((struct wish){.is_tcp = true}));
+    CHECK(works((struct tls_wish){.is_tcp = true}));
     CHECK(has_facts);
     ws_goodbye(&peer);
     CHECK_EQUAL(host_stats(&host).tls_handshakes, 2);
@@ -941,8 +830,8 @@ static void proxies_tell_addresses(void **state)
     static const char *const here[] = {"127.0.0.1", NULL};
     static const char *const elsewhere[] = {"10.0.0.1", NULL};
     const struct peal_tls_options options = plain_options();
-    struct wish wish = {.header = "PROXY TCP4 192.0.2.1 192.0.2.2 3 4\r\n"};
-    struct client client;
+    struct tls_wish wish = {.header = "PROXY TCP4 192.0.2.1 192.0.2.2 3 4\r\n"};
+    struct tls_peer client;
 
     (void)state;
     begin_with(&options, (struct peal_server_options){
@@ -958,10 +847,10 @@ static void proxies_tell_addresses(void **state)
         }
         CHECK(wish.is_tcp ? echoes(&client) : true);
         CHECK(strcmp(seen_address, "192.0.2.1:3") == 0);
-        hang_up(&client);
+        tls_hang_up(&client);
     }
-    CHECK(!dial(&client, (struct wish){.is_tcp = true}));
-    hang_up(&client);
+    CHECK(!dial(&client, (struct tls_wish){.is_tcp = true}));
+    tls_hang_up(&client);
     CHECK_EQUAL(host_stats(&host).refused_proxy_protocol, 1);
     CHECK_EQUAL(host_stats(&host).tls_handshakes, 4);
     CHECK_EQUAL(host_stats(&host).tls_failed, 0);
@@ -974,10 +863,10 @@ static void proxies_tell_addresses(void **state)
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         wish.is_tcp = is_tcp == 1;
         CHECK(!dial(&client, wish));
-        hang_up(&client);
+        tls_hang_up(&client);
     }
     CHECK_EQUAL(host_stats(&host).refused_proxy_protocol, 2);
-    CHECK(works((struct wish){.is_tcp = true}));
+    CHECK(works((struct tls_wish){.is_tcp = true}));
     end();
 }
 
@@ -995,15 +884,15 @@ static void large_messages_arrive_whole(void **state)
     (void)state;
     begin(&options);
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
-        struct client client;
+        struct tls_peer client;
         size_t written = 0;
         size_t read = 0;
         size_t size;
         int small = 4096;
 
-        CHECK(dial(&client, (struct wish){.version = version,
-                                          .is_tcp = true,
-                                          .buffer_bytes = 4096}));
+        CHECK(dial(&client, (struct tls_wish){.version = version,
+                                              .is_tcp = true,
+                                              .buffer_bytes = 4096}));
         setsockopt(client.peer.fd, SOL_SOCKET, SO_SNDBUF, &small,
                    sizeof small);
         fcntl(client.peer.fd, F_SETFL, O_NONBLOCK);
@@ -1033,7 +922,7 @@ static void large_messages_arrive_whole(void **state)
                 check_breathe();
             }
         }
-        hang_up(&client);
+        tls_hang_up(&client);
     }
     end();
     free(data);
@@ -1057,40 +946,39 @@ static void ends_are_told_from_cuts(void **state)
     char frame[64];
     char got[64];
     size_t size = tcp_make(frame, TCP_BINARY_FRAME, NULL, "last", 4);
-    struct client client;
+    struct tls_peer client;
     size_t part;
 
     (void)state;
     begin_with(&options,
                (struct peal_server_options){.on_disconnect = on_disconnect});
     /* Our side ends, the other answers what came before and ends, too. */
-    CHECK(dial(&client, (struct wish){.is_tcp = true}));
+    CHECK(dial(&client, (struct tls_wish){.is_tcp = true}));
     for (int i = 0; i < 1000; i++) {
-        write_all(&client, frame, size);
+        tls_write(&client, frame, size);
     }
     SSL_shutdown(client.ssl);
     for (int i = 0; i < 1000; i++) {
-        read_all(&client, got, size);
+        tls_read(&client, got, size);
         CHECK(memcmp(frame, got, size) == 0);
     }
-    CHECK_EQUAL(SSL_read_ex(client.ssl, got, 1, &part), 0);
-    CHECK_EQUAL(SSL_get_error(client.ssl, 0), SSL_ERROR_ZERO_RETURN);
-    hang_up(&client);
+    tls_expect_end(&client);
+    tls_hang_up(&client);
     CHECK_SOON(last_code == 1005);
 
     /* A FIN alone may be anybody's. */
-    CHECK(dial(&client, (struct wish){.is_tcp = true}) && echoes(&client));
+    CHECK(dial(&client, (struct tls_wish){.is_tcp = true}) && echoes(&client));
     peer_finish(&client.peer);
     CHECK_SOON(last_code == 1006);
-    hang_up(&client);
+    tls_hang_up(&client);
 
     /* A server that stops says so. */
-    CHECK(dial(&client, (struct wish){.is_tcp = true}) && echoes(&client));
+    CHECK(dial(&client, (struct tls_wish){.is_tcp = true}) && echoes(&client));
     peal_server_stop(host.server);
     while (SSL_read_ex(client.ssl, got, sizeof got, &part) == 1) {
     }
     CHECK_EQUAL(SSL_get_error(client.ssl, 0), SSL_ERROR_ZERO_RETURN);
-    hang_up(&client);
+    tls_hang_up(&client);
     end();
 }
 
