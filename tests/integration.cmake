@@ -32,6 +32,13 @@ if(PEAL_HAPROXY)
     list(APPEND test_environment PEAL_HAPROXY=${PEAL_HAPROXY})
 endif()
 
+# For the test that boots a kernel with TLS.
+find_program(PEAL_QEMU qemu-system-x86_64)
+if(PEAL_QEMU AND EXISTS ${root}/build/tools/guest/vmlinuz)
+    list(APPEND test_environment PEAL_QEMU=${PEAL_QEMU}
+        PEAL_GUEST=${root}/build/tools/guest)
+endif()
+
 file(GLOB programs CONFIGURE_DEPENDS ${here}/integration/*.c)
 foreach(source IN LISTS programs)
     cmake_path(GET source STEM name)
@@ -63,3 +70,7 @@ foreach(source IN LISTS scripts)
     set_tests_properties(integration.${name} PROPERTIES
         WORKING_DIRECTORY ${here}/integration)
 endforeach()
+
+# A machine that is emulated takes its time.
+set_tests_properties(integration.kernel_takes_tls_in_a_guest PROPERTIES
+    TIMEOUT 600 COST 1000)

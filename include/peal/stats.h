@@ -107,6 +107,12 @@ struct peal_server_stats {
     uint64_t address_tracker_failed; /* answers of address_tracker */
     uint64_t closed_drain_timeout;   /* close_timeout_ms, drain_timeout_ms: cut
                                         with something unsent */
+
+    /* peal_tls_options.ktls: connections whose output the kernel encrypts, now
+     * and in all, and those that asked for it and go on without. */
+    uint64_t ktls_sending;
+    uint64_t ktls_handshakes;
+    uint64_t ktls_fallbacks;
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

@@ -82,6 +82,16 @@ struct peal_tls_options {
      * here: clients keep it, sealed, in a ticket.
      */
     uint32_t session_lifetime_s;
+
+    /*
+     * Has the kernel encrypt what is sent (kTLS: Linux with CONFIG_TLS, the
+     * module `tls` loaded), for ciphers of AES-GCM and ChaCha20; reading stays
+     * with OpenSSL. A connection for which it cannot goes on with OpenSSL alone
+     * (ktls_fallbacks, and one line in the log for each reason). A client that
+     * asks for new keys in a session of TLS 1.3 (KeyUpdate with
+     * update_requested) is closed, for the kernel keeps the old ones.
+     */
+    bool ktls;
 };
 
 #define PEAL_TLS_NO_RESUMPTION UINT32_MAX

@@ -208,11 +208,51 @@ static void stream_block(struct stream *stream)
     }
 }
 
+/* Sends the queue as it is. False when it was not all, for whatever reason. */
+static bool stream_flush_queue(struct stream *stream)
+{
+    while (stream->queued_bytes > 0) {
+        size_t tried;
+        ssize_t sent = stream_transmit(stream, &tried);
+
+        if (sent < 0 && errno == EINTR) {
+            continue;
+        }
+        if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+            stream_fail(stream, errno);
+            return false;
+        }
+        if (sent > 0) {
+            stream_queue_consume(stream, (size_t)sent);
+        }
+        if (sent < 0 || (size_t)sent < tried) {
+            stream_block(stream);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The queue is empty: sends the FIN if that is due. */
+static void stream_flush_end(struct stream *stream)
+{
+    if ((stream->flags & (STREAM_FINISHING | STREAM_FINISHED)) ==
+        STREAM_FINISHING) {
+        /* Fails only on a broken connection, which the poller reports. */
+        shutdown(stream->fd, SHUT_WR);
+        stream->flags |= STREAM_FINISHED;
+    }
+}
+
 /* As stream_flush, for a stream with TLS. */
 static void stream_flush_tls(struct stream *stream)
 {
     enum stream_tls_status status = stream_tls_flush(stream);
 
+    if (status == STREAM_TLS_MORE && (stream->flags & STREAM_KTLS) != 0 &&
+        !stream_flush_queue(stream)) {
+        return;
+    }
     while (status == STREAM_TLS_MORE && stream->queued_bytes > 0) {
         size_t sent = 0;
 
@@ -222,17 +262,16 @@ static void stream_flush_tls(struct stream *stream)
         }
     }
     if (status == STREAM_TLS_MORE &&
-        (stream->flags & STREAM_FINISHING) != 0) {
+        (stream->flags & (STREAM_FINISHING | STREAM_FINISHED)) ==
+            STREAM_FINISHING) {
         status = stream_tls_finish(stream);
     }
     if (status == STREAM_TLS_BROKEN) {
         stream_fail(stream, errno);
     } else if (status == STREAM_TLS_WAIT) {
         stream_block(stream);
-    } else if ((stream->flags & (STREAM_FINISHING | STREAM_FINISHED)) ==
-               STREAM_FINISHING) {
-        shutdown(stream->fd, SHUT_WR);
-        stream->flags |= STREAM_FINISHED;
+    } else {
+        stream_flush_end(stream);
     }
 }
 
@@ -243,32 +282,8 @@ void stream_flush(struct stream *stream)
     }
     if ((stream->flags & STREAM_TLS) != 0) {
         stream_flush_tls(stream);
-        return;
-    }
-    while (stream->queued_bytes > 0) {
-        size_t tried;
-        ssize_t sent = stream_transmit(stream, &tried);
-
-        if (sent < 0 && errno == EINTR) {
-            continue;
-        }
-        if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
-            stream_fail(stream, errno);
-            return;
-        }
-        if (sent > 0) {
-            stream_queue_consume(stream, (size_t)sent);
-        }
-        if (sent < 0 || (size_t)sent < tried) {
-            stream_block(stream);
-            return;
-        }
-    }
-    if ((stream->flags & (STREAM_FINISHING | STREAM_FINISHED)) ==
-        STREAM_FINISHING) {
-        /* Fails only on a broken connection, which the poller reports. */
-        shutdown(stream->fd, SHUT_WR);
-        stream->flags |= STREAM_FINISHED;
+    } else if (stream_flush_queue(stream)) {
+        stream_flush_end(stream);
     }
 }
 

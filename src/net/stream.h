@@ -20,7 +20,19 @@ enum stream_flag {
     STREAM_FINISHED = 1 << 4,  /* FIN was sent */
     STREAM_ENDED = 1 << 5,     /* the peer's FIN was read */
     STREAM_TLS = 1 << 6,       /* `events` are those of a struct stream_tls */
-    STREAM_SECURING = 1 << 7   /* the TLS handshake is not done */
+    STREAM_SECURING = 1 << 7,  /* the TLS handshake is not done */
+    STREAM_KTLS = 1 << 8       /* the kernel encrypts what is sent */
+};
+
+/* Whether the kernel encrypts what is sent. */
+enum stream_ktls {
+    STREAM_KTLS_OFF,       /* it is not asked for */
+    STREAM_KTLS_SENDS,     /* it does */
+    STREAM_KTLS_UNKNOWN,   /* OpenSSL does not hand over such keys */
+    STREAM_KTLS_NO_KERNEL, /* the kernel has no TLS */
+    STREAM_KTLS_REFUSED,   /* it does not know such keys */
+    STREAM_KTLS_LATE,      /* the socket was full when the keys were due */
+    STREAM_KTLS_COUNT
 };
 
 /* What happens on a stream. One table for all streams of a kind. */
@@ -109,6 +121,9 @@ bool stream_tls_facts(const struct stream *stream,
 
 /* What OpenSSL has for it of memory, as far as is known; 0 without TLS. */
 size_t stream_tls_bytes(const struct stream *stream);
+
+/* What has become of peal_tls_options.ktls; known after on_secured. */
+enum stream_ktls stream_tls_ktls(const struct stream *stream);
 
 /*
  * The same for a socket that is still connecting. Then comes on_drained, and

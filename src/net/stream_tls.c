@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "base/mem.h"
+#include "net/ktls.h"
 #include "net/stream_queue.h"
 #include "net/tls.h"
 #include "net/tls_memory.h"
@@ -50,6 +51,8 @@ struct stream_tls {
     int64_t bytes_at_rest;       /* estimated: between two records */
     bool has_ended;              /* nothing more can be received */
     bool is_broken; /* OpenSSL must not be asked to write any more */
+    uint8_t ktls;        /* enum stream_ktls */
+    uint8_t record_type; /* of what OpenSSL writes when the kernel encrypts */
 };
 
 static struct stream_tls *stream_tls_of(const struct stream *stream)
@@ -126,7 +129,9 @@ static bool stream_tls_send(struct stream_tls *tls, const char *data,
     ssize_t sent;
 
     do {
-        sent = send(stream->fd, data, *size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent = tls->ktls == STREAM_KTLS_SENDS
+                   ? ktls_send(stream->fd, tls->record_type, data, *size)
+                   : send(stream->fd, data, *size, MSG_NOSIGNAL | MSG_DONTWAIT);
         loop_count(&stream->loop->sends);
     } while (sent < 0 && errno == EINTR);
     *size = sent > 0 ? (size_t)sent : 0;
@@ -161,16 +166,41 @@ static int stream_tls_bio_write(BIO *bio, const char *data, size_t size,
     return 1;
 }
 
+/*
+ * The kernel takes over behind all that OpenSSL has written. That it cannot is
+ * no error: OpenSSL goes on as if it had not asked.
+ */
+static bool stream_tls_hand_over(struct stream_tls *tls, void *keys)
+{
+    if (buffer_size(&tls->unsent) > 0) {
+        tls->ktls = STREAM_KTLS_LATE;
+        return false;
+    }
+    tls->ktls = (uint8_t)ktls_begin(tls->stream->fd, keys);
+    if (tls->ktls != STREAM_KTLS_SENDS) {
+        ERR_clear_error();
+        return false;
+    }
+    tls->stream->flags |= STREAM_KTLS;
+    return true;
+}
+
 static long stream_tls_bio_control(BIO *bio, int command, long number,
                                    void *pointer)
 {
-    const struct stream_tls *tls = BIO_get_data(bio);
+    struct stream_tls *tls = BIO_get_data(bio);
 
-    (void)number;
-    (void)pointer;
     switch (command) {
     case BIO_CTRL_FLUSH:
-        return 1;
+        /* A record of another type waits for what is kept of the last one. */
+        return tls->ktls != STREAM_KTLS_SENDS || buffer_size(&tls->unsent) == 0;
+    case BIO_CTRL_GET_KTLS_SEND:
+        return tls->ktls == STREAM_KTLS_SENDS;
+    case KTLS_CONTROL_KEYS:
+        return number != 0 && stream_tls_hand_over(tls, pointer);
+    case KTLS_CONTROL_TYPE:
+        tls->record_type = (uint8_t)number;
+        return 0;
     case BIO_CTRL_EOF:
         return tls->has_ended && tls->in_size == 0;
     default:
@@ -220,6 +250,9 @@ static int stream_tls_open(struct stream *stream, struct stream_tls *tls,
     SSL_set_bio(ssl, bio, bio);
     buffer_init(&tls->unsent, STREAM_TLS_UNSENT_MAX);
     tls->ssl = ssl;
+    tls->ktls = (SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS) != 0
+                    ? STREAM_KTLS_UNKNOWN
+                    : STREAM_KTLS_OFF;
     tls->events = *stream->events;
     tls->stream = stream;
     stream->events = &tls->events;
@@ -311,6 +344,26 @@ static const char *stream_tls_explain(const struct stream *stream)
     return ERR_reason_error_string(code);
 }
 
+/* It does not go on for `problem`, or else for tls->error. Sets errno. */
+static enum stream_tls_status stream_tls_fail(struct stream *stream,
+                                              const char *problem)
+{
+    struct stream_tls *tls = stream_tls_of(stream);
+
+    if (tls->error == 0) {
+        tls->problem = problem;
+    }
+    if (log_enabled(stream->loop->options.log, PEAL_LOG_DEBUG)) {
+        const char *reason =
+            tls->error != 0 ? strerror(tls->error) : tls->problem;
+
+        stream_tls_log(stream, reason != NULL ? reason : "the stream ended");
+    }
+    ERR_clear_error();
+    errno = tls->error != 0 ? tls->error : EPROTO;
+    return STREAM_TLS_BROKEN;
+}
+
 /* What a call that did not succeed means; sets errno when it is BROKEN. */
 static enum stream_tls_status stream_tls_failed(struct stream *stream, int rc)
 {
@@ -324,18 +377,7 @@ static enum stream_tls_status stream_tls_failed(struct stream *stream, int rc)
         return STREAM_TLS_END;
     }
     tls->is_broken = true;
-    if (tls->error == 0) {
-        tls->problem = stream_tls_explain(stream);
-    }
-    if (log_enabled(stream->loop->options.log, PEAL_LOG_DEBUG)) {
-        const char *reason =
-            tls->error != 0 ? strerror(tls->error) : tls->problem;
-
-        stream_tls_log(stream, reason != NULL ? reason : "the stream ended");
-    }
-    ERR_clear_error();
-    errno = tls->error != 0 ? tls->error : EPROTO;
-    return STREAM_TLS_BROKEN;
+    return stream_tls_fail(stream, stream_tls_explain(stream));
 }
 
 /* --- Reading -------------------------------------------------------------- */
@@ -392,6 +434,21 @@ enum stream_tls_status stream_tls_shake_hands(struct stream *stream)
     return STREAM_TLS_SECURED;
 }
 
+#define STREAM_TLS_NEW_KEYS                                                    \
+    "the peer wants new keys, which the kernel cannot be given"
+
+/*
+ * The peer wants new keys for what it is sent (RFC 8446, 4.6.3), and they stay
+ * as they are: OpenSSL 3.0 would announce them and change its own alone, so
+ * that the peer could not read a word any more. It has not answered yet, for it
+ * does so when it is asked to write.
+ */
+static bool stream_tls_must_change_keys(const struct stream_tls *tls)
+{
+    return tls->ktls == STREAM_KTLS_SENDS &&
+           SSL_get_key_update_type(tls->ssl) != SSL_KEY_UPDATE_NONE;
+}
+
 enum stream_tls_status stream_tls_read(struct stream *stream, size_t *size)
 {
     struct stream_tls *tls = stream_tls_of(stream);
@@ -403,8 +460,11 @@ enum stream_tls_status stream_tls_read(struct stream *stream, size_t *size)
     if ((stream->flags & STREAM_SECURING) != 0) {
         return stream_tls_shake_hands(stream);
     }
+    if (stream_tls_must_change_keys(tls)) {
+        return stream_tls_fail(stream, STREAM_TLS_NEW_KEYS);
+    }
     ERR_clear_error();
-    for (;;) {
+    do {
         size_t part;
         int rc =
             SSL_read_ex(tls->ssl, out + *size, LOOP_READ_BYTES - *size, &part);
@@ -414,15 +474,16 @@ enum stream_tls_status stream_tls_read(struct stream *stream, size_t *size)
             break;
         }
         *size += part;
-        if (tls->in_size == 0 && SSL_has_pending(tls->ssl) == 0) {
-            break; /* asking once more would cost a buffer */
-        }
-    }
+        /* Asking when nothing is there would cost a buffer. */
+    } while (tls->in_size > 0 || SSL_has_pending(tls->ssl) != 0);
     stream_tls_account(tls, before);
     if (*size == 0) {
-        return status;
+        return status == STREAM_TLS_WAIT && stream_tls_must_change_keys(tls)
+                   ? stream_tls_fail(stream, STREAM_TLS_NEW_KEYS)
+                   : status;
     }
-    if (status != STREAM_TLS_WAIT && status != STREAM_TLS_MORE) {
+    if ((status != STREAM_TLS_WAIT && status != STREAM_TLS_MORE) ||
+        stream_tls_must_change_keys(tls)) {
         /* The bytes may have to wait, and then what comes after them as well.
          * The socket keeps it in mind: it stays readable, and OpenSSL says the
          * same again. */
@@ -503,7 +564,11 @@ enum stream_tls_status stream_tls_finish(struct stream *stream)
 {
     struct stream_tls *tls = stream_tls_of(stream);
     int said = SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN;
+    bool is_kernels = tls->ktls == STREAM_KTLS_SENDS;
 
+    if (is_kernels && !ktls_has_room(stream->fd)) {
+        return STREAM_TLS_WAIT;
+    }
     if (said == 0 && !tls->is_broken &&
         (stream->flags & STREAM_SECURING) == 0) {
         int64_t before = tls_memory_taken();
@@ -512,6 +577,9 @@ enum stream_tls_status stream_tls_finish(struct stream *stream)
         (void)SSL_shutdown(tls->ssl);
         (void)SSL_free_buffers(tls->ssl); /* it keeps the alert's */
         stream_tls_account(tls, before);
+        if (is_kernels && !ktls_has_room(stream->fd)) {
+            return STREAM_TLS_WAIT;
+        }
     }
     return stream_tls_flush(stream);
 }
@@ -569,6 +637,13 @@ const char *stream_tls_problem(const struct stream *stream)
     return stream->fd >= 0 && (stream->flags & STREAM_TLS) != 0
                ? stream_tls_of(stream)->problem
                : NULL;
+}
+
+enum stream_ktls stream_tls_ktls(const struct stream *stream)
+{
+    return stream->fd >= 0 && (stream->flags & STREAM_TLS) != 0
+               ? (enum stream_ktls)stream_tls_of(stream)->ktls
+               : STREAM_KTLS_OFF;
 }
 
 bool stream_tls_facts(const struct stream *stream, struct peal_tls_facts *facts)

@@ -7,6 +7,9 @@
  * its shared buffer, and what it writes that the socket does not take is kept
  * in `unsent`. So no call into it is ever half done, and what has been read is
  * decrypted at once: nothing waits in OpenSSL that epoll does not know of.
+ *
+ * With STREAM_KTLS the queue is sent as it is, as without TLS. OpenSSL reads as
+ * before, and writes the records that are not data.
  */
 #ifndef NET_STREAM_TLS_H
 #define NET_STREAM_TLS_H
@@ -52,8 +55,8 @@ enum stream_tls_status stream_tls_feed(struct stream *stream, const char *data,
 enum stream_tls_status stream_tls_read(struct stream *stream, size_t *size);
 
 /*
- * Encrypts and sends from the front of the queue. MORE: `size` bytes have gone;
- * WAIT: the socket takes no more; BROKEN.
+ * Encrypts and sends from the front of the queue, without STREAM_KTLS. MORE:
+ * `size` bytes have gone; WAIT: the socket takes no more; BROKEN.
  */
 enum stream_tls_status stream_tls_write(struct stream *stream, size_t *size);
 
@@ -63,7 +66,10 @@ enum stream_tls_status stream_tls_flush(struct stream *stream);
 /* Encrypted bytes that are kept. */
 size_t stream_tls_unsent(const struct stream *stream);
 
-/* The queue is empty: close_notify. As stream_tls_flush. */
+/*
+ * The queue is empty: close_notify. As stream_tls_flush; after MORE the FIN may
+ * go.
+ */
 enum stream_tls_status stream_tls_finish(struct stream *stream);
 
 #endif

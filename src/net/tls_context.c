@@ -334,6 +334,9 @@ static int tls_context_make(SSL_CTX **out,
         tls_context_explain(error, "out of memory");
         return PEAL_ENOMEM;
     }
+    if (options->ktls) {
+        SSL_CTX_set_options(context, SSL_OP_ENABLE_KTLS);
+    }
     SSL_CTX_set_alpn_select_cb(context, tls_context_agree, NULL);
     tls_context_set_sessions(context, options);
     rc = tls_context_set_policy(context, &policy, error);

@@ -155,7 +155,6 @@ void conn_secured(struct conn *conn)
     struct socket_address peer;
 
     conn_tls_done(conn);
-    conn->state = CONN_HEAD; /* its time goes on */
     if (listener->transport != TRANSPORT_TCP) {
         return;
     }

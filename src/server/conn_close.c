@@ -50,9 +50,7 @@ void conn_cut(struct conn *conn)
         reply_drop(conn);
     }
     leave(conn, WS_CLOSE_ABNORMAL, SLICE("the connection broke"), true);
-    if (conn->state == CONN_TLS) {
-        conn_tls_end(conn);
-    }
+    conn_tls_end(conn);
     conn->state = CONN_CLOSED;
     arrival_end(conn);
     timer_stop(&conn->stream.loop->timers, &conn->timer);

@@ -1,6 +1,8 @@
 /* The TLS handshake of a connection, before anything else of it. */
 #include "server/conn.h"
 
+#include "base/assert.h"
+
 /* Handshakes are counted for the whole server: so is their limit. */
 static struct seat *first_seat(const struct conn *conn)
 {
@@ -35,7 +37,46 @@ int conn_tls_begin(struct conn *conn, const char *data, size_t size)
 
 void conn_tls_end(struct conn *conn)
 {
-    seat_uncount(first_seat(conn), GAUGE_TLS_HANDSHAKES);
+    if (conn->state == CONN_TLS) {
+        seat_uncount(first_seat(conn), GAUGE_TLS_HANDSHAKES);
+    } else if ((conn->stream.flags & STREAM_KTLS) != 0) {
+        seat_uncount(first_seat(conn), GAUGE_KTLS);
+    }
+}
+
+/* Why the kernel does not encrypt, once for each reason. */
+static void tell_why_not(const struct conn *conn, enum stream_ktls ktls,
+                         const struct peal_tls_facts *facts)
+{
+    static const char *const reasons[] = {
+        [STREAM_KTLS_UNKNOWN] = "OpenSSL hands over no keys of this cipher",
+        [STREAM_KTLS_NO_KERNEL] = "the kernel has no TLS: modprobe tls",
+        [STREAM_KTLS_REFUSED] = "the kernel does not take such keys",
+        [STREAM_KTLS_LATE] = "the socket was full at the handshake",
+    };
+    _Static_assert(ARRAY_SIZE(reasons) == STREAM_KTLS_COUNT, "one for each");
+    struct engine *engine = conn_worker(conn)->engine;
+    unsigned bit = 1u << ktls;
+
+    if ((atomic_fetch_or(&engine->ktls_told, bit) & bit) == 0) {
+        log_warn(&engine->log, "tls", "no kernel tls",
+                 "reason=\"%s\" version=%s cipher=%s", reasons[ktls],
+                 facts->version, facts->cipher);
+    }
+}
+
+static void count_ktls(const struct conn *conn,
+                       const struct peal_tls_facts *facts)
+{
+    enum stream_ktls ktls = stream_tls_ktls(&conn->stream);
+
+    if (ktls == STREAM_KTLS_SENDS) {
+        seat_count(first_seat(conn), GAUGE_KTLS);
+        seat_count(first_seat(conn), COUNT_KTLS);
+    } else if (ktls != STREAM_KTLS_OFF) {
+        seat_count(first_seat(conn), COUNT_KTLS_FALLBACKS);
+        tell_why_not(conn, ktls, facts);
+    }
 }
 
 void conn_tls_done(struct conn *conn)
@@ -45,8 +86,12 @@ void conn_tls_done(struct conn *conn)
 
     conn_tls_end(conn);
     seat_count(seat, COUNT_TLS_HANDSHAKES);
-    if (stream_tls_facts(&conn->stream, &facts) && facts.is_resumed) {
-        seat_count(seat, COUNT_TLS_RESUMED);
+    conn->state = CONN_HEAD; /* its time goes on */
+    if (stream_tls_facts(&conn->stream, &facts)) {
+        if (facts.is_resumed) {
+            seat_count(seat, COUNT_TLS_RESUMED);
+        }
+        count_ktls(conn, &facts);
     }
 }
 

@@ -316,6 +316,16 @@ static void write_tls(struct text *text, const struct engine *engine)
     gauge(text, "peal_tls_handshakes_pending", NULL,
           "TLS handshakes in progress.",
           stats_sum_all(engine, GAUGE_TLS_HANDSHAKES));
+    gauge(text, "peal_ktls_connections", NULL,
+          "Connections whose output the kernel encrypts.",
+          stats_sum_all(engine, GAUGE_KTLS));
+    family(text, "peal_ktls_handshakes", METRIC_COUNTER, NULL,
+           "TLS handshakes after which the kernel encrypts the output.");
+    samples(text, engine, "peal_ktls_handshakes_total", "", COUNT_KTLS);
+    family(text, "peal_ktls_fallbacks", METRIC_COUNTER, NULL,
+           "TLS handshakes after which it does not, though it was asked to.");
+    samples(text, engine, "peal_ktls_fallbacks_total", "",
+            COUNT_KTLS_FALLBACKS);
     if (expiry_s != 0) {
         family(text, expiry, METRIC_GAUGE, "seconds",
                "When the first certificate expires, since 1970.");

@@ -119,6 +119,8 @@ enum counter {
     COUNT_CLOSED_MEMORY,
     COUNT_TRACKER_FAILED,
     COUNT_CLOSED_DRAIN_TIMEOUT,
+    COUNT_KTLS,
+    COUNT_KTLS_FALLBACKS,
     /* Gauges: they go down, too. */
     GAUGE_WS_CLIENTS,
     GAUGE_TCP_CLIENTS,
@@ -127,6 +129,7 @@ enum counter {
     GAUGE_DEFLATE_STATE_BYTES,
     GAUGE_TLS_HANDSHAKES,
     GAUGE_BACKLOG_BYTES,
+    GAUGE_KTLS,
     COUNTER_COUNT
 };
 
@@ -284,6 +287,7 @@ struct engine {
     _Atomic size_t mailbox_bytes_max; /* [a] */
     struct listener adopted[DIALECT_COUNT]; /* [I] whom conns come by that */
     _Atomic unsigned adopted_count; /* [a] others have accepted: adopt.c */
+    _Atomic unsigned ktls_told; /* [a] bits: of enum stream_ktls, logged */
     bool is_attached; /* [I] the program takes the turns: attach.c */
     _Atomic bool may_wait; /* [a] started, and nobody waits for it so far */
     struct peal_address_tracker tracker; /* [I] all NULL: none given */

@@ -118,6 +118,9 @@ static const struct {
     FIELD(COUNT_CLOSED_MEMORY, closed_memory),
     FIELD(COUNT_TRACKER_FAILED, address_tracker_failed),
     FIELD(COUNT_CLOSED_DRAIN_TIMEOUT, closed_drain_timeout),
+    FIELD(GAUGE_KTLS, ktls_sending),
+    FIELD(COUNT_KTLS, ktls_handshakes),
+    FIELD(COUNT_KTLS_FALLBACKS, ktls_fallbacks),
 #undef FIELD
 };
 
