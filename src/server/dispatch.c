@@ -308,6 +308,9 @@ static void on_publish(struct conn *conn, const struct wire *wire)
     struct peal_client_ref self = client_ref(conn->client);
     int rc = may_publish(conn, &event);
 
+    if (!conn_is_open(conn)) {
+        return; /* the application has closed it instead */
+    }
     if (rc == 0) {
         rc = hooks_publish(conn_seat(conn)->server, conn->client, &event,
                            &self, 1);

@@ -59,6 +59,19 @@ static int on_publish(struct peal_client *client,
                                                                : 0;
 }
 
+/* Each code of an error is that of its reason. */
+static int on_join(struct peal_client *client, struct peal_slice room,
+                   void *user)
+{
+    CHECK(user == &host && client != NULL);
+    return peal_slice_equal(room, peal_slice("vault"))   ? PEAL_EACCESS
+           : peal_slice_equal(room, peal_slice("party")) ? PEAL_EREFUSED
+           : peal_slice_equal(room, peal_slice("full"))  ? PEAL_ELIMIT
+           : peal_slice_equal(room, peal_slice("odd"))   ? PEAL_EINVAL
+           : peal_slice_equal(room, peal_slice("down"))  ? PEAL_ETIMEOUT
+                                                         : 0;
+}
+
 static void setup(struct peal_server *server)
 {
     CHECK_EQUAL(peal_server_on_request(server, "act", on_act, NULL), 0);
@@ -144,12 +157,51 @@ static void what_may_be_published_is_asked(void **state)
     host_stop(&host);
 }
 
+/* on_join decides alone: without it nobody joins by themselves. */
+static void who_may_join_is_asked(void **state)
+{
+    static const struct {
+        const char *room;
+        int code;
+    } refused[] = {
+        {"vault", 102}, {"party", 108}, {"full", 109},
+        {"odd", 104},   {"down", 107},
+    };
+    struct peal_server_options options = {.on_join = on_join, .user = &host};
+    struct member member;
+
+    (void)state;
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        options.clients_may_join = is_tcp == 1;
+        host_start(&host, &options, setup);
+        member_open(&member, host_address(&host, is_tcp), is_tcp);
+        member_join(&member, "lobby");
+        for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+            member_say(&member,
+                       "{'event':'peal:join','id':1,'data':{'room':'%s'}}",
+                       refused[i].room);
+            member_expect_failure(&member, "1", refused[i].code);
+        }
+        CHECK_EQUAL(host_stats(&host).rooms, 1);
+        CHECK_EQUAL(host_stats(&host).refused_rooms, 0);
+        member_close(&member);
+        host_stop(&host);
+    }
+    host_start(&host, NULL, setup);
+    member_open(&member, host.ws, false);
+    member_say(&member, "{'event':'peal:join','id':1,'data':{'room':'a'}}");
+    member_expect_failure(&member, "1", 102);
+    member_close(&member);
+    host_stop(&host);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rooms_change_at_once),
         cmocka_unit_test(rates_change_at_once),
         cmocka_unit_test(what_may_be_published_is_asked),
+        cmocka_unit_test(who_may_join_is_asked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

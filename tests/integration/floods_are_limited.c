@@ -160,6 +160,36 @@ static void test_close(void **state)
     }
 }
 
+/* The reason tells which of the two it was. */
+static void test_reasons(void **state)
+{
+    struct peal_server_options options = {
+        .client_rate = ONLY(1),
+        .control_rate = ONLY(1),
+        .rate_refusal = PEAL_REFUSE_CLOSE,
+    };
+    struct member member;
+    char reason[128];
+
+    (void)state;
+    begin(&options);
+    member_open(&member, host.ws, false);
+    member_ask(&member, "x", 1);
+    member_say(&member, "{'event':'x'}");
+    ws_expect_close_reason(&member.peer, 1008, reason, sizeof reason);
+    CHECK(strcmp(reason, "rate limit exceeded") == 0);
+    peer_close(&member.peer);
+    member_open(&member, host.ws, false);
+    ws_send(&member.peer, WS_PING_FRAME, "", 0);
+    ws_expect(&member.peer, WS_PONG_FRAME, "", 0);
+    ws_send(&member.peer, WS_PING_FRAME, "", 0);
+    ws_expect_close_reason(&member.peer, 1008, reason, sizeof reason);
+    CHECK(strcmp(reason, "too many pings") == 0);
+    peer_close(&member.peer);
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
 /* --- Hook and cost -------------------------------------------------------- */
 
 static struct {
@@ -184,6 +214,13 @@ static bool on_rate_limited(struct peal_client *client,
     limited.retry_ms = given->retry_ms;
     atomic_fetch_add(&limited.calls, 1);
     return strcmp(limited.event, "forgiven") != 0;
+}
+
+static bool forgive(struct peal_client *client,
+                    const struct peal_rate_limited *given, void *user)
+{
+    (void)on_rate_limited(client, given, user);
+    return false;
 }
 
 static uint32_t message_cost(struct peal_client *client,
@@ -232,6 +269,96 @@ static void test_hook_and_cost(void **state)
     host_stop(&host);
 }
 
+static enum peal_verdict limit_by_name(struct peal_client *client,
+                                       const struct peal_event *event,
+                                       uint32_t cost, struct peal_ticket ticket,
+                                       void *user)
+{
+    (void)ticket;
+    CHECK_EQUAL(cost, message_cost(client, event, user));
+    return peal_slice_equal(event->name, peal_slice("custom")) ? PEAL_REFUSE
+                                                               : PEAL_ALLOW;
+}
+
+/* One was refused, and the hook was told this. */
+static void expect_told(int call, enum peal_rate_limit limit, const char *event,
+                        uint32_t cost)
+{
+    CHECK_EQUAL(atomic_load(&limited.calls), call);
+    CHECK_EQUAL(limited.limit, limit);
+    CHECK(strcmp(limited.event, event) == 0);
+    CHECK_EQUAL(limited.cost, cost);
+}
+
+/* Costs are those of every limit; the time is that of the one that refused. */
+static void test_what_the_hook_is_told(void **state)
+{
+    struct peal_hooks hooks = {
+        .size = sizeof hooks,
+        .on_rate_limited = on_rate_limited,
+        .message_cost = message_cost,
+        .limit_message = limit_by_name,
+    };
+    struct peal_server_options options = {
+        .address_rate = {.capacity = 5, .refill = 1, .refill_ms = 3600000},
+        .hooks = &hooks,
+        .user = &host,
+    };
+    struct peal_rate seven = ONLY(7);
+    struct peal_rate four = ONLY(4);
+    struct member member;
+
+    (void)state;
+    memset(&limited, 0, sizeof limited);
+    begin(&options);
+    member_open(&member, host.tcp, true);
+    member_ask_too_much(&member, "custom", 1); /* costs the address one */
+    expect_told(1, PEAL_LIMIT_CUSTOM, "custom", 1);
+    CHECK_EQUAL(limited.retry_ms, 0);
+    member_ask(&member, "dear", 2);
+    member_ask_too_much(&member, "dear", 3);
+    expect_told(2, PEAL_LIMIT_ADDRESS, "dear", 3);
+    CHECK(limited.retry_ms > 7000000 && limited.retry_ms <= 7200000);
+    member_ask(&member, "x", 4);
+    /* What has no name, and what has one in every dialect. */
+    member_say(&member, "null");
+    member_expect_failure(&member, NULL, RATE_LIMITED);
+    expect_told(3, PEAL_LIMIT_ADDRESS, "", 1);
+    member_say(&member, "{'event':'peal:answer','id':1}");
+    member_expect_failure(&member, NULL, RATE_LIMITED);
+    expect_told(4, PEAL_LIMIT_ADDRESS, "", 1);
+    member_say(&member, "{'event':'peal:join','id':5,'data':{'room':'a'}}");
+    member_expect_failure(&member, "5", RATE_LIMITED);
+    expect_told(5, PEAL_LIMIT_ADDRESS, "peal:join", 1);
+    member_say(&member, "{'event':'peal:leave','id':6,'data':{'room':'a'}}");
+    member_expect_failure(&member, "6", RATE_LIMITED);
+    expect_told(6, PEAL_LIMIT_ADDRESS, "peal:leave", 1);
+    member_close(&member);
+    host_stop(&host);
+
+    memset(&limited, 0, sizeof limited);
+    options.address_rate.capacity = PEAL_OFF;
+    begin(&options);
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "dear", &four), 0);
+    member_open(&member, host.ws, false);
+    member_expect_silence(&member); /* a turn has passed */
+    member_ask(&member, "dear", 1);
+    member_ask_too_much(&member, "dear", 2);
+    expect_told(1, PEAL_LIMIT_EVENT, "dear", 3);
+    CHECK_EQUAL(peal_server_set_rate(
+                    host.server, peal_server_find(host.server, member.id),
+                    &seven),
+                0);
+    member_expect_silence(&member);
+    member_ask(&member, "x", 3);
+    member_ask(&member, "dear", 4);
+    member_ask(&member, "dear", 5);
+    member_ask_too_much(&member, "dear", 6);
+    expect_told(2, PEAL_LIMIT_OWN, "dear", 3);
+    member_close(&member);
+    host_stop(&host);
+}
+
 /* --- Limits that change --------------------------------------------------- */
 
 static void test_event_rates_come_and_go(void **state)
@@ -240,6 +367,7 @@ static void test_event_rates_come_and_go(void **state)
     struct peal_rate two = ONLY(2);
     struct peal_rate one = ONLY(1);
     struct member members[4];
+    char name[258] = "";
 
     (void)state;
     begin(&options);
@@ -275,6 +403,46 @@ static void test_event_rates_come_and_go(void **state)
     CHECK_EQUAL(peal_server_set_event_rate(host.server, "", &one), PEAL_EINVAL);
     CHECK_EQUAL(peal_server_set_event_rate(host.server, NULL, &one),
                 PEAL_EINVAL);
+    memset(name, 'n', 257);
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, name, &one),
+                PEAL_EINVAL);
+    name[256] = '\0';
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, name, &one), 0);
+    peal_server_stop(host.server);
+    CHECK_EQUAL(peal_server_wait(host.server), 0);
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "x", &one),
+                PEAL_ESTATE);
+    peal_server_free(host.server);
+}
+
+/* A rate that is changed goes on from where it was; one's own is a new one. */
+static void test_levels(void **state)
+{
+    struct peal_server_options options = {.loops = 1};
+    struct peal_rate two = ONLY(2);
+    struct peal_rate three = ONLY(3);
+    struct peal_client_ref ref;
+    struct member member;
+
+    (void)state;
+    begin(&options);
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "x", &two), 0);
+    member_open(&member, host.ws, false);
+    ref = peal_server_find(host.server, member.id);
+    member_expect_silence(&member); /* a turn has passed */
+    member_ask(&member, "x", 1);
+    member_ask(&member, "x", 2);
+    CHECK_EQUAL(peal_server_set_event_rate(host.server, "x", &three), 0);
+    member_expect_silence(&member);
+    member_ask_too_much(&member, "x", 3);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQUAL(peal_server_set_rate(host.server, ref, &two), 0);
+        member_expect_silence(&member);
+        member_ask(&member, "x", 4);
+        member_ask(&member, "x", 5);
+        member_ask_too_much(&member, "x", 6);
+    }
+    member_close(&member);
     host_stop(&host);
 }
 
@@ -375,19 +543,6 @@ static void expect_limit(struct member *member, const char *event,
     member_ask_too_much(member, event, 1);
     CHECK_EQUAL(atomic_load(&limited.calls), before + 1);
     CHECK_EQUAL(limited.limit, limit);
-}
-
-static enum peal_verdict limit_by_name(struct peal_client *client,
-                                       const struct peal_event *event,
-                                       uint32_t cost, struct peal_ticket ticket,
-                                       void *user)
-{
-    (void)client;
-    (void)cost;
-    (void)ticket;
-    (void)user;
-    return peal_slice_equal(event->name, peal_slice("custom")) ? PEAL_REFUSE
-                                                               : PEAL_ALLOW;
 }
 
 /*
@@ -524,6 +679,49 @@ static void test_pings_are_limited(void **state)
     host_stop(&host);
 }
 
+/* False: it is not answered, and the client stays. */
+static void test_pings_can_be_forgiven(void **state)
+{
+    struct peal_hooks hooks = {
+        .size = sizeof hooks,
+        .on_rate_limited = forgive,
+    };
+    struct peal_server_options options = {
+        .control_rate = {.capacity = 2, .refill = 1, .refill_ms = 3600000},
+        .hooks = &hooks,
+        .user = &host,
+    };
+    struct member member;
+
+    (void)state;
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        memset(&limited, 0, sizeof limited);
+        begin(&options);
+        member_open(&member, host_address(&host, is_tcp), is_tcp);
+        for (int i = 0; i < 4; i++) {
+            if (is_tcp) {
+                tcp_send(&member.peer, TCP_PING_FRAME, NULL, "", 0);
+            } else {
+                ws_send(&member.peer, WS_PING_FRAME, "", 0);
+            }
+        }
+        for (int i = 0; i < 2; i++) {
+            if (is_tcp) {
+                tcp_expect(&member.peer, TCP_PONG_FRAME, "", "", 0);
+            } else {
+                ws_expect(&member.peer, WS_PONG_FRAME, "", 0);
+            }
+        }
+        member_ask(&member, "x", 1);
+        expect_told(2, PEAL_LIMIT_CONTROL, "", 1);
+        CHECK(limited.retry_ms > 3500000 && limited.retry_ms <= 3600000);
+        CHECK_EQUAL(host_stats(&host).refused_messages, 2);
+        CHECK_EQUAL(host_stats(&host).closed_control_rate, 0);
+        member_close(&member);
+        host_stop(&host);
+    }
+}
+
 /* Pongs that the server asked for are free. */
 static void test_a_heartbeat_is_free(void **state)
 {
@@ -550,6 +748,34 @@ static void test_a_heartbeat_is_free(void **state)
     host_stop(&host);
 }
 
+/* One pong for each ping; further ones nobody has asked for. */
+static void test_a_heartbeat_is_free_once(void **state)
+{
+    struct peal_server_options options = {
+        .control_rate = ONLY(3),
+        .ping_interval_ms = 200,
+        .ping_timeout_ms = PEAL_OFF,
+    };
+    struct ws_received received;
+    char pongs[5 * 16];
+    size_t size = 0;
+    struct peer peer;
+
+    (void)state;
+    begin(&options);
+    ws_open(&peer, host.ws, "/");
+    do {
+        CHECK(ws_read(&peer, &received));
+    } while (received.first != WS_PING_FRAME);
+    for (int i = 0; i < 5; i++) {
+        size += ws_make(pongs + size, WS_PONG_FRAME, "", 0);
+    }
+    peer_send(&peer, pongs, size);
+    ws_await_close(&peer, 1008);
+    CHECK_EQUAL(host_stats(&host).closed_control_rate, 1);
+    host_stop(&host);
+}
+
 static void test_honest_pings_are_not(void **state)
 {
     struct peer peer;
@@ -571,15 +797,20 @@ int main(void)
         cmocka_unit_test(test_everything_counts),
         cmocka_unit_test(test_drop),
         cmocka_unit_test(test_close),
+        cmocka_unit_test(test_reasons),
         cmocka_unit_test(test_hook_and_cost),
+        cmocka_unit_test(test_what_the_hook_is_told),
         cmocka_unit_test(test_event_rates_come_and_go),
         cmocka_unit_test(test_event_rates_are_bounded),
+        cmocka_unit_test(test_levels),
         cmocka_unit_test(test_joins_can_have_a_rate),
         cmocka_unit_test(test_a_client_with_a_rate_of_its_own),
         cmocka_unit_test(test_limits_are_asked_in_order),
         cmocka_unit_test(test_addresses_share_and_remember),
         cmocka_unit_test(test_pings_are_limited),
+        cmocka_unit_test(test_pings_can_be_forgiven),
         cmocka_unit_test(test_a_heartbeat_is_free),
+        cmocka_unit_test(test_a_heartbeat_is_free_once),
         cmocka_unit_test(test_honest_pings_are_not),
     };
 

@@ -337,6 +337,8 @@ static void rates_of_pings(void **state)
     options.control_rate = (struct peal_rate){.capacity = 0};
     update();
     CHECK_EQUAL(host_config(&host).control_rate.capacity, 200);
+    CHECK_EQUAL(host_config(&host).control_rate.refill, 50);
+    CHECK_EQUAL(host_config(&host).control_rate.refill_ms, 1000);
     ping(&inside.peer, 10);
     end();
 }

@@ -89,6 +89,32 @@ static void on_max_connections(struct peal_server *server,
     atomic_fetch_add(&space->limited, 1);
 }
 
+/* Hooks of app alone: messages named "no", and to the room "quiet". */
+static enum peal_verdict before_message(struct peal_client *client,
+                                        const struct peal_event *event,
+                                        struct peal_failure *failure,
+                                        void *user)
+{
+    (void)failure;
+    CHECK(user == &app && peal_client_server(client) == app.server);
+    return peal_slice_equal(event->name, peal_slice("no")) ? PEAL_REFUSE
+                                                           : PEAL_ALLOW;
+}
+
+static int before_broadcast(struct peal_server *server,
+                            struct peal_client *from,
+                            const struct peal_event *event,
+                            const struct peal_client_ref *except,
+                            size_t except_count, void *user)
+{
+    (void)from;
+    (void)except;
+    (void)except_count;
+    CHECK(user == &app && server == app.server);
+    return peal_slice_equal(event->name, peal_slice("secret")) ? PEAL_EREFUSED
+                                                               : 0;
+}
+
 /* Says whose handler it is. */
 static void on_who(struct peal_client *from, const struct peal_event *event,
                    struct peal_request request, void *user)
@@ -150,7 +176,9 @@ static void make(struct space *space, struct peal_server *parent,
 
     options.size = sizeof options;
     options.dialect = dialect;
-    options.hooks = &hooks;
+    if (options.hooks == NULL) {
+        options.hooks = &hooks;
+    }
     options.on_connect = on_connect;
     options.on_disconnect = on_disconnect;
     options.user = space;
@@ -658,6 +686,37 @@ static void origins_and_messages_are_judged_by_its_own(void **state)
     stop(&host);
 }
 
+static void hooks_are_its_own(void **state)
+{
+    static const struct peal_hooks of_app = {
+        .size = sizeof of_app,
+        .before_message = before_message,
+        .before_broadcast = before_broadcast,
+    };
+    struct peal_event secret = peal_json("secret", NULL);
+    struct host host;
+    struct member one;
+    struct member other;
+
+    (void)state;
+    app_options.hooks = &of_app;
+    start(&host, NULL);
+    open_at(&one, &host, "/");
+    open_at(&other, &host, "/app");
+    member_say(&one, "{'event':'no','id':1}");
+    member_expect_failure(&one, "1", 101); /* nobody handles it */
+    member_say(&other, "{'event':'no','id':1}");
+    member_expect_failure(&other, "1", 108);
+    CHECK_EQUAL(peal_server_broadcast(app.server, &secret, NULL, 0),
+                PEAL_EREFUSED);
+    CHECK_EQUAL(peal_server_broadcast(own.server, &secret, NULL, 0), 0);
+    member_expect(&one, "{'event':'secret'}");
+    member_expect_silence(&other);
+    member_close(&one);
+    member_close(&other);
+    stop(&host);
+}
+
 static void options_of_one_change_alone(void **state)
 {
     struct peal_server_options options = {.size = sizeof options};
@@ -1111,6 +1170,7 @@ int main(void)
         cmocka_unit_test(addresses_are_told_and_cut_for_all),
         cmocka_unit_test(one_tracker_counts_for_all),
         cmocka_unit_test(origins_and_messages_are_judged_by_its_own),
+        BOTH(hooks_are_its_own),
         BOTH(options_of_one_change_alone),
         cmocka_unit_test(compression_is_its_own),
         BOTH(middleware_and_handlers_are_its_own),

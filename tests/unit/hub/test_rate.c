@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/slice.h"
 #include "hub/rate.h"
@@ -113,6 +114,21 @@ static void test_costs(void **state)
     assert_false(take(&bucket, &rate, 1, 11));
 }
 
+/* What a smaller bucket cannot hold is lost. */
+static void test_a_rate_that_shrinks(void **state)
+{
+    struct peal_rate rate = {.capacity = 10, .refill = 1, .refill_ms = 1000};
+    struct rate_bucket bucket = {0};
+
+    (void)state;
+    assert_true(take(&bucket, &rate, 1, 5000));
+    rate.capacity = 3;
+    assert_true(rate_is_full(&bucket, &rate, 5000));
+    assert_true(take(&bucket, &rate, 3, 5000));
+    assert_false(take(&bucket, &rate, 1, 5000));
+    assert_int_equal(rate_wait_ms(&bucket, &rate, 1, 5000), 1000);
+}
+
 static void test_extremes(void **state)
 {
     struct peal_rate rate = {UINT32_MAX - 1, UINT32_MAX, UINT32_MAX};
@@ -174,6 +190,33 @@ static void test_full_buckets_are_forgotten(void **state)
     rate_table_fini(&table);
 }
 
+/* Also when none is full again: those of one shard stand for all. */
+static void test_addresses_are_bounded(void **state)
+{
+    struct peal_rate rate = {
+        .capacity = 1, .refill = 1, .refill_ms = UINT32_MAX};
+    size_t most = RATE_TABLE_MAX / RATE_TABLE_SHARDS;
+    uint32_t key[4] = {0};
+    struct peal_slice address = slice_make((const char *)key, sizeof key);
+    struct rate_table table;
+    uint64_t wait_ms;
+
+    (void)state;
+    rate_table_init(&table);
+    for (size_t added = 0; added < most + 1000;) {
+        key[0]++;
+        if ((hash_bytes(address.data, address.size) >> 32 &
+             (RATE_TABLE_SHARDS - 1)) == 0) {
+            assert_int_equal(
+                rate_table_take(&table, &rate, address, 1, 1, &wait_ms), 0);
+            added++;
+        }
+    }
+    assert_true(rate_table_count(&table) <= most);
+    assert_true(rate_table_count(&table) > most - 10);
+    rate_table_fini(&table);
+}
+
 static struct rate_table shared;
 static _Atomic int shared_passed;
 
@@ -217,9 +260,11 @@ int main(void)
         cmocka_unit_test(test_no_window_has_more_than_burst_and_refill),
         cmocka_unit_test(test_nothing_drifts),
         cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_a_rate_that_shrinks),
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_full_buckets_are_forgotten),
+        cmocka_unit_test(test_addresses_are_bounded),
         cmocka_unit_test(test_threads_share_a_bucket),
     };
 

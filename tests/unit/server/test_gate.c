@@ -231,17 +231,25 @@ static void test_forwarded(void **state)
     expect("10.0.0.1:9", "X-Forwarded-For: 1.1.1.1\r\n", f, "10.0.0.1:9");
 }
 
-/* A header of a thousand hops is looked at from its end only. */
+/* A header of many hops is looked at from its end only, for 32 of them. */
 static void test_many_hops(void **state)
 {
-    char lines[2000] = "X-Forwarded-For: 1.1.1.1";
+    static const struct {
+        int hops;
+        const char *found;
+    } cases[] = {
+        {31, "1.1.1.1:0"}, {32, "10.0.0.2:0"}, {100, "10.0.0.2:0"}};
 
     (void)state;
-    for (int i = 0; i < 100; i++) {
-        strcat(lines, ",10.0.0.2");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char lines[2000] = "X-Forwarded-For: 1.1.1.1";
+
+        for (int k = 0; k < cases[i].hops; k++) {
+            strcat(lines, ",10.0.0.2");
+        }
+        strcat(lines, "\r\n");
+        expect("10.0.0.1:9", lines, "X-Forwarded-For", cases[i].found);
     }
-    strcat(lines, "\r\n");
-    expect("10.0.0.1:9", lines, "X-Forwarded-For", "10.0.0.2:0");
 }
 
 static void test_keys(void **state)
