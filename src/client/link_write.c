@@ -239,21 +239,27 @@ void link_drop(struct peal_link *link, struct parcel *parcel, int error)
     outbox_parcel_free(parcel);
 }
 
+static void begin_event(struct wire *wire, const struct peal_event *event,
+                        const struct request *request)
+{
+    wire_begin(wire, WIRE_EVENT);
+    wire->name = event->name;
+    wire->room = event->room;
+    wire->data = event->data;
+    wire->data_kind = event->kind;
+    if (request != NULL) {
+        wire->id = slice_make(request->id, request->id_size);
+        wire->wants_answer = true;
+    }
+}
+
 static int write_event(struct peal_link *link, const struct peal_event *event,
                        struct request *request)
 {
     struct wire wire;
     int rc;
 
-    wire_begin(&wire, WIRE_EVENT);
-    wire.name = event->name;
-    wire.room = event->room;
-    wire.data = event->data;
-    wire.data_kind = event->kind;
-    if (request != NULL) {
-        wire.id = slice_make(request->id, request->id_size);
-        wire.wants_answer = true;
-    }
+    begin_event(&wire, event, request);
     rc = link_write(link, &wire);
     if (rc == PEAL_OK) {
         link_add(&link->counters.sent, 1);
@@ -325,15 +331,7 @@ int link_submit(struct peal_link *link, const struct peal_event *event,
     }
 
     /* What can never be said does not wait for its turn. */
-    wire_begin(&wire, WIRE_EVENT);
-    wire.name = event->name;
-    wire.room = event->room;
-    wire.data = event->data;
-    wire.data_kind = event->kind;
-    if (request != NULL) {
-        wire.id = slice_make(request->id, request->id_size);
-        wire.wants_answer = true;
-    }
+    begin_event(&wire, event, request);
     if (!link->settings->dialect->plan(&plan, &wire, link_transport(link))) {
         return PEAL_ENOTSUP;
     }
