@@ -117,6 +117,7 @@ struct http_answer {
     struct peal_slice body;
     bool is_last; /* say "Connection: close" */
     bool is_head; /* to a HEAD: leave out the body, but not its length */
+    bool is_kept; /* unless it is the last, say so: HTTP/1.0 does not know */
 };
 
 /*

@@ -83,6 +83,8 @@ long http_answer_write(char *out, size_t size, const struct http_answer *answer)
     }
     if (answer->is_last) {
         http_writer_field(&writer, "Connection", "close");
+    } else if (answer->is_kept) {
+        http_writer_field(&writer, "Connection", "keep-alive");
     }
     http_writer_text(&writer, "\r\n");
     if (has_body && !answer->is_head) {

@@ -213,6 +213,7 @@ static void serve(struct conn *conn, const struct endpoint *endpoint,
     struct http_answer answer = {
         .headers = cors_headers(origin, is_allowed, headers, sizeof headers),
         .is_last = !request->keep_alive,
+        .is_kept = request->minor_version == 0,
         .is_head = slice_equal(request->method, SLICE("HEAD")),
     };
 

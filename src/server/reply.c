@@ -23,6 +23,7 @@ struct reply {
     size_t head_size;
     bool is_head;
     bool keep_alive;
+    bool is_of_1_0;  /* the request */
     bool is_running; /* the handler has not returned */
 };
 
@@ -93,6 +94,7 @@ static struct reply *reply_new(struct conn *conn,
     reply->to = *to;
     reply->is_head = slice_equal(request->method, SLICE("HEAD"));
     reply->keep_alive = request->keep_alive;
+    reply->is_of_1_0 = request->minor_version == 0;
     http_body_init(&reply->decoder, request->content_length,
                    request->is_chunked);
     buffer_init(&reply->body, seat->config->options.http_body_bytes_max);
@@ -311,6 +313,7 @@ int reply_send(struct worker *worker, uint64_t number, int status,
     conn = reply->conn;
     was_running = reply->is_running;
     answer.is_head = reply->is_head;
+    answer.is_kept = reply->is_of_1_0;
     answer.is_last =
         !reply->keep_alive || atomic_load(&worker->engine->is_stop_asked);
     reply_drop(conn);

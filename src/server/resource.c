@@ -178,6 +178,7 @@ static void serve_page(struct conn *conn, const struct http_request *request,
         .type = page->type,
         .body = page->content,
         .is_last = !request->keep_alive,
+        .is_kept = request->minor_version == 0,
         .is_head = slice_equal(request->method, SLICE("HEAD")),
     };
 

@@ -234,6 +234,7 @@ static void connections_close_when_asked(void **state)
         GET("/") "Connection: x, Close\r\n\r\n",
         "GET / HTTP/1.0\r\n\r\n",
         "GET / HTTP/1.0\r\nHost: x\r\n\r\n",
+        "GET /health HTTP/1.0\r\n\r\n",
     };
 
     (void)state;
@@ -249,6 +250,28 @@ static void connections_close_when_asked(void **state)
         peer_expect_end(&peer);
         peer_close(&peer);
     }
+}
+
+/* Clients of HTTP/1.0 that ask for it wait for the word. */
+static void old_clients_are_told_that_they_are_kept(void **state)
+{
+    static const char *const requests[] = {
+        "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "GET /health HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
+        "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    };
+    struct http_reply reply;
+    struct peer peer;
+
+    (void)state;
+    peer_dial(&peer, host.ws);
+    for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+        peer_send(&peer, requests[i], strlen(requests[i]));
+        http_read(&peer, &reply, true);
+        CHECK_EQUAL(reply.status, 200);
+        expect_header(&reply, "Connection", "keep-alive");
+    }
+    peer_close(&peer);
 }
 
 /* Many at once, cut into two segments at every place. */
@@ -448,6 +471,7 @@ int main(void)
         cmocka_unit_test(health_may_be_read_from_other_pages),
         cmocka_unit_test(connections_are_kept),
         cmocka_unit_test(connections_close_when_asked),
+        cmocka_unit_test(old_clients_are_told_that_they_are_kept),
         cmocka_unit_test(requests_may_be_pipelined),
         cmocka_unit_test(short_requests_behind_long_ones),
         cmocka_unit_test(malformed_heads_have_their_status),

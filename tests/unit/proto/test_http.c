@@ -364,20 +364,26 @@ static void test_answer(void **state)
         struct http_answer answer;
         const char *bytes;
     } cases[] = {
-        {{200, "", "text/plain", {"hello", 5}, false, false},
+        {{200, "", "text/plain", {"hello", 5}, false, false, false},
          "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
          "Content-Length: 5\r\n\r\nhello"},
-        {{404, "X: y\r\n", NULL, {NULL, 0}, true, false},
+        {{404, "X: y\r\n", NULL, {NULL, 0}, true, false, false},
          "HTTP/1.1 404 Not Found\r\nX: y\r\nContent-Length: 0\r\n"
          "Connection: close\r\n\r\n"},
-        {{200, "", "text/plain", {"hello", 5}, false, true},
+        {{200, "", "text/plain", {"hello", 5}, false, true, false},
          "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
          "Content-Length: 5\r\n\r\n"},
-        {{204, "", NULL, {"hello", 5}, false, false},
+        {{200, "", NULL, {NULL, 0}, false, false, true},
+         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+         "Connection: keep-alive\r\n\r\n"},
+        {{200, "", NULL, {NULL, 0}, true, false, true},
+         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+         "Connection: close\r\n\r\n"},
+        {{204, "", NULL, {"hello", 5}, false, false, false},
          "HTTP/1.1 204 No Content\r\n\r\n"},
-        {{100, "", NULL, {"hello", 5}, false, false},
+        {{100, "", NULL, {"hello", 5}, false, false, false},
          "HTTP/1.1 100 Continue\r\n\r\n"},
-        {{599, "", NULL, {NULL, 0}, false, false},
+        {{599, "", NULL, {NULL, 0}, false, false, false},
          "HTTP/1.1 599 \r\nContent-Length: 0\r\n\r\n"},
     };
 
