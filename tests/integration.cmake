@@ -56,6 +56,23 @@ foreach(source IN LISTS programs)
     peal_test(integration.${name} integration $<TARGET_FILE:${target}>)
 endforeach()
 
+# The tests of what options do, once more with all of them changed while the
+# server runs (support/host.h).
+foreach(name IN ITEMS
+        clients_are_introduced doors_let_in_who_may floods_are_limited
+        hooks_are_told_and_asked http_shares_the_port
+        limits_of_number_have_counters limits_of_size_have_counters
+        limits_of_time_have_counters memory_is_governed
+        operators_see_the_truth programs_answer_http proxies_tell_addresses
+        requests_are_answered_once slow_readers_follow_their_policy
+        stops_take_their_time the_log_tells_of_clients
+        tls_protects_both_transports)
+    peal_test(integration.${name}.updated integration
+        $<TARGET_FILE:integration_${name}>)
+    set_property(TEST integration.${name}.updated APPEND PROPERTY
+        ENVIRONMENT PEAL_TEST_UPDATE=1)
+endforeach()
+
 file(GLOB scripts CONFIGURE_DEPENDS ${here}/integration/*.mjs)
 if(scripts)
     find_program(PEAL_NODE NAMES node nodejs REQUIRED)

@@ -1,11 +1,49 @@
 #include "support/host.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* What cannot change while a server runs, of these options. */
+static struct peal_server_options
+fixed_of(const struct peal_server_options *options)
+{
+    return (struct peal_server_options){
+        .size = sizeof *options,
+        .ws_listen = options->ws_listen,
+        .tcp_listen = options->tcp_listen,
+        .internal_listen = options->internal_listen,
+        .dialect = options->dialect,
+        .loops = options->loops,
+        .backlog = options->backlog,
+        .log = options->log,
+        .log_user = options->log_user,
+        .hooks = options->hooks,
+        .deflate = options->deflate,
+        .handle_signals = options->handle_signals,
+        .tls = options->tls,
+        .address_tracker = options->address_tracker,
+    };
+}
+
+static void update(const struct host *host,
+                   const struct peal_server_options *options)
+{
+    const char *problem = NULL;
+    int rc = peal_server_update(host->server, options, &problem);
+
+    if (rc < 0) {
+        fprintf(stderr, "update: %s: %s\n", problem, peal_error_name(rc));
+        CHECK(!"options change while the server runs");
+    }
+}
 
 void host_start(struct host *host, const struct peal_server_options *given,
                 void (*setup)(struct peal_server *server))
 {
+    bool is_updated = getenv("PEAL_TEST_UPDATE") != NULL;
     struct peal_server_options options = {.size = 0};
+    struct peal_server_options first;
     const char *any = "127.0.0.1:0";
 
     if (given != NULL) {
@@ -22,11 +60,15 @@ void host_start(struct host *host, const struct peal_server_options *given,
         options.log = peal_log_to_stderr;
         options.log_level = PEAL_LOG_ERROR;
     }
-    CHECK_EQUAL(peal_server_new(&host->server, &options), 0);
+    first = is_updated ? fixed_of(&options) : options;
+    CHECK_EQUAL(peal_server_new(&host->server, &first), 0);
     if (setup != NULL) {
         setup(host->server);
     }
     CHECK_EQUAL(peal_server_start(host->server), 0);
+    if (is_updated) {
+        update(host, &options);
+    }
     CHECK_EQUAL(peal_server_address(host->server, 0, host->ws), 0);
     CHECK_EQUAL(peal_server_address(host->server, 1, host->tcp), 0);
 }

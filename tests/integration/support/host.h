@@ -15,6 +15,10 @@ struct host {
 /*
  * Starts a server on both transports on 127.0.0.1:0; `setup`, which may be
  * NULL, adds handlers. `options` may be NULL and need no size or addresses.
+ *
+ * With PEAL_TEST_UPDATE in the environment it starts with the defaults of all
+ * that can change while it runs, and is told the options by an update then: so
+ * a test of an option is one of its change, too (tests/integration.cmake).
  */
 void host_start(struct host *host, const struct peal_server_options *options,
                 void (*setup)(struct peal_server *server));
