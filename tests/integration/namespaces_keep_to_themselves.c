@@ -851,6 +851,7 @@ static void add_doors(struct peal_server *server)
 
 static void middleware_and_handlers_are_its_own(void **state)
 {
+    struct peal_server_options options = {.health_path = "/health"};
     struct http_reply *reply = test_calloc(1, sizeof *reply);
     struct peal_admission foreign;
     struct host host;
@@ -862,7 +863,7 @@ static void middleware_and_handlers_are_its_own(void **state)
     arrange = add_doors;
     app_options.http_body_bytes_max = 8;
     atomic_store(&app.is_waiting, false);
-    start(&host, NULL);
+    start(&host, &options);
     open_at(&one, &host, "/");
     peer_dial(&other.peer, host.ws);
     other.is_tcp = false;
@@ -884,6 +885,8 @@ static void middleware_and_handlers_are_its_own(void **state)
         static const char post[] = "POST /app/hook HTTP/1.1\r\nHost: x\r\n"
                                    "Content-Length: 5\r\n\r\nhello";
         static const char get[] = "GET /page HTTP/1.1\r\nHost: x\r\n\r\n";
+        static const char health[] =
+            "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 
         peer_send(&peer, post, sizeof post - 1);
         http_read(&peer, reply, true);
@@ -894,6 +897,14 @@ static void middleware_and_handlers_are_its_own(void **state)
         http_read(&peer, reply, true);
         CHECK(strcmp(reply->body, "own") == 0);
         CHECK_EQUAL(stats_of(&app).connections, 1);
+        /* What is nobody's is the server's own. */
+        peer_send(&peer, post, sizeof post - 1);
+        http_read(&peer, reply, true);
+        CHECK_EQUAL(stats_of(&app).connections, 2);
+        peer_send(&peer, health, sizeof health - 1);
+        http_read(&peer, reply, true);
+        CHECK_EQUAL(reply->status, 200);
+        CHECK_EQUAL(stats_of(&app).connections, 1);
     }
     peer_close(&peer);
     http_ask(host.ws,
@@ -901,7 +912,7 @@ static void middleware_and_handlers_are_its_own(void **state)
              "Content-Length: 9\r\n\r\n123456789",
              reply);
     CHECK_EQUAL(reply->status, 413);
-    CHECK_EQUAL(stats_of(&app).http_requests, 2);
+    CHECK_EQUAL(stats_of(&app).http_requests, 4);
     CHECK_EQUAL(stats_of(&app).closed_http_body_bytes, 1);
     CHECK_EQUAL(stats_of(&own).http_requests, 0);
     member_close(&one);

@@ -52,8 +52,13 @@ static void let_loops_turn(struct member *members)
 
 static void test_nothing_of_a_bad_update(void **state)
 {
-    struct peal_server_options given = {.clients_max = 77};
+    struct peal_server_options given = {
+        .clients_max = 77, .metrics_path = "/metrics"};
     struct peal_server_options options;
+    struct {
+        struct peal_server_options options;
+        char more[64];
+    } larger;
     const char *problem = "";
     struct host host;
 
@@ -94,6 +99,19 @@ static void test_nothing_of_a_bad_update(void **state)
     CHECK_EQUAL(host_config(&host).rooms_max, 100000);
     options.size = 0;
     CHECK_EQUAL(peal_server_config(host.server, &options), PEAL_EINVAL);
+
+    /* One that knows more of it is told how much there is. */
+    memset(&larger, 'x', sizeof larger);
+    larger.options.size = sizeof larger;
+    CHECK_EQUAL(peal_server_config(host.server, &larger.options), 0);
+    CHECK_EQUAL(larger.options.size, sizeof options);
+    CHECK_EQUAL(larger.more[0], 'x');
+    CHECK_EQUAL(http_metric(host.ws,
+                            "peal_config_reloads_total{result=\"ok\"}"),
+                1);
+    CHECK_EQUAL(http_metric(host.ws,
+                            "peal_config_reloads_total{result=\"refused\"}"),
+                4);
     host_stop(&host);
 }
 
@@ -309,6 +327,7 @@ static void test_texts_and_callbacks(void **state)
     };
     char path[] = "/state";
     char name[] = "chat.v2";
+    char listen[] = "127.0.0.1:0";
     const char *protocols[] = {"chat.v1", name, NULL};
     struct peal_server_options options;
     static struct http_reply reply;
@@ -320,6 +339,7 @@ static void test_texts_and_callbacks(void **state)
     host_start(&host, &given, NULL);
     CHECK_EQUAL(ws_try(host.ws, "/", ""), 101);
     options = host_config(&host);
+    options.ws_listen = listen; /* the same, elsewhere */
     options.health_path = path;
     options.protocols = protocols;
     options.on_connect = on_second;
@@ -327,6 +347,7 @@ static void test_texts_and_callbacks(void **state)
     host_update(&host, &options);
     memset(path, 'x', sizeof path - 1); /* it has been copied */
     memset(name, 'x', sizeof name - 1);
+    memset(listen, 'x', sizeof listen - 1);
     protocols[0] = NULL;
 
     http_ask(host.ws, "GET /state HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
@@ -342,6 +363,7 @@ static void test_texts_and_callbacks(void **state)
     CHECK_EQUAL(atomic_load(&second_calls), 1);
 
     options = host_config(&host);
+    assert_string_equal(options.ws_listen, "127.0.0.1:0");
     assert_string_equal(options.health_path, "/state");
     assert_string_equal(options.protocols[0], "chat.v1");
     assert_string_equal(options.protocols[1], "chat.v2");

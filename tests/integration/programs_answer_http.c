@@ -280,6 +280,56 @@ static void handlers_know_what_was_asked(void **state)
     CHECK_EQUAL(host_stats(&host).http_requests, before + 3);
 }
 
+/* By handlers, at once and later, as by pages. */
+static void connections_are_kept_as_asked(void **state)
+{
+    static const char *const last[] = {
+        GET("/hello/x") "Connection: close\r\n\r\n",
+        "GET /hello/x HTTP/1.0\r\n\r\n",
+        GET("/later") "Connection: close\r\n\r\n",
+        "GET /later HTTP/1.0\r\n\r\n",
+    };
+    static const char old[] =
+        "GET /hello/x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    struct http_reply reply;
+    struct peer peer;
+    char value[32];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(last); i++) {
+        reply_count = 0;
+        dial_and_send(&peer, last[i]);
+        if (i >= 2) {
+            CHECK_SOON(owed() == 1);
+            CHECK_EQUAL(respond(replies[0], 0, "later"), 0);
+        }
+        http_read(&peer, &reply, true);
+        CHECK_EQUAL(reply.status, 200);
+        CHECK(http_header(&reply, "Connection", value, sizeof value));
+        CHECK(strcmp(value, "close") == 0);
+        peer_expect_end(&peer);
+        peer_close(&peer);
+    }
+    peer_dial(&peer, host.ws);
+    for (int i = 0; i < 2; i++) {
+        peer_send(&peer, old, strlen(old));
+        http_read(&peer, &reply, true);
+        CHECK(http_header(&reply, "Connection", value, sizeof value));
+        CHECK(strcmp(value, "keep-alive") == 0);
+    }
+    peer_close(&peer);
+}
+
+static void nothing_is_added_while_running(void **state)
+{
+    (void)state;
+    CHECK_EQUAL(peal_server_http(host.server, "GET", "/new", on_echo, NULL),
+                PEAL_ESTATE);
+    CHECK_EQUAL(peal_server_page(host.server, "/new", "a/b", "", 0),
+                PEAL_ESTATE);
+    ask(GET("/new") "\r\n", 404, NULL);
+}
+
 static void methods_are_told_apart(void **state)
 {
     struct http_reply reply;
@@ -544,6 +594,88 @@ static void many_wait_at_once(void **state)
     }
 }
 
+/*
+ * More than a connection may keep of what it has read: what is pipelined behind
+ * an answer that is owed waits in the socket, and is answered in the end.
+ */
+static void many_wait_behind_one(void **state)
+{
+    static const char next[] = GET("/hello/x") "\r\n";
+    enum { COUNT = 40000 };
+    size_t size = strlen(next);
+    char *text = malloc(COUNT * size);
+    size_t sent = 0;
+    struct peer peer;
+
+    (void)state;
+    start_with((struct peal_server_options){.message_bytes_max = 1000});
+    for (int i = 0; i < COUNT; i++) {
+        memcpy(text + (size_t)i * size, next, size);
+    }
+    dial_and_send(&peer, GET("/later") "\r\n");
+    CHECK_SOON(owed() == 1);
+    /* As much as the sockets take. */
+    for (int idle = 0; idle < 50;) {
+        size_t part = peer_send_now(&peer, text + sent, COUNT * size - sent);
+
+        sent += part;
+        idle = part > 0 ? 0 : idle + 1;
+        check_breathe();
+    }
+    CHECK(sent > 200000);
+    CHECK_EQUAL(host_stats(&host).connections, 1);
+    CHECK_EQUAL(respond(replies[0], 0, "first"), 0);
+    expect(&peer, 200, "first");
+    for (size_t i = 0; i < sent / size; i++) {
+        expect(&peer, 200, "GET /hello/x /hello/:name x - [] []");
+    }
+    peer_reset(&peer);
+    free(text);
+    stop(NULL);
+}
+
+/* Those who run the server find nothing of the program's there. */
+static void internal_listeners_have_no_handlers(void **state)
+{
+    static const char *const paths[] = {"/hello/x", "/page", "/later"};
+    struct http_reply reply;
+    char address[PEAL_ADDRESS_MAX];
+    char text[128];
+
+    (void)state;
+    start_with((struct peal_server_options){.internal_listen = "127.0.0.1:0"});
+    CHECK_EQUAL(peal_server_address(host.server, 2, address), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n",
+                 paths[i]);
+        http_ask(address, text, &reply);
+        CHECK_EQUAL(reply.status, 404);
+    }
+    http_ask(address, POST("/hook") "Content-Length: 1\r\n\r\nx", &reply);
+    CHECK_EQUAL(reply.status, 413);
+    CHECK_EQUAL(ws_try(address, "/hello/x", ""), 404);
+    CHECK_EQUAL(owed(), 0);
+    stop(NULL);
+}
+
+/* A server that has stopped says so to who answers only then. */
+static void answers_after_the_end_come_to_nothing(void **state)
+{
+    struct peer peer;
+
+    (void)state;
+    start_with((struct peal_server_options){.stop_timeout_ms = 20});
+    dial_and_send(&peer, GET("/later") "\r\n");
+    CHECK_SOON(owed() == 1);
+    peal_server_stop(host.server);
+    CHECK_EQUAL(peal_server_wait(host.server), 0);
+    CHECK(respond(replies[0], 0, "too late") < 0);
+    CHECK_EQUAL(respond(replies[0], 99, "no status"), PEAL_EINVAL);
+    peal_server_free(host.server);
+    peer_drain(&peer);
+    peer_close(&peer);
+}
+
 /* Who has ended its side may wait for the answer; who is gone may not. */
 static void peers_may_leave(void **state)
 {
@@ -691,6 +823,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(handlers_know_what_was_asked),
+        cmocka_unit_test(connections_are_kept_as_asked),
+        cmocka_unit_test(nothing_is_added_while_running),
         cmocka_unit_test(methods_are_told_apart),
         cmocka_unit_test(some_answers_have_no_body),
         cmocka_unit_test(clients_connect_on_the_same_path),
@@ -710,6 +844,9 @@ int main(void)
         cmocka_unit_test(late_answers_are_given_by_the_server),
         cmocka_unit_test(late_bodies_are_not_waited_for),
         cmocka_unit_test(stops_wait_for_answers),
+        cmocka_unit_test(many_wait_behind_one),
+        cmocka_unit_test(internal_listeners_have_no_handlers),
+        cmocka_unit_test(answers_after_the_end_come_to_nothing),
     };
 
     return cmocka_run_group_tests(tests, start, stop) +

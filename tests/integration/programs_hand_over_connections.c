@@ -153,11 +153,15 @@ static void setup(struct peal_server *server)
 
 static void start_peal(void)
 {
+    /* The header of a proxy is for listeners. */
+    static const char *const proxies[] = {"127.0.0.1", NULL};
     static const struct peal_server_options options = {
         .dialect = PEAL_DIALECT_RAW,
         .loops = 2,
         .on_connect = on_connect,
         .header_bytes_max = 1024,
+        .trusted_proxies = proxies,
+        .proxy_protocol = PEAL_PROXY_REQUIRED,
     };
 
     dialect = PEAL_DIALECT_DEFAULT;
@@ -308,7 +312,7 @@ static void errors_leave_the_connection(void **state)
 {
     static char large[2000] = GET("/page") "X: ";
     const char *good = GET("/page") "\r\n";
-    struct peal_adopt bad = {.size = 1};
+    struct peal_adopt bad;
     int ends[2];
     int other;
 
@@ -324,6 +328,14 @@ static void errors_leave_the_connection(void **state)
     memset(large + strlen(large), 'x', 1500);
     strcat(large, "\r\n\r\n");
     CHECK_EQUAL(adopt(ends[0], large, 0), PEAL_ETOOBIG);
+    bad = (struct peal_adopt){.size = sizeof bad,
+                              .fd = ends[0],
+                              .head = good,
+                              .head_size = strlen(good),
+                              .dialect = (enum peal_dialect)99};
+    CHECK_EQUAL(peal_server_adopt(host.server, &bad), PEAL_EINVAL);
+    bad.dialect = PEAL_DIALECT_DEFAULT;
+    bad.size--;
     CHECK_EQUAL(peal_server_adopt(host.server, &bad), PEAL_EINVAL);
     CHECK_EQUAL(adopt(-1, good, 0), PEAL_EINVAL);
     other = open("/dev/null", O_RDONLY);

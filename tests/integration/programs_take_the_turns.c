@@ -135,6 +135,7 @@ static void timers_are_due_in_time(void **state)
 static void what_comes_between_steps_is_seen(void **state)
 {
     struct peal_event event = peal_json("all", "1");
+    struct peal_server_options options = {.size = sizeof options};
     struct pollfd polled = {.events = POLLIN};
     struct peer peer;
 
@@ -159,6 +160,14 @@ static void what_comes_between_steps_is_seen(void **state)
         CHECK_EQUAL(poll(&polled, 1, 0), 0);
     }
 
+    /* Other options. */
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    options.rooms_max = 7;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+    CHECK_EQUAL(poll(&polled, 1, 10000), 1);
+    CHECK_EQUAL(peal_server_step(host.server, 0), 1);
+    CHECK_EQUAL(poll(&polled, 1, 0), 0);
+
     /* A connection; from then on there is a timer. */
     peer_dial(&peer, host.ws);
     CHECK_EQUAL(poll(&polled, 1, 10000), 1);
@@ -173,6 +182,130 @@ static void what_comes_between_steps_is_seen(void **state)
     CHECK_EQUAL(peal_server_wait(host.server), 0);
     CHECK_EQUAL(peal_server_wait(host.server), PEAL_ESTATE);
     peal_server_free(host.server);
+}
+
+static void *call_later(void *argument)
+{
+    struct peal_event event = peal_json("all", "1");
+
+    for (int i = 0; i < 3; i++) {
+        /* Until it waits: it has been told nothing for so long. */
+        for (int k = 0; k < 20; k++) {
+            check_breathe();
+        }
+        CHECK_EQUAL(peal_server_broadcast(host.server, &event, NULL, 0), 0);
+    }
+    peal_server_stop(host.server);
+    return argument;
+}
+
+/* A step with a negative time does nothing until there is something to do. */
+static void steps_may_wait_without_end(void **state)
+{
+    pthread_t thread;
+    int steps = 0;
+
+    (void)state;
+    make((struct peal_server_options){0});
+    attach();
+    CHECK_EQUAL(pthread_create(&thread, NULL, call_later, NULL), 0);
+    while (peal_server_step(host.server, -1) > 0) {
+        steps++;
+    }
+    CHECK(steps < 20);
+    CHECK_EQUAL(pthread_join(thread, NULL), 0);
+    peal_server_free(host.server);
+}
+
+/* --- Several ------------------------------------------------------------- */
+
+#define SERVERS 5
+
+static struct {
+    struct peal_server *server;
+    char address[PEAL_ADDRESS_MAX];
+} several[SERVERS];
+
+/* Tells the next server's clients, and has it take a step of its own. */
+static void on_pass(struct peal_client *from, const struct peal_event *event,
+                    void *user)
+{
+    size_t next = ((size_t)(uintptr_t)user + 1) % SERVERS;
+
+    CHECK(peal_client_server(from) == several[(uintptr_t)user].server);
+    CHECK_EQUAL(
+        peal_server_broadcast(several[next].server, event, NULL, 0), 0);
+    CHECK_EQUAL(peal_server_step(several[(uintptr_t)user].server, 0),
+                PEAL_ESTATE);
+    CHECK_EQUAL(peal_server_step(several[next].server, 0), 1);
+}
+
+static void *talk_to_all(void *argument)
+{
+    struct member members[SERVERS];
+
+    for (int i = 0; i < SERVERS; i++) {
+        member_open(&members[i], several[i].address, i % 2 == 1);
+    }
+    for (int i = 0; i < 50; i++) {
+        int next = (i + 1) % SERVERS;
+
+        member_say(&members[i % SERVERS], "{'event':'pass','data':%d}", i);
+        member_expect(&members[next], "{'event':'pass','data':%d}", i);
+    }
+    for (int i = 0; i < SERVERS; i++) {
+        peal_server_stop(several[i].server);
+        member_expect_close(&members[i], 1001);
+    }
+    return argument;
+}
+
+/* One thread drives them all, and each is at home in the others' callbacks. */
+static void many_servers_share_a_loop(void **state)
+{
+    struct pollfd polled[SERVERS];
+    pthread_t thread;
+    int left = SERVERS;
+
+    (void)state;
+    for (size_t i = 0; i < SERVERS; i++) {
+        make((struct peal_server_options){.ping_interval_ms = 50});
+        CHECK_EQUAL(peal_server_on(host.server, "pass", on_pass,
+                                   (void *)(uintptr_t)i),
+                    0);
+        CHECK_EQUAL(peal_server_attach(host.server), 0);
+        several[i].server = host.server;
+        memcpy(several[i].address, i % 2 == 1 ? host.tcp : host.ws,
+               sizeof host.ws);
+        polled[i].fd = peal_server_fd(host.server);
+        polled[i].events = POLLIN;
+    }
+    CHECK_EQUAL(pthread_create(&thread, NULL, talk_to_all, NULL), 0);
+    while (left > 0) {
+        int wait_ms = -1;
+
+        for (int i = 0; i < SERVERS; i++) {
+            int due_ms = polled[i].fd < 0
+                             ? -1
+                             : peal_server_timeout_ms(several[i].server);
+
+            if (due_ms >= 0 && (wait_ms < 0 || due_ms < wait_ms)) {
+                wait_ms = due_ms;
+            }
+        }
+        CHECK(poll(polled, SERVERS, wait_ms) >= 0);
+        for (int i = 0; i < SERVERS; i++) {
+            if (polled[i].fd >= 0 &&
+                peal_server_step(several[i].server, 0) == 0) {
+                polled[i].fd = -1;
+                left--;
+            }
+        }
+    }
+    CHECK_EQUAL(pthread_join(thread, NULL), 0);
+    for (int i = 0; i < SERVERS; i++) {
+        peal_server_free(several[i].server);
+    }
 }
 
 /* Nothing is left over of one that comes and goes. */
@@ -236,6 +369,8 @@ int main(void)
         cmocka_unit_test(clients_are_served),
         cmocka_unit_test(timers_are_due_in_time),
         cmocka_unit_test(what_comes_between_steps_is_seen),
+        cmocka_unit_test(steps_may_wait_without_end),
+        cmocka_unit_test(many_servers_share_a_loop),
         cmocka_unit_test(it_may_be_done_again),
         cmocka_unit_test(misuse_is_refused),
     };

@@ -73,6 +73,8 @@ static void setup(struct peal_server *server)
     CHECK_EQUAL(add(server, "/rooms/:x/:x", 0), PEAL_EINVAL);
     CHECK_EQUAL(add(server, "rooms", 0), PEAL_EINVAL);
     CHECK_EQUAL(add(server, "/x", (enum peal_dialect)99), PEAL_EINVAL);
+    CHECK_EQUAL(peal_server_route(server, &(struct peal_route){.path = "/x"}),
+                PEAL_EINVAL);
 }
 
 static void start(struct host *host, void (*set)(struct peal_server *))

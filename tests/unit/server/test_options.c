@@ -222,6 +222,36 @@ static void test_updates_know_every_option(void **state)
     free(header);
 }
 
+/* All others change while the server runs; the manual of an update says so. */
+static void test_who_needs_a_restart(void **state)
+{
+    static const char *const fixed[] = {
+        "ws_listen", "tcp_listen",     "dialect", "loops",
+        "backlog",   "log",            "log_user", "internal_listen",
+        "hooks",     "deflate",        "tls",     "handle_signals",
+        "address_tracker",
+    };
+    const char *name;
+    bool can_change;
+    size_t count = 0;
+
+    (void)state;
+    for (size_t i = 0; (name = peal_server_option(i, &can_change)) != NULL;
+         i++) {
+        bool is_fixed = false;
+
+        for (size_t k = 0; k < sizeof fixed / sizeof fixed[0]; k++) {
+            is_fixed = is_fixed || strcmp(name, fixed[k]) == 0;
+        }
+        if (can_change == is_fixed) {
+            fail_msg("%s %s a restart", name,
+                     can_change ? "does not need" : "needs");
+        }
+        count += is_fixed;
+    }
+    assert_int_equal(count, sizeof fixed / sizeof fixed[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_nonsense_is_refused_by_name),
         cmocka_unit_test(test_shorter_struct_gets_defaults),
         cmocka_unit_test(test_updates_know_every_option),
+        cmocka_unit_test(test_who_needs_a_restart),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
