@@ -130,7 +130,7 @@ static void stream_link(struct stream *stream)
     stream->loop->unflushed = stream;
 }
 
-int stream_send(struct stream *stream, struct tape_slice slice)
+int stream_send_apart(struct stream *stream, struct tape_slice slice)
 {
     ASSERT(stream->fd >= 0 && slice.size > 0);
     ASSERT((stream->flags & (STREAM_FINISHING | STREAM_FINISHED |

@@ -143,11 +143,27 @@ int stream_connect_error(const struct stream *stream);
  */
 void stream_close(struct stream *stream);
 
+/* For stream_send. */
+int stream_send_apart(struct stream *stream, struct tape_slice slice);
+
 /*
  * Queues a slice; it is sent when the loop flushes. PEAL_ENOMEM: it was not
  * queued. Not to be called after stream_finish or stream_close.
  */
-int stream_send(struct stream *stream, struct tape_slice slice);
+static inline int stream_send(struct stream *stream, struct tape_slice slice)
+{
+    const uint32_t flags = STREAM_UNFLUSHED | STREAM_BLOCKED |
+                           STREAM_FINISHING | STREAM_FINISHED |
+                           STREAM_SECURING;
+
+    /* Of a fan-out's messages to a member, all of a turn but the first. */
+    if ((stream->flags & flags) == STREAM_UNFLUSHED && stream->rest == NULL &&
+        tape_slice_join(&stream->first, slice)) {
+        stream->queued_bytes += slice.size;
+        return PEAL_OK;
+    }
+    return stream_send_apart(stream, slice);
+}
 
 /* Sends what it can of the queue now. Never calls an event but on_error. */
 void stream_flush(struct stream *stream);

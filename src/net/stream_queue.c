@@ -68,24 +68,24 @@ int stream_queue_push(struct stream *stream, struct tape_slice slice)
                                   : &rest->slices[rest->head + rest->count - 1];
 
     ASSERT(slice.segment != NULL);
-    if (last->segment == slice.segment &&
-        last->offset + last->size == slice.offset) {
-        last->size += slice.size;
-    } else if (last->segment == NULL) {
+    stream->queued_bytes += slice.size;
+    if (tape_slice_join(last, slice)) {
+        return PEAL_OK;
+    }
+    if (last->segment == NULL) {
         *last = slice;
-        tape_segment_ref(slice.segment);
     } else {
         int rc = stream_queue_grow(stream);
 
         if (rc < 0) {
+            stream->queued_bytes -= slice.size;
             return rc;
         }
         rest = stream->rest;
         rest->slices[rest->head + rest->count++] = slice;
-        tape_segment_ref(slice.segment);
     }
+    tape_segment_ref(slice.segment);
     slice.segment->owed_bytes += slice.size;
-    stream->queued_bytes += slice.size;
     return PEAL_OK;
 }
 

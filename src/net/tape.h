@@ -84,6 +84,19 @@ static inline char *tape_slice_data(const struct tape_slice *slice)
     return slice->segment->data + slice->offset;
 }
 
+/* Makes a queued slice longer by `next`; false: that does not lie behind it. */
+static inline bool tape_slice_join(struct tape_slice *last,
+                                   struct tape_slice next)
+{
+    if (last->segment != next.segment ||
+        last->offset + last->size != next.offset) {
+        return false;
+    }
+    last->size += next.size;
+    next.segment->owed_bytes += next.size;
+    return true;
+}
+
 /* A segment on no tape, with one reference, the caller's; or NULL. */
 struct tape_segment *tape_segment_new(size_t capacity);
 

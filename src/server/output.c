@@ -20,7 +20,7 @@
  * message of any size, so that the limits of messages and queues need not be
  * tuned to each other.
  */
-static bool fits(struct conn *conn, size_t size, size_t most)
+static inline bool fits(struct conn *conn, size_t size, size_t most)
 {
     size_t queued = stream_queued(&conn->stream);
 
@@ -51,7 +51,8 @@ static int admit(struct conn *conn, size_t size)
 }
 
 /* Queues a slice that admit() has let through. */
-static int queue(struct seat *seat, struct conn *conn, struct tape_slice slice)
+static inline int queue(struct seat *seat, struct conn *conn,
+                        struct tape_slice slice)
 {
     int rc = stream_send(&conn->stream, slice);
 
@@ -383,11 +384,29 @@ static bool admit_delivery(const struct seat *seat, struct conn *conn,
     return false;
 }
 
-void output_deliver(struct seat *seat, struct conn *conn)
+/* The frame of the first client of a form, or of one that has its own. False:
+ * there is none, which has been seen to. */
+static bool make_frame(struct seat *seat, struct conn *conn,
+                       struct tape_slice *frame)
 {
     struct worker *worker = seat->worker;
-    struct fanout *fanout = &worker->fanout;
-    struct tape_slice frame = fanout->frames[conn->form];
+    const struct fanout *fanout = &worker->fanout;
+
+    if (!fanout->is_unsayable[conn->form] && encode(worker, conn, frame)) {
+        return true;
+    }
+    if (fanout->is_unsayable[conn->form]) {
+        seat_count(seat, COUNT_MESSAGES_UNSAYABLE);
+        account_dropped(conn);
+    } else {
+        conn_cut(conn); /* no memory: it would miss this in silence */
+    }
+    return false;
+}
+
+void output_deliver(struct seat *seat, struct conn *conn)
+{
+    struct tape_slice frame = seat->worker->fanout.frames[conn->form];
 
     if (!conn_is_open(conn)) {
         return;
@@ -395,14 +414,7 @@ void output_deliver(struct seat *seat, struct conn *conn)
     if ((conn->stream.flags & STREAM_BLOCKED) != 0 && backlog_deliver(conn)) {
         return;
     }
-    if (frame.size == 0 && !fanout->is_unsayable[conn->form] &&
-        !encode(worker, conn, &frame) && !fanout->is_unsayable[conn->form]) {
-        conn_cut(conn); /* no memory: it would miss this in silence */
-        return;
-    }
-    if (fanout->is_unsayable[conn->form]) {
-        seat_count(seat, COUNT_MESSAGES_UNSAYABLE);
-        account_dropped(conn);
+    if (frame.size == 0 && !make_frame(seat, conn, &frame)) {
         return;
     }
     if (admit_delivery(seat, conn, frame.size) &&
