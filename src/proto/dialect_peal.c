@@ -20,8 +20,8 @@ enum {
     SHAPE_OBJECT  /* a frame with what the envelope has as data */
 };
 
-/* The name in the envelope. */
-static struct peal_slice envelope_name(const struct wire *wire)
+/* The name in the envelope of what is no event. */
+static struct peal_slice system_name(const struct wire *wire)
 {
     switch (wire->kind) {
     case WIRE_ANSWER:
@@ -35,8 +35,14 @@ static struct peal_slice envelope_name(const struct wire *wire)
     case WIRE_GAP:
         return SLICE("peal:gap");
     default:
-        return wire->name;
+        UNREACHABLE();
     }
+}
+
+/* The name in the envelope. */
+static inline struct peal_slice envelope_name(const struct wire *wire)
+{
+    return wire->kind == WIRE_EVENT ? wire->name : system_name(wire);
 }
 
 static size_t welcome_size(const struct wire_welcome *welcome)
@@ -84,15 +90,8 @@ static char *put_gap(char *out, const struct wire_gap *gap)
     return wire_put(out, SLICE("}"));
 }
 
-static bool has_body(const struct wire *wire)
-{
-    return wire->kind == WIRE_FAILURE || wire->kind == WIRE_WELCOME ||
-           wire->kind == WIRE_GOODBYE || wire->kind == WIRE_GAP ||
-           wire_has_data(wire);
-}
-
-/* What stands as "data"; 0: nothing does. */
-static size_t body_size(const struct wire *wire)
+/* What stands as "data" of what is no event; 0: nothing does. */
+static size_t system_body_size(const struct wire *wire)
 {
     switch (wire->kind) {
     case WIRE_FAILURE:
@@ -108,7 +107,7 @@ static size_t body_size(const struct wire *wire)
     }
 }
 
-static char *put_body(char *out, const struct wire *wire)
+static char *put_system_body(char *out, const struct wire *wire)
 {
     switch (wire->kind) {
     case WIRE_FAILURE:
@@ -123,6 +122,26 @@ static char *put_body(char *out, const struct wire *wire)
     default:
         return wire_put_data(out, wire);
     }
+}
+
+/* What stands as "data"; 0: nothing does. */
+static inline size_t body_size(const struct wire *wire)
+{
+    return wire->kind == WIRE_EVENT ? wire_data_size(wire)
+                                    : system_body_size(wire);
+}
+
+static inline char *put_body(char *out, const struct wire *wire)
+{
+    return wire->kind == WIRE_EVENT ? wire_put_data(out, wire)
+                                    : put_system_body(out, wire);
+}
+
+static bool has_body(const struct wire *wire)
+{
+    return wire_has_data(wire) || wire->kind == WIRE_FAILURE ||
+           wire->kind == WIRE_WELCOME || wire->kind == WIRE_GOODBYE ||
+           wire->kind == WIRE_GAP;
 }
 
 static size_t head_size(struct wire_plan *plan, const struct wire *wire)
