@@ -344,6 +344,7 @@ static bool encode(struct worker *worker, struct conn *conn,
         output_frame_write(out, dialect, &plan, &fanout->wire, transport);
     }
     *frame = tape_commit(tape, size);
+    worker->tapes_used |= UINT32_C(1) << conn->form;
     keep_frame(fanout, conn, is_packed, *frame);
     worker->unflushed_bytes += size;
     return true;
@@ -424,13 +425,16 @@ void output_deliver(struct seat *seat, struct conn *conn)
     }
 }
 
+_Static_assert(FORM_COUNT <= 32, "tapes_used has a bit for each");
+
 void output_rewind(struct worker *worker)
 {
     worker->unflushed_bytes = 0;
     backlog_rewind(worker);
     tape_rewind(&worker->direct);
-    for (size_t i = 0; i < FORM_COUNT; i++) {
-        tape_rewind(&worker->tapes[i]);
+    while (worker->tapes_used != 0) {
+        tape_rewind(&worker->tapes[__builtin_ctz(worker->tapes_used)]);
+        worker->tapes_used &= worker->tapes_used - 1;
     }
 }
 

@@ -220,6 +220,7 @@ struct worker {
 
     struct tape direct;            /* [L] frames for one client */
     struct tape tapes[FORM_COUNT]; /* [L] frames for many, by form */
+    uint32_t tapes_used;           /* [L] since the last rewind, a bit each */
     size_t unflushed_bytes;        /* [L] encoded since the last flush */
     struct fanout fanout;          /* [L] */
     struct pressing *pressing;     /* [L] NULL: no reader was slow yet */
