@@ -66,7 +66,8 @@ void peal_link_free(struct peal_link *link)
         loop_post(runner->loop, &link->release.mail);
         return;
     }
-    link->is_gone = &is_gone;
+    /* This function does not return before it has been set. */
+    link->is_gone = &is_gone; // cppcheck-suppress autoVariables
     link->release.mail.size = 0;
     loop_post(runner->loop, &link->release.mail);
     for (;;) {

@@ -93,7 +93,7 @@ static void look_up(struct peal_link *link, const struct address *address)
     lookup->job.mail = &lookup->mail.mail;
     lookup->job.port = address->port;
     lookup->link = link;
-    strcpy(lookup->job.host, address->host);
+    memcpy(lookup->job.host, address->host, strlen(address->host) + 1);
     link->dial->lookup = lookup;
     if (resolver_start(link->runner->resolver, &lookup->job) < 0) {
         link->dial->lookup = NULL;

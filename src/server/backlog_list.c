@@ -130,6 +130,7 @@ static struct backlog_item *find_gap(struct backlog *backlog, struct list *end,
 {
     struct list *link = end->previous;
 
+    ASSERT(link != NULL);
     while (is_gap(backlog, link)) {
         if (is_same_gap(item_at(link), room, reason)) {
             return item_at(link);
