@@ -42,7 +42,13 @@ extern "C" {
 /* The library's version at run time, such as "0.1.0". Static storage. */
 PEAL_API const char *peal_version(void);
 
-/* The same as one number: major * 1000000 + minor * 1000 + patch. */
+/*
+ * The commit that it was built from, "b90ce1c5d0f2", or what the build was told
+ * (PEAL_COMMIT); "unknown" where neither is known. Static storage.
+ */
+PEAL_API const char *peal_commit(void);
+
+/* The version as one number: major * 1000000 + minor * 1000 + patch. */
 PEAL_API int peal_version_number(void);
 
 /*

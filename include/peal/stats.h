@@ -113,6 +113,9 @@ struct peal_server_stats {
     uint64_t ktls_sending;
     uint64_t ktls_handshakes;
     uint64_t ktls_fallbacks;
+
+    uint64_t gaps; /* peal:gap events: each tells a client what is missing */
+    uint64_t subscriptions; /* clients in rooms, once for each room: a gauge */
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

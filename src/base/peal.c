@@ -55,6 +55,13 @@ const char *peal_version(void)
                        PEAL_VERSION_PATCH);
 }
 
+const char *peal_commit(void)
+{
+    return
+#include "base/commit.inc"
+        ;
+}
+
 int peal_version_number(void)
 {
     return PEAL_VERSION_MAJOR * 1000000 + PEAL_VERSION_MINOR * 1000 +

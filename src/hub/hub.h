@@ -179,6 +179,7 @@ struct hub {
     uint32_t first_free;       /* [L] */
     uint32_t client_count;     /* [m] */
     struct map rooms;          /* [m] by name */
+    _Atomic size_t subscriptions; /* [a] members of all of these */
     uint32_t mark;             /* [L] serial of the delivery; never 0 then */
 
     pthread_mutex_t registry_lock;
@@ -333,9 +334,10 @@ int room_leave(struct peal_client *client, struct peal_slice name);
 /* [L] */
 bool room_has(const struct peal_client *client, struct peal_slice name);
 
-/* Any thread. Rooms with members, and members of a room, over all loops, of
- * whom `max` at most are put into `out`. */
+/* Any thread. Rooms with members, members of all rooms, and those of one, over
+ * all loops, of whom `max` at most are put into `out`. */
 size_t room_count(struct hub_cluster *cluster);
+size_t room_subscriptions(struct hub_cluster *cluster);
 size_t room_members(struct hub_cluster *cluster, struct peal_slice name,
                     struct peal_client_ref *out, size_t max);
 

@@ -100,6 +100,16 @@ static void room_trim(struct room *room)
 
 /* --- Membership ----------------------------------------------------------- */
 
+/* There is one writer, so nothing gets lost between the two. */
+static void room_count_members(struct hub *hub, int more)
+{
+    size_t before =
+        atomic_load_explicit(&hub->subscriptions, memory_order_relaxed);
+
+    atomic_store_explicit(&hub->subscriptions, before + (size_t)more,
+                          memory_order_relaxed);
+}
+
 /* Adds the client, which is not a member, and the room if it is new. */
 static int room_add(struct room *room, struct peal_client *client)
 {
@@ -119,6 +129,7 @@ static int room_add(struct room *room, struct peal_client *client)
             (struct member){client, client->room_count};
         client_rooms_add(client, room, room->count);
         room->count++;
+        room_count_members(hub, 1);
     } else {
         client_rooms_trim(client);
     }
@@ -135,6 +146,7 @@ static void room_drop(struct peal_client *client, uint32_t index)
     struct member moved;
 
     pthread_mutex_lock(&hub->lock);
+    room_count_members(hub, -1);
     room->count--;
     moved = room->members[room->count];
     room->members[leaving.index] = moved;

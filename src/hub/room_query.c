@@ -11,6 +11,17 @@ size_t room_count(struct hub_cluster *cluster)
     return atomic_load_explicit(&cluster->rooms, memory_order_relaxed);
 }
 
+size_t room_subscriptions(struct hub_cluster *cluster)
+{
+    size_t sum = 0;
+
+    for (int i = 0; i < cluster->count; i++) {
+        sum += atomic_load_explicit(&cluster->hubs[i].subscriptions,
+                                    memory_order_relaxed);
+    }
+    return sum;
+}
+
 size_t room_members(struct hub_cluster *cluster, struct peal_slice name,
                     struct peal_client_ref *out, size_t max)
 {

@@ -255,6 +255,8 @@ static int hand_on_gap(struct conn *conn, const struct backlog_item *gap)
         return PEAL_ENOMEM;
     }
     output_frame_write(out, conn_dialect(conn), &plan, &wire, transport);
+    seat_count(conn_seat(conn), COUNT_GAPS_DROP_OLDEST +
+                                    (gap->reason - PEAL_PRESSURE_DROP_OLDEST));
     return output_commit(conn, size);
 }
 

@@ -2,6 +2,7 @@
 #include "server/config.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "server/config_table.h"
 #include "server/config_texts.h"
@@ -126,6 +127,7 @@ static void put_in_force(struct peal_server *server, struct config *config)
             config->options.handshakes_per_address_max;
     }
     atomic_store(&head->version, config->version);
+    atomic_store(&head->updated_s, clock_wall_ms() / 1000);
     if (former != NULL) {
         struct hub_limits limits = config_hub_limits(server, config);
 

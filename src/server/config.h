@@ -34,6 +34,7 @@ struct config_head {
     _Atomic uint64_t version;         /* [a] of the newest */
     _Atomic uint64_t updates;         /* [a] made */
     _Atomic uint64_t updates_refused; /* [a] */
+    _Atomic uint64_t updated_s; /* [a] Unix time: the newest came into force */
 };
 
 /*

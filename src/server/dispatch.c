@@ -150,7 +150,7 @@ static void ask_application(struct conn *conn, const struct wire *wire,
         .server = seat->server,
         .client = client_ref(conn->client),
     };
-    int rc = request_open(conn, wire, &request.value);
+    int rc = request_open(conn, wire, handler->method, &request.value);
 
     if (rc < 0) {
         if (rc == PEAL_ELIMIT) {

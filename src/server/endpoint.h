@@ -9,8 +9,9 @@
 #include "proto/http.h"
 #include "server/conn.h"
 
-#define ENDPOINT_BODY_MAX (256 * 1024)
-#define ENDPOINT_SPACE_BYTES_MAX (32 * 1024) /* more for each namespace */
+/* Most of it could be taken by requests: METHODS_MAX histograms with names. */
+#define ENDPOINT_BODY_MAX (640 * 1024)
+#define ENDPOINT_SPACE_BYTES_MAX (384 * 1024) /* more for each namespace */
 
 /* --- endpoint.c ---------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/slice.h"
+#include "base/utf8.h"
 
 #include <string.h>
 
@@ -79,6 +80,26 @@ int peal_server_on(struct peal_server *server, const char *name,
     return 0;
 }
 
+/* Has its requests measured, apart from others if that can be. */
+static int add_method(struct peal_server *server, struct handler *handler)
+{
+    int rc;
+
+    if (server->method_count == METHODS_MAX ||
+        handler->name_size > METHOD_NAME_MAX ||
+        !utf8_is_valid(handler->name, handler->name_size)) {
+        handler->method = METHOD_OTHER;
+        return 0;
+    }
+    rc = seat_grow_measures(server, server->method_count + 2);
+    if (rc < 0) {
+        return rc;
+    }
+    server->methods[server->method_count++] = handler;
+    handler->method = server->method_count;
+    return 0;
+}
+
 int peal_server_on_request(struct peal_server *server, const char *name,
                            peal_request_function *function, void *user)
 {
@@ -91,6 +112,10 @@ int peal_server_on_request(struct peal_server *server, const char *name,
     }
     if (handler->on_request != NULL) {
         return PEAL_EEXIST;
+    }
+    rc = add_method(server, handler);
+    if (rc < 0) {
+        return rc;
     }
     handler->on_request = function;
     handler->request_user = user;

@@ -36,9 +36,17 @@ extern const struct measure_close measure_closes[MEASURE_CLOSES];
 /* Which of measure_closes it was. */
 size_t measure_close_kind(int code, struct peal_slice reason, bool by_peer);
 
+/*
+ * Requests are told apart by their handlers; those of handlers beyond this
+ * number, or with longer names, are taken together.
+ */
+#define METHODS_MAX 64
+#define METHOD_NAME_MAX 64
+#define METHOD_OTHER 0
+
 struct measures {
-    struct histogram fanout; /* to HUB_LARGE or more */
-    struct histogram request;
+    struct histogram fanout;    /* to HUB_LARGE or more */
+    struct histogram *requests; /* [I] by handler.method */
     uint64_t fanout_began_ns; /* [L] */
     _Atomic uint64_t closes[MEASURE_CLOSES];
 };

@@ -8,72 +8,20 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "net/process.h"
-#include "server/measure.h"
+#include "server/metrics_times.h"
+#include "server/prom.h"
 
 #include <stdio.h>
 
-struct text {
-    struct buffer *body;
-    bool is_open_metrics;
-    bool has_failed;
-};
-
-enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
-
-static const char *const kind_names[] = {"counter", "gauge", "histogram"};
-
-#define PRINT(text, ...)                                                       \
-    ((text)->has_failed =                                                      \
-         !endpoint_print((text)->body, __VA_ARGS__) || (text)->has_failed)
-
-/* Begins a family. In OpenMetrics a counter's family has no "_total". */
-static void family(struct text *text, const char *name, enum metric_kind kind,
-                   const char *unit, const char *help)
-{
-    const char *suffix =
-        kind == METRIC_COUNTER && !text->is_open_metrics ? "_total" : "";
-
-    PRINT(text, "# HELP %s%s %s\n# TYPE %s%s %s\n", name, suffix, help, name,
-          suffix, kind_names[kind]);
-    if (text->is_open_metrics && unit != NULL) {
-        PRINT(text, "# UNIT %s %s\n", name, unit);
-    }
-}
-
-static void gauge(struct text *text, const char *name, const char *unit,
-                  const char *help, uint64_t value)
-{
-    family(text, name, METRIC_GAUGE, unit, help);
-    PRINT(text, "%s %llu\n", name, (unsigned long long)value);
-}
-
 /* --- By namespace --------------------------------------------------------- */
 
-/*
- * One sample for each namespace, with its name as a label but for the first,
- * which has none. `more` are further labels, as they are written; or "".
- */
-static void sample(struct text *text, const struct peal_server *server,
-                   const char *name, const char *more, uint64_t value)
-{
-    const char *space = server->name;
-
-    PRINT(text, "%s%s%s%s%s%s%s%s %llu\n", name,
-          space != NULL || more[0] != '\0' ? "{" : "",
-          space != NULL ? "namespace=\"" : "", space != NULL ? space : "",
-          space != NULL ? "\"" : "",
-          space != NULL && more[0] != '\0' ? "," : "", more,
-          space != NULL || more[0] != '\0' ? "}" : "",
-          (unsigned long long)value);
-}
-
 /* The samples of a counter or gauge, whose name is written in full. */
-static void samples(struct text *text, const struct engine *engine,
+static void samples(struct prom *text, const struct engine *engine,
                     const char *name, const char *more, enum counter counter)
 {
     for (int i = 0; i < engine->space_count; i++) {
-        sample(text, engine->spaces[i], name, more,
-               stats_sum(engine->spaces[i], counter));
+        prom_sample(text, engine->spaces[i], name, more,
+                    stats_sum(engine->spaces[i], counter));
     }
 }
 
@@ -83,7 +31,7 @@ struct line {
     enum counter counter;
 };
 
-static void lines(struct text *text, const struct engine *engine,
+static void lines(struct prom *text, const struct engine *engine,
                   const char *name, const char *key, const struct line *all,
                   size_t count)
 {
@@ -131,8 +79,14 @@ static const struct line dropped[] = {
     {"conflate", COUNT_CONFLATED},
 };
 
+static const struct line gaps[] = {
+    {"drop_oldest", COUNT_GAPS_DROP_OLDEST},
+    {"drop_newest", COUNT_GAPS_DROP_NEWEST},
+    {"conflate", COUNT_GAPS_CONFLATE},
+};
+
 /* The clients that left in one of the ways. */
-static void write_closes(struct text *text, const struct engine *engine,
+static void write_closes(struct prom *text, const struct engine *engine,
                          size_t kind)
 {
     char more[96];
@@ -147,85 +101,85 @@ static void write_closes(struct text *text, const struct engine *engine,
             sum += atomic_load_explicit(&server->seats[k].measures.closes[kind],
                                         memory_order_relaxed);
         }
-        sample(text, server, "peal_connections_closed_total", more, sum);
+        prom_sample(text, server, "peal_connections_closed_total", more, sum);
     }
 }
 
-static void write_connections(struct text *text,
-                              const struct engine *engine)
+static void write_connections(struct prom *text, const struct engine *engine)
 {
-    family(text, "peal_connections", METRIC_GAUGE, NULL,
-           "Clients that are in now.");
+    prom_family(text, "peal_connections", PROM_GAUGE, NULL,
+                "Clients that are in now.");
     samples(text, engine, "peal_connections", "transport=\"ws\"",
             GAUGE_WS_CLIENTS);
     samples(text, engine, "peal_connections", "transport=\"tcp\"",
             GAUGE_TCP_CLIENTS);
-    family(text, "peal_connections_opened", METRIC_COUNTER, NULL,
-           "Clients that came in.");
-    samples(text, engine, "peal_connections_opened_total", "",
-            COUNT_CLIENTS);
-    family(text, "peal_connections_closed", METRIC_COUNTER, NULL,
-           "Clients that left, by close code and cause.");
+    prom_family(text, "peal_connections_opened", PROM_COUNTER, NULL,
+                "Clients that came in.");
+    samples(text, engine, "peal_connections_opened_total", "", COUNT_CLIENTS);
+    prom_family(text, "peal_connections_closed", PROM_COUNTER, NULL,
+                "Clients that left, by close code and cause.");
     for (size_t i = 0; i < MEASURE_CLOSES; i++) {
         write_closes(text, engine, i);
     }
-    family(text, "peal_connections_rejected", METRIC_COUNTER, NULL,
-           "Connections that did not become clients, by cause.");
+    prom_family(text, "peal_connections_rejected", PROM_COUNTER, NULL,
+                "Connections that did not become clients, by cause.");
     lines(text, engine, "peal_connections_rejected_total", "reason", rejected,
           ARRAY_SIZE(rejected));
 }
 
-static void write_messages(struct text *text, const struct engine *engine)
+static void write_messages(struct prom *text, const struct engine *engine)
 {
-    family(text, "peal_messages_received", METRIC_COUNTER, NULL,
-           "Messages of clients, without heartbeats and joins.");
+    prom_family(text, "peal_messages_received", PROM_COUNTER, NULL,
+                "Messages of clients, without heartbeats and joins.");
     lines(text, engine, "peal_messages_received_total", "kind", received,
           ARRAY_SIZE(received));
-    family(text, "peal_messages_delivered", METRIC_COUNTER, NULL,
-           "Messages queued for clients, one for each receiver.");
+    prom_family(text, "peal_messages_delivered", PROM_COUNTER, NULL,
+                "Messages queued for clients, one for each receiver.");
     samples(text, engine, "peal_messages_delivered_total", "",
             COUNT_MESSAGES_OUT);
-    family(text, "peal_messages_dropped", METRIC_COUNTER, NULL,
-           "Messages that were refused on their way, by cause.");
+    prom_family(text, "peal_messages_dropped", PROM_COUNTER, NULL,
+                "Messages that were refused on their way, by cause.");
     for (int i = 0; i < engine->space_count; i++) {
-        sample(text, engine->spaces[i], "peal_messages_dropped_total",
-               "reason=\"mailbox_bytes_max\"",
-               atomic_load_explicit(&engine->spaces[i]->refused_mail,
-                                    memory_order_relaxed));
+        prom_sample(text, engine->spaces[i], "peal_messages_dropped_total",
+                    "reason=\"mailbox_bytes_max\"",
+                    atomic_load_explicit(&engine->spaces[i]->refused_mail,
+                                         memory_order_relaxed));
     }
     samples(text, engine, "peal_messages_dropped_total", "reason=\"unsayable\"",
             COUNT_MESSAGES_UNSAYABLE);
     lines(text, engine, "peal_messages_dropped_total", "reason", dropped,
           ARRAY_SIZE(dropped));
-    family(text, "peal_limit_refusals", METRIC_COUNTER, NULL,
-           "What clients were refused, by the limit's option.");
+    prom_family(text, "peal_gaps", PROM_COUNTER, NULL,
+                "Gaps that clients were told of, by what made them.");
+    lines(text, engine, "peal_gaps_total", "reason", gaps, ARRAY_SIZE(gaps));
+    prom_family(text, "peal_limit_refusals", PROM_COUNTER, NULL,
+                "What clients were refused, by the limit's option.");
     lines(text, engine, "peal_limit_refusals_total", "limit", refused,
           ARRAY_SIZE(refused));
-    family(text, "peal_requests_timed_out", METRIC_COUNTER, NULL,
-           "Requests of clients that nobody answered in time.");
+    prom_family(text, "peal_requests_timed_out", PROM_COUNTER, NULL,
+                "Requests of clients that nobody answered in time.");
     samples(text, engine, "peal_requests_timed_out_total", "",
             COUNT_REQUESTS_TIMED_OUT);
-    family(text, "peal_address_tracker_failures", METRIC_COUNTER, NULL,
-           "Answers of the application's address tracker that were errors.");
+    prom_family(
+        text, "peal_address_tracker_failures", PROM_COUNTER, NULL,
+        "Answers of the application's address tracker that were errors.");
     samples(text, engine, "peal_address_tracker_failures_total", "",
             COUNT_TRACKER_FAILED);
-    family(text, "peal_received_bytes", METRIC_COUNTER, "bytes",
-           "Bytes read from connections.");
-    samples(text, engine, "peal_received_bytes_total", "",
-            COUNT_BYTES_IN);
-    family(text, "peal_sent_bytes", METRIC_COUNTER, "bytes",
-           "Bytes queued for connections.");
-    samples(text, engine, "peal_sent_bytes_total", "",
-            COUNT_BYTES_OUT);
+    prom_family(text, "peal_received_bytes", PROM_COUNTER, "bytes",
+                "Bytes read from connections.");
+    samples(text, engine, "peal_received_bytes_total", "", COUNT_BYTES_IN);
+    prom_family(text, "peal_sent_bytes", PROM_COUNTER, "bytes",
+                "Bytes queued for connections.");
+    samples(text, engine, "peal_sent_bytes_total", "", COUNT_BYTES_OUT);
 }
 
 /* Nanoseconds, as seconds. */
-static void seconds(struct text *text, const char *name, uint64_t ns)
+static void seconds(struct prom *text, const char *name, uint64_t ns)
 {
-    PRINT(text, "%s_total %.9f\n", name, (double)ns / 1e9);
+    PROM_PRINT(text, "%s_total %.9f\n", name, (double)ns / 1e9);
 }
 
-static void write_deflate(struct text *text, const struct engine *engine)
+static void write_deflate(struct prom *text, const struct engine *engine)
 {
     static const struct line messages[] = {
         {"out", COUNT_DEFLATED_MESSAGES},
@@ -240,39 +194,39 @@ static void write_deflate(struct text *text, const struct engine *engine)
         {"in", COUNT_INFLATED_WIRE_BYTES},
     };
 
-    family(text, "peal_deflate_messages", METRIC_COUNTER, NULL,
-           "Messages compressed or inflated; one may be for many clients.");
+    prom_family(
+        text, "peal_deflate_messages", PROM_COUNTER, NULL,
+        "Messages compressed or inflated; one may be for many clients.");
     lines(text, engine, "peal_deflate_messages_total", "direction", messages,
           ARRAY_SIZE(messages));
-    family(text, "peal_deflate_plain_bytes", METRIC_COUNTER, "bytes",
-           "Their bytes, not compressed.");
+    prom_family(text, "peal_deflate_plain_bytes", PROM_COUNTER, "bytes",
+                "Their bytes, not compressed.");
     lines(text, engine, "peal_deflate_plain_bytes_total", "direction", plain,
           ARRAY_SIZE(plain));
-    family(text, "peal_deflate_wire_bytes", METRIC_COUNTER, "bytes",
-           "Their bytes, compressed.");
+    prom_family(text, "peal_deflate_wire_bytes", PROM_COUNTER, "bytes",
+                "Their bytes, compressed.");
     lines(text, engine, "peal_deflate_wire_bytes_total", "direction", packed,
           ARRAY_SIZE(packed));
-    family(text, "peal_deflate_seconds", METRIC_COUNTER, "seconds",
-           "Time spent compressing.");
+    prom_family(text, "peal_deflate_seconds", PROM_COUNTER, "seconds",
+                "Time spent compressing.");
     seconds(text, "peal_deflate_seconds",
             stats_sum_all(engine, COUNT_DEFLATE_NS));
-    family(text, "peal_inflate_seconds", METRIC_COUNTER, "seconds",
-           "Time spent inflating.");
+    prom_family(text, "peal_inflate_seconds", PROM_COUNTER, "seconds",
+                "Time spent inflating.");
     seconds(text, "peal_inflate_seconds",
             stats_sum_all(engine, COUNT_INFLATE_NS));
-    gauge(text, "peal_deflate_state_bytes", "bytes",
-          "Memory that zlib holds.",
-          stats_sum_all(engine, GAUGE_DEFLATE_STATE_BYTES));
+    prom_gauge(text, "peal_deflate_state_bytes", "bytes",
+               "Memory that zlib holds.",
+               stats_sum_all(engine, GAUGE_DEFLATE_STATE_BYTES));
 }
 
-static void write_http(struct text *text, const struct engine *engine)
+static void write_http(struct prom *text, const struct engine *engine)
 {
-    family(text, "peal_http_requests", METRIC_COUNTER, NULL,
-           "Requests for HTTP handlers of the program.");
-    samples(text, engine, "peal_http_requests_total", "",
-            COUNT_HTTP_REQUESTS);
-    family(text, "peal_http_failures", METRIC_COUNTER, NULL,
-           "Of these: not answered in time, or with too large a body.");
+    prom_family(text, "peal_http_requests", PROM_COUNTER, NULL,
+                "Requests for HTTP handlers of the program.");
+    samples(text, engine, "peal_http_requests_total", "", COUNT_HTTP_REQUESTS);
+    prom_family(text, "peal_http_failures", PROM_COUNTER, NULL,
+                "Of these: not answered in time, or with too large a body.");
     samples(text, engine, "peal_http_failures_total", "reason=\"http_timeout\"",
             COUNT_HTTP_TIMED_OUT);
     samples(text, engine, "peal_http_failures_total",
@@ -295,81 +249,96 @@ static int64_t certificate_expiry(const struct engine *engine)
     return first_s;
 }
 
-static void write_tls(struct text *text, const struct engine *engine)
+static void write_tls(struct prom *text, const struct engine *engine)
 {
     static const char expiry[] =
         "peal_tls_certificate_expiry_timestamp_seconds";
     int64_t expiry_s = certificate_expiry(engine);
 
-    family(text, "peal_tls_handshakes", METRIC_COUNTER, NULL,
-           "TLS handshakes that were done.");
+    prom_family(text, "peal_tls_handshakes", PROM_COUNTER, NULL,
+                "TLS handshakes that were done.");
     samples(text, engine, "peal_tls_handshakes_total", "",
             COUNT_TLS_HANDSHAKES);
-    family(text, "peal_tls_resumptions", METRIC_COUNTER, NULL,
-           "Of these: sessions taken up again.");
-    samples(text, engine, "peal_tls_resumptions_total", "",
-            COUNT_TLS_RESUMED);
-    family(text, "peal_tls_failures", METRIC_COUNTER, NULL,
-           "TLS handshakes that were not done.");
-    samples(text, engine, "peal_tls_failures_total", "",
-            COUNT_TLS_FAILED);
-    gauge(text, "peal_tls_handshakes_pending", NULL,
-          "TLS handshakes in progress.",
-          stats_sum_all(engine, GAUGE_TLS_HANDSHAKES));
-    gauge(text, "peal_ktls_connections", NULL,
-          "Connections whose output the kernel encrypts.",
-          stats_sum_all(engine, GAUGE_KTLS));
-    family(text, "peal_ktls_handshakes", METRIC_COUNTER, NULL,
-           "TLS handshakes after which the kernel encrypts the output.");
+    prom_family(text, "peal_tls_resumptions", PROM_COUNTER, NULL,
+                "Of these: sessions taken up again.");
+    samples(text, engine, "peal_tls_resumptions_total", "", COUNT_TLS_RESUMED);
+    prom_family(text, "peal_tls_failures", PROM_COUNTER, NULL,
+                "TLS handshakes that were not done.");
+    samples(text, engine, "peal_tls_failures_total", "", COUNT_TLS_FAILED);
+    prom_gauge(text, "peal_tls_handshakes_pending", NULL,
+               "TLS handshakes in progress.",
+               stats_sum_all(engine, GAUGE_TLS_HANDSHAKES));
+    prom_gauge(text, "peal_ktls_connections", NULL,
+               "Connections whose output the kernel encrypts.",
+               stats_sum_all(engine, GAUGE_KTLS));
+    prom_family(text, "peal_ktls_handshakes", PROM_COUNTER, NULL,
+                "TLS handshakes after which the kernel encrypts the output.");
     samples(text, engine, "peal_ktls_handshakes_total", "", COUNT_KTLS);
-    family(text, "peal_ktls_fallbacks", METRIC_COUNTER, NULL,
-           "TLS handshakes after which it does not, though it was asked to.");
+    prom_family(
+        text, "peal_ktls_fallbacks", PROM_COUNTER, NULL,
+        "TLS handshakes after which it does not, though it was asked to.");
     samples(text, engine, "peal_ktls_fallbacks_total", "",
             COUNT_KTLS_FALLBACKS);
     if (expiry_s != 0) {
-        family(text, expiry, METRIC_GAUGE, "seconds",
-               "When the first certificate expires, since 1970.");
-        PRINT(text, "%s %lld\n", expiry, (long long)expiry_s);
+        prom_family(text, expiry, PROM_GAUGE, "seconds",
+                    "When the first certificate expires, since 1970.");
+        PROM_PRINT(text, "%s %lld\n", expiry, (long long)expiry_s);
     }
 }
 
-static void write_updates(struct text *text, const struct engine *engine)
+static void write_updates(struct prom *text, const struct engine *engine)
 {
-    family(text, "peal_config_reloads", METRIC_COUNTER, NULL,
-           "Updates of the options while running, by result.");
+    static const char last[] =
+        "peal_config_last_reload_success_timestamp_seconds";
+
+    prom_family(text, "peal_config_reloads", PROM_COUNTER, NULL,
+                "Updates of the options while running, by result.");
     for (int i = 0; i < engine->space_count; i++) {
         const struct config_head *config = &engine->spaces[i]->config;
 
-        sample(text, engine->spaces[i], "peal_config_reloads_total",
-               "result=\"ok\"", atomic_load(&config->updates));
-        sample(text, engine->spaces[i], "peal_config_reloads_total",
-               "result=\"refused\"", atomic_load(&config->updates_refused));
+        prom_sample(text, engine->spaces[i], "peal_config_reloads_total",
+                    "result=\"ok\"", atomic_load(&config->updates));
+        prom_sample(text, engine->spaces[i], "peal_config_reloads_total",
+                    "result=\"refused\"",
+                    atomic_load(&config->updates_refused));
+    }
+    prom_family(text, last, PROM_GAUGE, "seconds",
+                "When the options in force were taken, since 1970.");
+    for (int i = 0; i < engine->space_count; i++) {
+        prom_sample(text, engine->spaces[i], last, "",
+                    atomic_load(&engine->spaces[i]->config.updated_s));
     }
 }
 
-static void write_gauges(struct text *text, const struct worker *worker)
+static void write_gauges(struct prom *text, const struct worker *worker)
 {
     const struct engine *engine = worker->engine;
 
-    gauge(text, "peal_sockets", NULL,
-          "Open connections, of clients and of all others.",
-          stats_open(engine));
-    family(text, "peal_rooms", METRIC_GAUGE, NULL, "Rooms with members.");
+    prom_gauge(text, "peal_sockets", NULL,
+               "Open connections, of clients and of all others.",
+               stats_open(engine));
+    prom_family(text, "peal_rooms", PROM_GAUGE, NULL, "Rooms with members.");
     for (int i = 0; i < engine->space_count; i++) {
-        sample(text, engine->spaces[i], "peal_rooms", "",
-               room_count(&engine->spaces[i]->cluster));
+        prom_sample(text, engine->spaces[i], "peal_rooms", "",
+                    room_count(&engine->spaces[i]->cluster));
     }
-    family(text, "peal_requests_pending", METRIC_GAUGE, NULL,
-           "Requests, of either side, that wait for their answer.");
+    prom_family(text, "peal_subscriptions", PROM_GAUGE, NULL,
+                "Clients in rooms: each counts once for each of its rooms.");
+    for (int i = 0; i < engine->space_count; i++) {
+        prom_sample(text, engine->spaces[i], "peal_subscriptions", "",
+                    room_subscriptions(&engine->spaces[i]->cluster));
+    }
+    prom_family(text, "peal_requests_pending", PROM_GAUGE, NULL,
+                "Requests, of either side, that wait for their answer.");
     samples(text, engine, "peal_requests_pending", "", GAUGE_REQUESTS);
-    gauge(text, "peal_send_queue_bytes", "bytes",
-          "What waits for sockets that are full.",
-          stats_queued_bytes(engine));
-    gauge(text, "peal_memory_budget_bytes", "bytes",
-          "What the option memory_bytes_max allows; 0: no bound.",
-          worker_options(worker)->memory_bytes_max);
-    family(text, "peal_memory_used_bytes", METRIC_GAUGE, "bytes",
-           "What libpeal has from the allocator, by what it is for.");
+    prom_gauge(text, "peal_send_queue_bytes", "bytes",
+               "What waits for sockets that are full.",
+               stats_queued_bytes(engine));
+    prom_gauge(text, "peal_memory_budget_bytes", "bytes",
+               "What the option memory_bytes_max allows; 0: no bound.",
+               worker_options(worker)->memory_bytes_max);
+    prom_family(text, "peal_memory_used_bytes", PROM_GAUGE, "bytes",
+                "What libpeal has from the allocator, by what it is for.");
     for (enum mem_pool pool = 0; pool < MEM_POOLS; pool++) {
         static const char *const pools[] = {
             [MEM_OTHER] = "other",
@@ -378,108 +347,49 @@ static void write_gauges(struct text *text, const struct worker *worker)
             [MEM_TLS] = "tls",
         };
 
-        PRINT(text, "peal_memory_used_bytes{pool=\"%s\"} %llu\n", pools[pool],
-              (unsigned long long)mem_used_in(pool));
+        PROM_PRINT(text, "peal_memory_used_bytes{pool=\"%s\"} %llu\n",
+                   pools[pool], (unsigned long long)mem_used_in(pool));
     }
-    gauge(text, "peal_event_loops", NULL, "Threads that serve clients.",
-          (uint64_t)engine->worker_count);
-    gauge(text, "peal_ready", NULL, "1 when /readyz says ok.",
-          health_is_ready(worker) ? 1 : 0);
-}
-
-/* --- Histograms ---------------------------------------------------------- */
-
-/* The sum of what was measured in several places. */
-struct sums {
-    uint64_t counts[HISTOGRAM_BOUNDS + 1];
-    uint64_t sum_ns;
-};
-
-static void add(struct sums *sums, const struct histogram *one)
-{
-    for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++) {
-        sums->counts[i] +=
-            atomic_load_explicit(&one->counts[i], memory_order_relaxed);
-    }
-    sums->sum_ns += atomic_load_explicit(&one->sum_ns, memory_order_relaxed);
-}
-
-static void histogram(struct text *text, const char *name,
-                      const struct sums *sums, const char *help)
-{
-    uint64_t count = 0;
-
-    family(text, name, METRIC_HISTOGRAM, "seconds", help);
-    for (size_t i = 0; i < HISTOGRAM_BOUNDS; i++) {
-        count += sums->counts[i];
-        /* OpenMetrics wants whole bounds with a decimal point, too. */
-        PRINT(text, "%s_bucket{le=\"%g%s\"} %llu\n", name,
-              (double)measure_bounds_ns[i] / 1e9,
-              measure_bounds_ns[i] % UINT64_C(1000000000) == 0 ? ".0" : "",
-              (unsigned long long)count);
-    }
-    count += sums->counts[HISTOGRAM_BOUNDS];
-    PRINT(text, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.9f\n%s_count %llu\n",
-          name, (unsigned long long)count, name, (double)sums->sum_ns / 1e9,
-          name, (unsigned long long)count);
-}
-
-static void write_histograms(struct text *text,
-                             const struct engine *engine)
-{
-    struct sums requests = {.sum_ns = 0};
-    struct sums fanouts = {.sum_ns = 0};
-    struct sums turns = {.sum_ns = 0};
-
-    for (int k = 0; k < engine->worker_count; k++) {
-        add(&turns, &engine->workers[k].turns);
-        for (int i = 0; i < engine->space_count; i++) {
-            add(&requests, &engine->spaces[i]->seats[k].measures.request);
-            add(&fanouts, &engine->spaces[i]->seats[k].measures.fanout);
-        }
-    }
-    histogram(text, "peal_request_duration_seconds", &requests,
-              "From reading a client's request to its answer.");
-    histogram(text, "peal_fanout_duration_seconds", &fanouts,
-              "Of queueing an event for the receivers on one loop, 16 or more "
-              "of them.");
-    histogram(text, "peal_event_loop_lag_seconds", &turns,
-              "How long a turn of a loop took: the longest that input waited.");
+    prom_gauge(text, "peal_event_loops", NULL, "Threads that serve clients.",
+               (uint64_t)engine->worker_count);
+    prom_gauge(text, "peal_ready", NULL, "1 when /readyz says ok.",
+               health_is_ready(worker) ? 1 : 0);
 }
 
 /* --- The process --------------------------------------------------------- */
 
-static void write_process(struct text *text)
+static void write_process(struct prom *text)
 {
     struct process_facts facts;
 
     process_read(&facts);
-    family(text, "process_cpu_seconds", METRIC_COUNTER, "seconds",
-           "User and system CPU time.");
-    PRINT(text, "process_cpu_seconds_total %.6f\n", facts.cpu_seconds);
-    family(text, "process_start_time_seconds", METRIC_GAUGE, "seconds",
-           "When the process started, since 1970.");
-    PRINT(text, "process_start_time_seconds %.2f\n", facts.start_seconds);
-    gauge(text, "process_resident_memory_bytes", "bytes",
-          "Memory that is resident.", facts.resident_bytes);
-    gauge(text, "process_virtual_memory_bytes", "bytes",
-          "Memory that is mapped.", facts.virtual_bytes);
-    gauge(text, "process_open_fds", NULL, "Open file descriptors.",
-          facts.descriptors);
-    gauge(text, "process_max_fds", NULL, "The limit on file descriptors.",
-          facts.descriptors_max);
+    prom_family(text, "process_cpu_seconds", PROM_COUNTER, "seconds",
+                "User and system CPU time.");
+    PROM_PRINT(text, "process_cpu_seconds_total %.6f\n", facts.cpu_seconds);
+    prom_family(text, "process_start_time_seconds", PROM_GAUGE, "seconds",
+                "When the process started, since 1970.");
+    PROM_PRINT(text, "process_start_time_seconds %.2f\n", facts.start_seconds);
+    prom_gauge(text, "process_resident_memory_bytes", "bytes",
+               "Memory that is resident.", facts.resident_bytes);
+    prom_gauge(text, "process_virtual_memory_bytes", "bytes",
+               "Memory that is mapped.", facts.virtual_bytes);
+    prom_gauge(text, "process_open_fds", NULL, "Open file descriptors.",
+               facts.descriptors);
+    prom_gauge(text, "process_max_fds", NULL, "The limit on file descriptors.",
+               facts.descriptors_max);
 }
 
 bool metrics_write(const struct worker *worker, bool is_open_metrics,
                    struct buffer *body)
 {
-    struct text text = {.body = body, .is_open_metrics = is_open_metrics};
+    struct prom text = {.body = body, .is_open_metrics = is_open_metrics};
     const struct engine *engine = worker->engine;
     const char *info = is_open_metrics ? "peal_build" : "peal_build_info";
 
-    PRINT(&text, "# HELP %s The version.\n# TYPE %s %s\n", info, info,
-          is_open_metrics ? "info" : "gauge");
-    PRINT(&text, "peal_build_info{version=\"%s\"} 1\n", peal_version());
+    PROM_PRINT(&text, "# HELP %s What was built of what.\n# TYPE %s %s\n", info,
+               info, is_open_metrics ? "info" : "gauge");
+    PROM_PRINT(&text, "peal_build_info{version=\"%s\",commit=\"%s\"} 1\n",
+               peal_version(), peal_commit());
     write_connections(&text, engine);
     write_messages(&text, engine);
     write_deflate(&text, engine);
@@ -487,10 +397,10 @@ bool metrics_write(const struct worker *worker, bool is_open_metrics,
     write_tls(&text, engine);
     write_updates(&text, engine);
     write_gauges(&text, worker);
-    write_histograms(&text, engine);
+    metrics_times_write(&text, engine);
     write_process(&text);
     if (is_open_metrics) {
-        PRINT(&text, "# EOF\n");
+        PROM_PRINT(&text, "# EOF\n");
     }
     return !text.has_failed;
 }

@@ -33,6 +33,7 @@ struct pending {
     bool is_awaited; /* ours: a client is to answer */
     union {
         struct {
+            uint32_t method; /* of measures.requests */
             uint16_t id_size;
             uint16_t ack_size;
             char bytes[ASKED_BYTES_MAX];
@@ -196,7 +197,8 @@ static int begin(struct conn *conn, bool is_awaited, uint32_t timeout_ms,
 
 /* --- Of clients ---------------------------------------------------------- */
 
-int request_open(struct conn *conn, const struct wire *asked, uint64_t *number)
+int request_open(struct conn *conn, const struct wire *asked, uint32_t method,
+                 uint64_t *number)
 {
     const struct config *config = conn_seat(conn)->config;
     struct pending *pending;
@@ -207,6 +209,7 @@ int request_open(struct conn *conn, const struct wire *asked, uint64_t *number)
         return rc;
     }
     ASSERT(asked->id.size <= WIRE_ID_MAX && asked->ack.size <= TCP_EVENT_MAX);
+    pending->of.asked.method = method;
     pending->of.asked.id_size = (uint16_t)asked->id.size;
     pending->of.asked.ack_size = (uint16_t)asked->ack.size;
     if (asked->id.size > 0) {
@@ -245,7 +248,7 @@ int request_close(struct worker *worker, struct peal_client_ref client,
     }
     conn = pending->conn;
     asked = asked_of(pending);
-    measure_add(&conn_seat(conn)->measures.request,
+    measure_add(&conn_seat(conn)->measures.requests[pending->of.asked.method],
                 clock_monotonic_ns() - pending->began_ns);
     give_back(worker->pending, pending);
     rc = failure == NULL ? dispatch_answer(conn, &asked, event)

@@ -23,10 +23,11 @@ struct pending_table *request_table_new(struct worker *worker);
 void request_table_free(struct pending_table *table);
 
 /*
- * A client's request begins to wait. Returns 0 and its number; PEAL_ELIMIT at
- * requests_per_client_max; PEAL_ENOMEM.
+ * A client's request begins to wait; `method` is its handler's. Returns 0 and
+ * its number; PEAL_ELIMIT at requests_per_client_max; PEAL_ENOMEM.
  */
-int request_open(struct conn *conn, const struct wire *asked, uint64_t *number);
+int request_open(struct conn *conn, const struct wire *asked, uint32_t method,
+                 uint64_t *number);
 
 /*
  * Ends one of this client: with the event, or with `failure` when `event` is

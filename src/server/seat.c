@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "server/deflate.h"
 
+#include <string.h>
+
 struct seat *seat_current(const struct peal_server *server)
 {
     struct worker *worker = worker_current(server->engine);
@@ -131,6 +133,22 @@ int seat_open_all(struct peal_server *server)
         engine->workers[i].seats[server->number] = &seats[i];
     }
     server->seats = seats;
+    return seat_grow_measures(server, 1);
+}
+
+int seat_grow_measures(struct peal_server *server, size_t methods)
+{
+    for (int i = 0; i < server->engine->worker_count; i++) {
+        struct measures *measures = &server->seats[i].measures;
+        struct histogram *grown =
+            mem_realloc(measures->requests, methods * sizeof *grown);
+
+        if (grown == NULL) {
+            return PEAL_ENOMEM;
+        }
+        memset(&grown[methods - 1], 0, sizeof *grown);
+        measures->requests = grown;
+    }
     return 0;
 }
 
@@ -145,6 +163,7 @@ void seat_close_all(struct peal_server *server)
         guard_set_event_rates(seat, NULL);
         deflate_close(seat);
         room_policy_forget(seat);
+        mem_free(seat->measures.requests);
         config_unref(seat->config);
     }
     hub_cluster_fini(&server->cluster);

@@ -115,6 +115,9 @@ enum counter {
     COUNT_DROPPED_OLDEST,
     COUNT_DROPPED_NEWEST,
     COUNT_CONFLATED,
+    COUNT_GAPS_DROP_OLDEST, /* these three by enum peal_pressure */
+    COUNT_GAPS_DROP_NEWEST,
+    COUNT_GAPS_CONFLATE,
     COUNT_REFUSED_MEMORY,
     COUNT_CLOSED_MEMORY,
     COUNT_TRACKER_FAILED,
@@ -138,6 +141,7 @@ struct handler {
     void *event_user;
     peal_request_function *on_request;
     void *request_user;
+    uint32_t method; /* with on_request: of measures.requests; METHOD_OTHER */
     size_t name_size;
     char name[];
 };
@@ -309,6 +313,8 @@ struct peal_server {
     const struct dialect *dialect;      /* [I] */
     struct map handlers;                /* [I] of struct handler, by name */
     struct handler *any;                /* [I] NULL: none */
+    const struct handler *methods[METHODS_MAX]; /* [I] by method - 1 */
+    uint32_t method_count;                      /* [I] */
     struct hub_cluster cluster;
     struct seat *seats;            /* [I] one for each worker */
     _Atomic uint64_t refused_mail; /* [a] */
@@ -432,6 +438,12 @@ worker_options(const struct worker *worker)
 
 /* One on each worker, with their hubs. 0 or PEAL_ENOMEM; see seat_close_all. */
 int seat_open_all(struct peal_server *server);
+
+/*
+ * Before the start: measures so many methods, one more than before. 0 or
+ * PEAL_ENOMEM.
+ */
+int seat_grow_measures(struct peal_server *server, size_t methods);
 
 /* All clients have gone. Harmless when there are none. */
 void seat_close_all(struct peal_server *server);

@@ -143,10 +143,15 @@ int peal_server_stats(struct peal_server *server,
     for (enum counter i = COUNT_EVENTS_IN; i <= COUNT_INVALID_IN; i++) {
         all.messages_in += stats_sum(server, i);
     }
+    for (enum counter i = COUNT_GAPS_DROP_OLDEST; i <= COUNT_GAPS_CONFLATE;
+         i++) {
+        all.gaps += stats_sum(server, i);
+    }
     all.memory_used_bytes = mem_used();
     all.queued_bytes = stats_queued_bytes(server->engine);
     all.clients = all.ws_clients + all.tcp_clients;
     all.rooms = room_count(&server->cluster);
+    all.subscriptions = room_subscriptions(&server->cluster);
     all.refused_mail =
         atomic_load_explicit(&server->refused_mail, memory_order_relaxed);
     all.size = size < sizeof all ? size : sizeof all;

@@ -67,8 +67,9 @@ const page = (started, delivered, buckets) => [
   `peal_messages_delivered_total ${delivered}`,
   'peal_connections{namespace="a",transport="ws"} 3',
   'peal_connections{namespace="b",transport="ws"} 4',
-  ...["0.001", "0.01", "+Inf"].map((bound, i) =>
-    `peal_request_duration_seconds_bucket{le="${bound}"} ${buckets[i]}`),
+  ...["a", "b"].flatMap((method, m) => ["0.001", "0.01", "+Inf"].map((le, i) =>
+    `peal_request_duration_seconds_bucket{method="${method}",le="${le}"} ` +
+    `${m === 0 ? 0 : buckets[i]}`)),
 ].join("\n");
 
 test("rates of a run, percentiles of an interval, sums of labels", async () => {

@@ -88,6 +88,8 @@ static void handlers(struct peal_server *server)
 
 /* --- Metrics ------------------------------------------------------------- */
 
+#define UPDATED "peal_config_last_reload_success_timestamp_seconds"
+
 static void test_zeros_are_there_from_the_start(void **state)
 {
     static const char *const names[] = {
@@ -112,12 +114,17 @@ static void test_zeros_are_there_from_the_start(void **state)
         "peal_limit_refusals_total{limit=\"rooms_max\"}",
         "peal_send_queue_bytes",
         "peal_rooms",
-        "peal_request_duration_seconds_count",
-        "peal_request_duration_seconds_bucket{le=\"+Inf\"}",
+        "peal_gaps_total{reason=\"drop_oldest\"}",
+        "peal_subscriptions",
+        "peal_request_duration_seconds_count{method=\"sum\"}",
+        "peal_request_duration_seconds_bucket{method=\"sum\",le=\"+Inf\"}",
+        "peal_request_duration_seconds_sum{method=\"other\"}",
         "peal_fanout_duration_seconds_sum",
     };
+    double began_s = (double)time(NULL);
     struct host host;
     const char *text;
+    char info[128];
 
     (void)state;
     host_start(&host, &with_metrics, handlers);
@@ -128,7 +135,13 @@ static void test_zeros_are_there_from_the_start(void **state)
     }
     CHECK(http_sample(text, "peal_sockets") == 1); /* who asks */
     CHECK(strstr(text, "certificate_expiry") == NULL);
-    CHECK(http_sample(text, "peal_build_info{version=\"0.1.0\"}") == 1);
+    snprintf(info, sizeof info,
+             "peal_build_info{version=\"%s\",commit=\"%s\"}", peal_version(),
+             peal_commit());
+    CHECK(http_sample(text, info) == 1);
+    CHECK(http_sample(text, "peal_memory_used_bytes{pool=\"tls\"}") == 0);
+    CHECK(http_sample(text, UPDATED) >= began_s);
+    CHECK(http_sample(text, UPDATED) <= (double)time(NULL));
     CHECK(http_sample(text, "peal_event_loops") == 1);
     CHECK(http_sample(text, "process_open_fds") > 3);
     CHECK(http_sample(text, "process_max_fds") > 3);
@@ -195,12 +208,18 @@ static void test_what_happens_is_counted(void **state)
     CHECK_EQUAL(http_sample(text, REFUSED("requests_per_client_max")), 1);
     CHECK_EQUAL(http_sample(text, REFUSED("rooms_per_client_max")), 1);
     CHECK_EQUAL(http_sample(text, "peal_fanout_duration_seconds_count"), 1);
-    CHECK_EQUAL(http_sample(text, "peal_request_duration_seconds_count"), 2);
+#define REQUESTS(part, labels)                                                 \
+    "peal_request_duration_seconds_" part "{method=" labels "}"
+    CHECK_EQUAL(http_sample(text, REQUESTS("count", "\"sum\"")), 1);
+    CHECK_EQUAL(http_sample(text, REQUESTS("count", "\"never\"")), 1);
+    CHECK_EQUAL(http_sample(text, REQUESTS("count", "\"other\"")), 0);
     /* The one that timed out took 50 ms. */
     CHECK_EQUAL(
-        http_sample(text,
-                    "peal_request_duration_seconds_bucket{le=\"0.01\"}"),
-        1);
+        http_sample(text, REQUESTS("bucket", "\"sum\",le=\"0.01\"")), 1);
+    CHECK_EQUAL(
+        http_sample(text, REQUESTS("bucket", "\"never\",le=\"0.01\"")), 0);
+    CHECK_EQUAL(http_sample(text, "peal_subscriptions"), 21);
+    CHECK_EQUAL(host_stats(&host).subscriptions, 21);
     CHECK(http_sample(text, "peal_event_loop_lag_seconds_count") > 5);
 
     member_say(&members[2], "{'event':'kick'}");
@@ -226,6 +245,7 @@ static void test_what_happens_is_counted(void **state)
             member_close(&members[i]);
         }
     }
+    CHECK_SOON(now(&host, "peal_subscriptions") == 0);
     host_stop(&host);
 }
 
@@ -243,6 +263,77 @@ static void promtool(const char *tool, const char *text)
     status = pclose(pipe);
     CHECK(WIFEXITED(status));
     CHECK_EQUAL(WEXITSTATUS(status), 0);
+}
+
+/* Names that a label cannot have as they are, and more than have their own. */
+static void odd_handlers(struct peal_server *server)
+{
+    char name[80];
+
+    CHECK_EQUAL(peal_server_on_request(server, "a\"b\\c\nd", on_sum, NULL), 0);
+    memset(name, 'n', sizeof name);
+    name[sizeof name - 1] = '\0';
+    CHECK_EQUAL(peal_server_on_request(server, name, on_sum, NULL), 0);
+    CHECK_EQUAL(peal_server_on_request(server, "\xff", on_sum, NULL), 0);
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "method%d", i);
+        CHECK_EQUAL(peal_server_on_request(server, name, on_sum, NULL), 0);
+    }
+}
+
+static void test_methods_are_bounded(void **state)
+{
+    const char *tool = getenv("PEAL_PROMTOOL");
+    struct member member;
+    struct host host;
+    const char *text;
+    size_t count = 0;
+
+    (void)state;
+    host_start(&host, &with_metrics, odd_handlers);
+    member_open(&member, host.ws, false);
+    member_say(&member, "{'event':'method0','id':1}");
+    member_expect(&member, "{'event':'peal:ok','id':1,'data':3}");
+    member_say(&member, "{'event':'method99','id':2}");
+    member_expect(&member, "{'event':'peal:ok','id':2,'data':3}");
+    text = get(&host, "/metrics");
+    if (tool != NULL) {
+        promtool(tool, text);
+    }
+    CHECK_EQUAL(http_sample(text, REQUESTS("count", "\"method0\"")), 1);
+    CHECK_EQUAL(http_sample(text, REQUESTS("count", "\"other\"")), 1);
+    CHECK_EQUAL(
+        http_sample(text, REQUESTS("count", "\"a\\\"b\\\\c\\nd\"")), 0);
+    for (const char *at = text; at != NULL; count++) {
+        at = strstr(at + 1, "peal_request_duration_seconds_count{");
+    }
+    CHECK_EQUAL(count - 1, 64 + 1);
+    member_close(&member);
+    host_stop(&host);
+}
+
+/* A second after the start, so that the one cannot be taken for the other. */
+static void test_updates_are_dated(void **state)
+{
+    struct peal_server_options options = {.size = sizeof options};
+    struct host host;
+    double started_s;
+    double updated_s;
+
+    (void)state;
+    host_start(&host, &with_metrics, handlers);
+    started_s = now(&host, UPDATED);
+    CHECK_SOON((double)time(NULL) > started_s);
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    options.clients_max = 77;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+    updated_s = now(&host, UPDATED);
+    CHECK(updated_s > started_s && updated_s <= (double)time(NULL));
+    CHECK_SOON((double)time(NULL) > updated_s);
+    options.loops = 3;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), PEAL_ENOTSUP);
+    CHECK(now(&host, UPDATED) == updated_s);
+    host_stop(&host);
 }
 
 static void test_prometheus_reads_it(void **state)
@@ -705,6 +796,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zeros_are_there_from_the_start),
         cmocka_unit_test(test_what_happens_is_counted),
+        cmocka_unit_test(test_methods_are_bounded),
+        cmocka_unit_test(test_updates_are_dated),
         cmocka_unit_test(test_prometheus_reads_it),
         cmocka_unit_test(test_open_metrics_by_accept),
         cmocka_unit_test(test_queues_are_seen),

@@ -12,6 +12,7 @@
 #include "support/suite.h"
 
 #include "support/host.h"
+#include "support/http.h"
 #include "support/link.h"
 #include "support/member.h"
 
@@ -408,6 +409,7 @@ static void follow(struct member *quick, int number)
 struct count {
     int received;
     int told; /* as missing */
+    int gaps; /* in how many places */
     int last; /* number that was received */
     int last_of_key[KEYS];
 };
@@ -426,6 +428,7 @@ static void count_gap(struct count *count, json_t *gap, const char *reason)
         (strcmp(reason, "conflate") == 0 && strcmp(told, "drop_oldest") == 0));
     CHECK(missing > 0);
     count->told += missing;
+    count->gaps++;
 }
 
 /* Reads until all is accounted for; NULL: for whatever reason. */
@@ -497,6 +500,7 @@ static void follows(enum way way, enum peal_pressure pressure,
     read_all(&slow, total, reason, &count);
     CHECK_EQUAL(count.last, total - 1); /* it was sent to it alone */
     CHECK_EQUAL(count.told, dropped());
+    CHECK_EQUAL(host_stats(&host).gaps, count.gaps);
     CHECK_EQUAL(host_stats(&host).clients, has_quick ? 2 : 1);
     CHECK_EQUAL(host_stats(&host).closed_queue_bytes, 0);
     CHECK_SOON(host_stats(&host).queued_bytes == 0);
@@ -916,7 +920,8 @@ static void links_hear_of_gaps(void **state)
 
     (void)state;
     begin(OVER_WS,
-          (struct peal_server_options){.pressure = PEAL_PRESSURE_DROP_OLDEST});
+          (struct peal_server_options){.pressure = PEAL_PRESSURE_DROP_OLDEST,
+                                       .metrics_path = "/metrics"});
     options = link_test_options(link_url(url, host.ws, false), &notes);
     CHECK_EQUAL(peal_loop_new(&loop, NULL), 0);
     CHECK_EQUAL(peal_link_new(&link, loop, &options), 0);
@@ -936,6 +941,8 @@ static void links_hear_of_gaps(void **state)
     CHECK_EQUAL(stats.missed, dropped());
     CHECK(gaps > 0);
     CHECK_EQUAL(stats.gaps, gaps);
+    CHECK_EQUAL(
+        http_metric(host.ws, "peal_gaps_total{reason=\"drop_oldest\"}"), gaps);
     peal_link_free(link);
     peal_loop_free(loop);
     end();

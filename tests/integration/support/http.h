@@ -7,7 +7,7 @@
 struct http_reply {
     int status;
     char head[8192]; /* status line and headers, with a zero byte */
-    char body[65536]; /* with a zero byte */
+    char body[262144]; /* with a zero byte */
     size_t body_size;
 };
 
