@@ -59,6 +59,7 @@ endforeach()
 # The tests of what options do, once more with all of them changed while the
 # server runs (support/host.h).
 foreach(name IN ITEMS
+        applications_act_on_their_clients
         clients_are_introduced doors_let_in_who_may floods_are_limited
         hooks_are_told_and_asked http_shares_the_port
         limits_of_number_have_counters limits_of_size_have_counters

@@ -8,6 +8,9 @@
  */
 #include "support/suite.h"
 
+#include <peal/http.h>
+#include <peal/policy.h>
+
 #include "support/handlers.h"
 #include "support/host.h"
 #include "support/http.h"
@@ -298,6 +301,153 @@ static void test_pings_begin_and_end(void **state)
     host_stop(&host);
 }
 
+static void on_silence(const struct peal_http_request *request,
+                       struct peal_http_reply reply, void *user)
+{
+    (void)request;
+    (void)reply;
+    (void)user;
+}
+
+static enum peal_verdict decide_never(struct peal_client *client,
+                                      const struct peal_event *event,
+                                      uint32_t cost, struct peal_ticket ticket,
+                                      void *user)
+{
+    (void)client;
+    (void)cost;
+    (void)ticket;
+    (void)user;
+    return peal_slice_equal(event->name, peal_slice("undecided")) ? PEAL_LATER
+                                                                  : PEAL_ALLOW;
+}
+
+static void never(struct peal_server *server)
+{
+    CHECK_EQUAL(
+        peal_server_on_request(server, "never", handlers_never, NULL), 0);
+    CHECK_EQUAL(peal_server_http(server, "GET", "/never", on_silence, NULL),
+                0);
+}
+
+/* What began without an end keeps that; what begins after it has one. */
+static void test_times_begin_to_matter(void **state)
+{
+    const struct peal_hooks hooks = {.size = sizeof hooks,
+                                     .limit_message = decide_never};
+    struct peal_server_options given = {
+        .handshake_timeout_ms = PEAL_OFF,
+        .request_timeout_ms = PEAL_OFF,
+        .http_timeout_ms = PEAL_OFF,
+        .decision_timeout_ms = PEAL_OFF,
+        .close_timeout_ms = PEAL_OFF,
+        .ping_interval_ms = PEAL_OFF,
+        .stop_timeout_ms = PEAL_OFF,
+        .hooks = &hooks,
+    };
+    struct peal_server_options options;
+    struct http_reply reply;
+    struct member member;
+    struct peer closing;
+    struct peer asking;
+    struct host host;
+
+    (void)state;
+    host_start(&host, &given, never);
+    member_open(&member, host.ws, false);
+    ws_open(&closing, host.ws, "/");
+    peer_dial(&asking, host.ws);
+    CHECK_SOON(host_stats(&host).connections == 3);
+    options = host_config(&host);
+    options.handshake_timeout_ms = 20;
+    options.request_timeout_ms = 20;
+    options.http_timeout_ms = 20;
+    options.decision_timeout_ms = 20;
+    options.stop_timeout_ms = 20;
+    host_update(&host, &options);
+
+    member_say(&member, "{'event':'never','id':1}");
+    member_expect_failure(&member, "1", 106);
+    member_say(&member, "{'event':'undecided','id':2}");
+    member_expect_failure(&member, "2", 110);
+    /* It had all the time there is until it asked. */
+    http_ask(host.ws, "GET /never HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    CHECK_EQUAL(reply.status, 503);
+    CHECK(!peer_has_input(&asking, 50));
+    peer_send(&asking, "GET /never HTTP/1.1\r\nHost: x\r\n\r\n", 37);
+    http_read(&asking, &reply, true);
+    CHECK_EQUAL(reply.status, 503);
+    peer_close(&asking);
+
+    /* Who does not answer the close is cut. */
+    peal_server_stop(host.server);
+    member_expect_close(&member, 1001);
+    peer_drain(&closing);
+    peer_close(&closing);
+    host_stop(&host);
+}
+
+static void page(struct peal_server *server)
+{
+    CHECK_EQUAL(peal_server_page(server, "/page", "a/b", "page", 4), 0);
+}
+
+/* Also that between two requests, which begins with each answer. */
+static void test_the_time_between_requests(void **state)
+{
+    static const char get[] = "GET /page HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct peal_server_options given = {.handshake_timeout_ms = PEAL_OFF};
+    struct peal_server_options options;
+    struct http_reply reply;
+    struct host host;
+    struct peer peer;
+
+    (void)state;
+    host_start(&host, &given, page);
+    peer_dial(&peer, host.ws);
+    peer_send(&peer, get, strlen(get));
+    http_read(&peer, &reply, true);
+    CHECK(!peer_has_input(&peer, 50));
+    options = host_config(&host);
+    options.handshake_timeout_ms = 20;
+    host_update(&host, &options);
+    peer_send(&peer, get, strlen(get));
+    http_read(&peer, &reply, true);
+    CHECK_EQUAL(reply.status, 200);
+    peer_expect_end(&peer);
+    peer_close(&peer);
+    CHECK_EQUAL(host_stats(&host).closed_handshake_timeout, 1);
+    host_stop(&host);
+}
+
+/* How much of an IPv6 address counts. */
+static void test_addresses_are_cut_anew(void **state)
+{
+    static const char *const proxies[] = {"127.0.0.1", NULL};
+    struct peal_server_options given = {
+        .trusted_proxies = proxies, .clients_per_address_max = 1};
+    struct peal_server_options options;
+    struct member member = {.is_tcp = false};
+    struct host host;
+
+    (void)state;
+    host_start(&host, &given, NULL);
+    peer_dial(&member.peer, host.ws);
+    ws_ask(&member.peer, "/", "X-Forwarded-For: 2001:db8::1\r\n");
+    ws_expect_open(&member.peer);
+    member_welcome(&member);
+    CHECK_EQUAL(ws_try(host.ws, "/", "X-Forwarded-For: 2001:db8::2\r\n"),
+                429);
+    options = host_config(&host);
+    options.ipv6_prefix_bits = 128;
+    host_update(&host, &options);
+    CHECK_EQUAL(ws_try(host.ws, "/", "X-Forwarded-For: 2001:db8::2\r\n"),
+                101);
+    member_close(&member);
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
 static _Atomic int first_calls;
 static _Atomic int second_calls;
 
@@ -435,6 +585,9 @@ int main(void)
         cmocka_unit_test(test_counts_survive_updates),
         cmocka_unit_test(test_a_frame_in_pieces_grows_with_its_limit),
         cmocka_unit_test(test_pings_begin_and_end),
+        cmocka_unit_test(test_times_begin_to_matter),
+        cmocka_unit_test(test_the_time_between_requests),
+        cmocka_unit_test(test_addresses_are_cut_anew),
         cmocka_unit_test(test_texts_and_callbacks),
         cmocka_unit_test(test_any_thread),
     };

@@ -477,6 +477,19 @@ static int flood(struct peal_client_ref slow, struct member *quick)
     return count;
 }
 
+/* The newest of each key were received: they fit by far. */
+static void expect_newest_of_keys(const struct count *count, int total)
+{
+    for (int i = 0; i < KEYS; i++) {
+        int newest = total - 1;
+
+        while (newest % KEYS != i) {
+            newest--;
+        }
+        CHECK_EQUAL(count->last_of_key[i], newest);
+    }
+}
+
 static void follows(enum way way, enum peal_pressure pressure,
                     const char *reason)
 {
@@ -505,15 +518,7 @@ static void follows(enum way way, enum peal_pressure pressure,
     CHECK_EQUAL(host_stats(&host).closed_queue_bytes, 0);
     CHECK_SOON(host_stats(&host).queued_bytes == 0);
     if (pressure != PEAL_PRESSURE_DROP_NEWEST) {
-        /* The newest of each key are there: they fit by far. */
-        for (int i = 0; i < KEYS; i++) {
-            int newest = total - 1;
-
-            while (newest % KEYS != i) {
-                newest--;
-            }
-            CHECK_EQUAL(count.last_of_key[i], newest);
-        }
+        expect_newest_of_keys(&count, total);
     }
 
     /* And goes on as if nothing had been. */
@@ -558,6 +563,30 @@ static void newer_ones_replace_older_ones(void **state)
 {
     (void)state;
     everywhere(PEAL_PRESSURE_CONFLATE, "conflate");
+}
+
+/* Without a policy of the room: what the options say, with their key. */
+static void options_have_a_key_of_their_own(void **state)
+{
+    struct peal_client_ref ref;
+    struct reader slow;
+    struct count count;
+    int total;
+
+    (void)state;
+    begin(OVER_WS, (struct peal_server_options){
+                       .pressure = PEAL_PRESSURE_CONFLATE,
+                       .conflate_by = "key",
+                       .mailbox_bytes_max = 500000,
+                   });
+    open_reader(&slow, &host, OVER_WS);
+    CHECK_SOON(atomic_load(&newest_client) != 0);
+    ref.value = atomic_exchange(&newest_client, 0);
+    total = flood(ref, NULL);
+    read_all(&slow, total, "conflate", &count);
+    expect_newest_of_keys(&count, total);
+    close_reader(&slow);
+    end();
 }
 
 /* --- What is never dropped ------------------------------------------------ */
@@ -799,6 +828,9 @@ static struct {
     _Atomic bool is_gone;
 } told;
 
+/* Not what it is by default, which is a quarter of the high mark. */
+#define LOW_BYTES 5000
+
 static void on_high_water(struct peal_client *client, size_t queued_bytes,
                           void *user)
 {
@@ -813,7 +845,7 @@ static void on_drain(struct peal_client *client, size_t queued_bytes,
                      void *user)
 {
     CHECK(user == &told);
-    CHECK(queued_bytes <= 50000);
+    CHECK(queued_bytes <= LOW_BYTES);
     CHECK_EQUAL(queued_bytes, peal_client_queued_bytes(client));
     told.drains++;
     CHECK_EQUAL(told.highs, told.drains);
@@ -858,7 +890,7 @@ static void the_application_is_told(void **state)
     begin(OVER_WS, (struct peal_server_options){
                        .pressure = PEAL_PRESSURE_DROP_NEWEST,
                        .queue_high_bytes = 200000,
-                       .queue_low_bytes = 50000,
+                       .queue_low_bytes = LOW_BYTES,
                        .hooks = &hooks,
                        .on_disconnect = on_disconnect,
                    });
@@ -954,6 +986,7 @@ int main(void)
         cmocka_unit_test(the_oldest_go),
         cmocka_unit_test(the_newest_go),
         cmocka_unit_test(newer_ones_replace_older_ones),
+        cmocka_unit_test(options_have_a_key_of_their_own),
         cmocka_unit_test(answers_and_heartbeats_are_kept),
         cmocka_unit_test(too_much_of_that_closes),
         cmocka_unit_test(policies_change_while_running),
