@@ -265,7 +265,7 @@ struct peal_connections_limited {
     uint64_t clients; /* that are in, from all addresses */
     const struct peal_connect *connect;
     long address_clients; /* as peal_server_address_clients; negative: not
-                             known */
+                             known, or a unix socket */
 };
 
 struct peal_rooms_limited {
@@ -282,7 +282,8 @@ struct peal_dropped {
 };
 
 struct peal_too_large {
-    uint64_t size; /* of the frame, by its own account; 0: not known */
+    uint64_t size; /* of the frame, by its own account; 0: not known, as of
+                      fragments and of what was inflated */
     size_t max;    /* message_bytes_max */
     /*
      * Of a TCP frame, as it was sent, if that much of it has arrived; empty

@@ -76,6 +76,7 @@ struct conn {
     bool is_arriving : 1;    /* counted so: arrival.h */
     bool is_tracked : 1;     /* counted so: tracker.h */
     bool lives_by_pongs : 1; /* nothing else is a sign of life */
+    bool has_answered : 1;   /* a request, and another may come */
     uint8_t window_out : 4;
     uint8_t window_in : 4;
     uint8_t space; /* whose it is: of worker->seats */

@@ -43,6 +43,7 @@ void conn_answer(struct conn *conn, const struct http_answer *answer)
         conn_finish(conn);
     } else {
         /* The next request has a handshake's time to come. */
+        conn->has_answered = true;
         if (conn->extra != NULL) {
             conn->extra->drain.unsent = 0;
         }

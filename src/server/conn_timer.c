@@ -126,8 +126,9 @@ void conn_deadline(struct timer *timer, uint64_t now_ms)
 
     switch ((enum conn_state)conn->state) {
     case CONN_HEAD:
-        if (is_draining_on(conn, now_ms, options->handshake_timeout_ms)) {
-            break; /* it reads the answer to a former request */
+        if (conn->has_answered &&
+            is_draining_on(conn, now_ms, options->handshake_timeout_ms)) {
+            break; /* it reads that answer */
         }
         seat_count(conn_seat(conn), COUNT_CLOSED_HANDSHAKE_TIMEOUT);
         conn_cut(conn);

@@ -92,7 +92,7 @@ static bool handle_compressed(struct conn *conn, struct ws_item *item)
     int rc = deflate_unpack(conn, item, &problem);
 
     if (rc < 0) {
-        refuse(conn, -rc, problem, item->size);
+        refuse(conn, -rc, problem, 0);
     } else {
         handle(conn, item);
     }

@@ -34,9 +34,8 @@ void hooks_connection_limited(struct seat *seat,
     };
 
     if (server->hooks.on_max_connections != NULL) {
-        if (key->size > 0) {
-            limited.address_clients = tracker_count(server, key);
-        }
+        limited.address_clients =
+            key->size > 0 ? tracker_count(server, key) : PEAL_EADDRESS;
         server->hooks.on_max_connections(server, &limited, options->user);
     }
 }

@@ -24,6 +24,8 @@ static struct host hosts[2];
 static _Atomic int warnings;
 static _Atomic int middleware_asked;
 static _Atomic long told_by_hook;
+static struct peal_admission waiting;
+static _Atomic bool is_waiting;
 
 /* --- The tracker ---------------------------------------------------------- */
 
@@ -37,9 +39,12 @@ static struct {
     struct entry entries[16];
     int most;       /* of one address */
     int error;      /* of both; 0: none */
+    int checks;
     int adds;
     int removes;
     int cleanups;
+    pthread_t cleaner; /* the last one's thread */
+    bool has_cleaners; /* there were several */
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static struct entry *entry_of(const char *address)
@@ -61,10 +66,15 @@ static int check(const char *address, void *user)
     int error;
 
     CHECK(user == &shared);
+    CHECK(address[0] != '\0');
     pthread_mutex_lock(&shared.lock);
     error = shared.error;
+    shared.checks++;
     pthread_mutex_unlock(&shared.lock);
-    return strcmp(address, "192.0.2.66") == 0 ? PEAL_EREFUSED : error;
+    return strcmp(address, "192.0.2.66") == 0 ||
+                   strcmp(address, "2001:db8:bad::") == 0
+               ? PEAL_EREFUSED
+               : error;
 }
 
 static int add(const char *address, void *user)
@@ -73,6 +83,7 @@ static int add(const char *address, void *user)
     int rc;
 
     (void)user;
+    CHECK(address[0] != '\0');
     pthread_mutex_lock(&shared.lock);
     entry = entry_of(address);
     rc = shared.error != 0                ? shared.error
@@ -112,7 +123,11 @@ static void cleanup(void *user)
 {
     (void)user;
     pthread_mutex_lock(&shared.lock);
-    shared.cleanups++;
+    if (shared.cleanups++ > 0 &&
+        !pthread_equal(shared.cleaner, pthread_self())) {
+        shared.has_cleaners = true;
+    }
+    shared.cleaner = pthread_self();
     pthread_mutex_unlock(&shared.lock);
 }
 
@@ -165,12 +180,15 @@ static enum peal_verdict ask(const struct peal_connect *connect,
                              struct peal_admission admission,
                              struct peal_denial *denial, void *user)
 {
-    (void)connect;
-    (void)admission;
     (void)denial;
     (void)user;
     atomic_fetch_add(&middleware_asked, 1);
-    return PEAL_ALLOW;
+    if (!peal_slice_equal(connect->path, peal_slice("/later"))) {
+        return PEAL_ALLOW;
+    }
+    waiting = admission;
+    atomic_store(&is_waiting, true);
+    return PEAL_LATER;
 }
 
 static void setup(struct peal_server *server)
@@ -183,7 +201,8 @@ static void on_max(struct peal_server *server,
 {
     (void)server;
     (void)user;
-    CHECK(strcmp(limited->limit, "clients_per_address_max") == 0);
+    CHECK(strcmp(limited->limit, "clients_per_address_max") == 0 ||
+          strcmp(limited->limit, "clients_max") == 0);
     atomic_store(&told_by_hook, limited->address_clients);
 }
 
@@ -198,34 +217,40 @@ static long make_id(const struct peal_connect *connect, char *id, void *user)
     return 4;
 }
 
-static void begin(int servers, const struct peal_address_tracker *tracker)
+static void begin_with(int servers, const struct peal_address_tracker *tracker,
+                       struct peal_server_options options)
 {
     static const struct peal_hooks hooks = {
         .size = sizeof hooks,
         .on_max_connections = on_max,
     };
-    struct peal_server_options options = {
-        .trusted_proxies = here,
-        .proxy_protocol = PEAL_PROXY_OPTIONAL,
-        .address_tracker = tracker,
-        .clients_per_address_max = 1,
-        .make_id = make_id,
-        .hooks = &hooks,
-        .loops = 2,
-        .log = count_log,
-        .log_level = PEAL_LOG_WARN,
-    };
 
+    options.trusted_proxies = here;
+    options.proxy_protocol = PEAL_PROXY_OPTIONAL;
+    options.address_tracker = tracker;
+    options.clients_per_address_max = 1;
+    options.make_id = make_id;
+    options.hooks = &hooks;
+    options.loops = 2;
+    options.log = count_log;
+    options.log_level = PEAL_LOG_WARN;
     pthread_mutex_lock(&shared.lock);
     memset(shared.entries, 0, sizeof shared.entries);
     shared.most = 2;
     shared.error = shared.adds = shared.removes = shared.cleanups = 0;
+    shared.checks = 0;
+    shared.has_cleaners = false;
     pthread_mutex_unlock(&shared.lock);
     atomic_store(&warnings, 0);
     atomic_store(&middleware_asked, 0);
     for (int i = 0; i < servers; i++) {
         host_start(&hosts[i], &options, setup);
     }
+}
+
+static void begin(int servers, const struct peal_address_tracker *tracker)
+{
+    begin_with(servers, tracker, (struct peal_server_options){.size = 0});
 }
 
 static void end(int servers)
@@ -398,10 +423,92 @@ static void test_cleanup(void **state)
     begin(1, &tracker);
     CHECK_SOON(read_shared(&shared.cleanups) >= 3);
     end(1);
-    tracker.cleanup_interval_ms = PEAL_OFF;
+    CHECK(!shared.has_cleaners);
+    for (int i = 0; i < 2; i++) {
+        struct member member;
+
+        tracker.cleanup_interval_ms = i == 0 ? PEAL_OFF : 0; /* a minute */
+        begin(1, &tracker);
+        open_from(&member, 0, true, "192.0.2.1");
+        CHECK(!peer_has_input(&member.peer, 50));
+        member_close(&member);
+        end(1);
+        CHECK_EQUAL(shared.cleanups, 0);
+    }
+}
+
+/* A client of which middleware decides later is asked about, and counted,
+ * once. */
+static void test_once(void **state)
+{
+    struct peal_address_tracker tracker = whole_tracker();
+    struct member member;
+
+    (void)state;
+    atomic_store(&is_waiting, false);
     begin(1, &tracker);
+    dial_from(&member, 0, false, "192.0.2.1");
+    ws_ask(&member.peer, "/later", "");
+    CHECK_SOON(atomic_load(&is_waiting));
+    CHECK_EQUAL(count("192.0.2.1", &shared), 0);
+    CHECK_EQUAL(peal_admission_decide(waiting, PEAL_ALLOW, NULL), 0);
+    ws_expect_open(&member.peer);
+    member_welcome(&member);
+    CHECK_EQUAL(read_shared(&shared.checks), 1);
+    CHECK_EQUAL(read_shared(&shared.adds), 1);
+    member_close(&member);
     end(1);
-    CHECK_EQUAL(shared.cleanups, 0);
+}
+
+/* The network is what ipv6_prefix_bits says. */
+static void test_networks(void **state)
+{
+    struct peal_address_tracker tracker = whole_tracker();
+    struct member members[2];
+
+    (void)state;
+    begin_with(1, &tracker, (struct peal_server_options){
+                                .ipv6_prefix_bits = 48,
+                            });
+    open_from(&members[0], 0, false, "2001:db8:1:2::1");
+    open_from(&members[1], 0, true, "2001:db8:1:3::1");
+    CHECK_EQUAL(count("2001:db8:1::", &shared), 2);
+    CHECK_EQUAL(
+        peal_server_address_clients(hosts[0].server, "2001:db8:1:ffff::"), 2);
+    expect_refused(0, "2001:db8:1:4::1", "/", 429, 1013);
+    expect_refused(0, "2001:db8:bad:1::1", "/", 403, 1008);
+    for (int i = 0; i < 2; i++) {
+        member_close(&members[i]);
+    }
+    end(1);
+}
+
+/* Unix sockets have no address, behind a proxy neither: nobody is asked. */
+static void test_unix(void **state)
+{
+    static const char header[16 + 216] = "\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8";
+    struct peal_address_tracker tracker = whole_tracker();
+    struct member member = {.is_tcp = true};
+
+    (void)state;
+    begin_with(1, &tracker, (struct peal_server_options){.clients_max = 1});
+    peer_dial(&member.peer, hosts[0].tcp);
+    peer_send(&member.peer, header, sizeof header);
+    member_welcome(&member);
+    CHECK_EQUAL(read_shared(&shared.checks), 0);
+    CHECK_EQUAL(read_shared(&shared.adds), 0);
+    /* For want of room: how many are of its address nobody can say. */
+    atomic_store(&told_by_hook, 7);
+    {
+        struct member refused = {.is_tcp = true};
+
+        peer_dial(&refused.peer, hosts[0].tcp);
+        peer_send(&refused.peer, header, sizeof header);
+        member_expect_close(&refused, 1013);
+    }
+    CHECK_EQUAL(atomic_load(&told_by_hook), PEAL_EADDRESS);
+    member_close(&member);
+    end(1);
 }
 
 static void test_options(void **state)
@@ -436,6 +543,9 @@ int main(void)
         cmocka_unit_test(test_refused_later),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_cleanup),
+        cmocka_unit_test(test_once),
+        cmocka_unit_test(test_networks),
+        cmocka_unit_test(test_unix),
         cmocka_unit_test(test_options),
     };
 

@@ -11,6 +11,7 @@
 #include <peal/policy.h>
 
 #include "support/host.h"
+#include "support/http.h"
 #include "support/member.h"
 
 #include <pthread.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 static struct host host;
 
@@ -292,6 +294,77 @@ static void test_messages(void **state)
     }
 }
 
+/* A frame's head tells its size, if it is that of a whole message. */
+static void test_sizes_of_frames(void **state)
+{
+    static const struct {
+        unsigned char head[14];
+        size_t size;
+        const char *told;
+    } frames[] = {
+        {{0x82, 0xff, 0, 0, 0, 1, 2, 3, 4, 5}, 14, "4328719365 of 4096"},
+        {{0x82, 0xff, 0, 0, 0, 0, 0, 2, 0, 0}, 14, "131072 of 4096"},
+        {{0x82, 0xfe, 0x10, 0x01}, 8, "4097 of 4096"},
+    };
+    struct peal_hooks hooks = {.on_too_large = on_too_large};
+    static char part[4000];
+    struct member member;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
+        begin((struct peal_server_options){.message_bytes_max = 4096}, &hooks);
+        member_open(&member, host.ws, false);
+        peer_send(&member.peer, frames[i].head, frames[i].size);
+        expect_told(1, frames[i].told);
+        member_expect_close(&member, 1009);
+        host_stop(&host);
+    }
+    begin((struct peal_server_options){.message_bytes_max = 4096}, &hooks);
+    member_open(&member, host.ws, false);
+    ws_send(&member.peer, 0x02, part, sizeof part); /* to be continued */
+    ws_send(&member.peer, 0x80, part, sizeof part);
+    expect_told(1, "0 of 4096");
+    member_expect_close(&member, 1009);
+    host_stop(&host);
+}
+
+/* How large it would have become nobody knows. */
+static void test_compressed_sizes(void **state)
+{
+    const struct peal_deflate_options enabled = {
+        .size = sizeof enabled, .enabled = true};
+    struct peal_hooks hooks = {.on_too_large = on_too_large};
+    static char zeros[100000];
+    char packed[512];
+    z_stream stream = {.next_in = (unsigned char *)zeros,
+                       .avail_in = sizeof zeros,
+                       .next_out = (unsigned char *)packed,
+                       .avail_out = sizeof packed};
+    static struct http_reply reply;
+    struct peer peer;
+    size_t size;
+
+    (void)state;
+    CHECK_EQUAL(deflateInit2(&stream, 9, Z_DEFLATED, -15, 9,
+                             Z_DEFAULT_STRATEGY),
+                Z_OK);
+    CHECK_EQUAL(deflate(&stream, Z_SYNC_FLUSH), Z_OK);
+    CHECK(stream.avail_in == 0 && stream.avail_out > 0);
+    size = sizeof packed - stream.avail_out - 4; /* RFC 7692, 7.2.1 */
+    deflateEnd(&stream);
+    begin((struct peal_server_options){.message_bytes_max = 4096,
+                                       .deflate = &enabled},
+          &hooks);
+    peer_dial(&peer, host.ws);
+    ws_ask(&peer, "/", "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    http_read(&peer, &reply, false);
+    CHECK_EQUAL(reply.status, 101);
+    ws_send(&peer, 0xc2, packed, size);
+    expect_told(1, "0 of 4096");
+    ws_await_close(&peer, 1009);
+    host_stop(&host);
+}
+
 static void test_leaves(void **state)
 {
     struct peal_hooks hooks = {.on_leave = on_leave};
@@ -399,6 +472,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connections), cmocka_unit_test(test_rooms),
         cmocka_unit_test(test_messages),    cmocka_unit_test(test_leaves),
+        cmocka_unit_test(test_sizes_of_frames),
+        cmocka_unit_test(test_compressed_sizes),
         cmocka_unit_test(test_broadcasts),  cmocka_unit_test(test_emits),
         cmocka_unit_test(test_sizes),
     };

@@ -51,6 +51,15 @@ static void expect_tcp_refusal(void)
     member_expect_close(&member, 1013);
 }
 
+static void set_descriptors(rlim_t most)
+{
+    struct rlimit limit;
+
+    CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = most;
+    CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 /* --- Clients ------------------------------------------------------------- */
 
 static void clients_max(void **state)
@@ -172,6 +181,49 @@ static void handshakes_per_address_max(void **state)
     host_stop(&host);
 }
 
+/* Of a server that is full; beyond what clients_max leaves for them. */
+static void handshakes_of_a_full_server(void **state)
+{
+    enum { MOST = 1 + 4096 };
+    struct peal_server_options options = {
+        .clients_max = 1,
+        .handshakes_per_address_max = PEAL_OFF,
+    };
+    struct peer *silent = test_calloc(MOST, sizeof *silent);
+    struct rlimit before;
+    struct peer late;
+
+    (void)state;
+    CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &before), 0);
+    if (before.rlim_max < 2 * MOST + 100) {
+        test_free(silent);
+        skip();
+    }
+    set_descriptors(2 * MOST + 100);
+    start(options);
+    for (int i = 0; i < MOST; i++) {
+        peer_dial(&silent[i], host.ws);
+    }
+    CHECK_SOON(host_stats(&host).connections == MOST);
+    CHECK_EQUAL(host_stats(&host).refused_clients, 0);
+    for (int i = 0; i < 2; i++) {
+        peer_dial(&late, host_address(&host, i == 1));
+        peer_expect_end(&late);
+        CHECK(late.is_reset);
+        peer_close(&late);
+    }
+    CHECK_EQUAL(host_stats(&host).refused_clients, 2);
+    ws_ask(&silent[0], "/", "");
+    ws_expect_open(&silent[0]);
+    for (int i = 0; i < MOST; i++) {
+        peer_close(&silent[i]);
+    }
+    host_await_empty(&host);
+    host_stop(&host);
+    set_descriptors(before.rlim_cur);
+    test_free(silent);
+}
+
 static void handshakes_without_bound(void **state)
 {
     struct peal_server_options options = {
@@ -285,15 +337,6 @@ static void room_name_bytes_max(void **state)
 
 /* --- Descriptors --------------------------------------------------------- */
 
-static void set_descriptors(rlim_t most)
-{
-    struct rlimit limit;
-
-    CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = most;
-    CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
-}
-
 static double cpu_seconds(void)
 {
     struct timespec used;
@@ -390,6 +433,7 @@ int main(void)
         cmocka_unit_test(clients_max),
         cmocka_unit_test(clients_per_address_max),
         cmocka_unit_test(handshakes_per_address_max),
+        cmocka_unit_test(handshakes_of_a_full_server),
         cmocka_unit_test(handshakes_without_bound),
         cmocka_unit_test(rooms_per_client_max),
         cmocka_unit_test(rooms_max),

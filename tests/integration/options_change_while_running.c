@@ -12,6 +12,8 @@
 #include <peal/policy.h>
 
 #include "support/handlers.h"
+#include <peal/policy.h>
+
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
@@ -115,6 +117,58 @@ static void test_nothing_of_a_bad_update(void **state)
     CHECK_EQUAL(http_metric(host.ws,
                             "peal_config_reloads_total{result=\"refused\"}"),
                 4);
+    host_stop(&host);
+}
+
+/* Each option that needs a restart is refused by its name, and nothing else
+ * is. */
+static void test_what_needs_a_restart(void **state)
+{
+    static const struct peal_hooks hooks = {.size = sizeof hooks};
+    static const struct peal_deflate_options deflate = {
+        .size = sizeof deflate};
+    static const struct peal_address_tracker tracker = {
+        .size = sizeof tracker};
+    static char anything;
+    struct peal_server_options options[16];
+    size_t count = 0;
+    struct host host;
+    bool can_change;
+
+    (void)state;
+    host_start(&host, NULL, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+        options[i] = host_config(&host);
+    }
+    options[count++].ws_listen = NULL;
+    options[count++].tcp_listen = "127.0.0.1:1";
+    options[count++].dialect = PEAL_DIALECT_RAW;
+    options[count++].loops = 2;
+    options[count++].backlog = 7;
+    options[count++].log = NULL;
+    options[count++].log_user = &anything;
+    options[count++].internal_listen = "127.0.0.1:0";
+    options[count++].hooks = &hooks;
+    options[count++].deflate = &deflate;
+    options[count++].handle_signals = true;
+    options[count++].tls = (struct peal_tls *)&anything;
+    options[count++].address_tracker = &tracker;
+    for (size_t i = 0, fixed = 0; i < count; i++, fixed++) {
+        const char *name = peal_server_option(fixed, &can_change);
+        const char *problem = NULL;
+
+        while (name != NULL && can_change) {
+            name = peal_server_option(++fixed, &can_change);
+        }
+        CHECK_EQUAL(peal_server_update(host.server, &options[i], &problem),
+                    PEAL_ENOTSUP);
+        assert_string_equal(problem, name);
+        if (i == count - 1) {
+            while (peal_server_option(++fixed, &can_change) != NULL) {
+                CHECK(can_change);
+            }
+        }
+    }
     host_stop(&host);
 }
 
@@ -580,6 +634,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_of_a_bad_update),
+        cmocka_unit_test(test_what_needs_a_restart),
         cmocka_unit_test(test_limits_and_permissions),
         cmocka_unit_test(test_water_marks_follow_the_queue),
         cmocka_unit_test(test_counts_survive_updates),

@@ -430,24 +430,23 @@ static void test_what_counts(void **state)
 }
 
 /* The proxy may have any number of connections, whom it speaks for may not. */
-static void test_arrivals(void **state)
+static void expect_arrivals(uint32_t prefix_bits, const char *same)
 {
-    static const char same[] = "PROXY TCP6 2001:db8::7 ::1 5 6\r\n";
     struct peer silent[4];
     struct peer late;
 
-    (void)state;
     begin_with((struct peal_server_options){
         .proxy_protocol = PEAL_PROXY_REQUIRED,
         .trusted_proxies = here,
         .handshakes_per_address_max = 2,
+        .ipv6_prefix_bits = prefix_bits,
     });
     for (int i = 0; i < 4; i++) {
         say(&silent[i], false, good[1].header, i < 2 ? good[1].size : 3);
     }
     CHECK_SOON(host_stats(&host).connections == 4);
     /* Of the same network, and counted as one. */
-    say(&late, false, same, sizeof same - 1);
+    say(&late, false, same, strlen(same));
     peer_expect_end(&late);
     peer_close(&late);
     CHECK_EQUAL(host_stats(&host).refused_handshakes_per_address, 1);
@@ -456,6 +455,13 @@ static void test_arrivals(void **state)
     }
     host_await_empty(&host);
     host_stop(&host);
+}
+
+static void test_arrivals(void **state)
+{
+    (void)state;
+    expect_arrivals(0, "PROXY TCP6 2001:db8::7 ::1 5 6\r\n");
+    expect_arrivals(48, "PROXY TCP6 2001:db8:0:9::7 ::1 5 6\r\n");
 }
 
 /* Handlers see it, for each request of a connection. */
