@@ -201,6 +201,8 @@ void config_adopt(struct seat *seat)
 
             if (conn_seat(conn) == seat) {
                 conn_refit(conn);
+            } else if (seat->server->number == 0) {
+                conn_input_refit(conn); /* heads are of the whole server */
             }
         }
     }

@@ -921,6 +921,48 @@ static void middleware_and_handlers_are_its_own(void **state)
     test_free(reply);
 }
 
+/* The bound of a head is the server's, whoever has answered the last one. */
+static void heads_grow_for_all(void **state)
+{
+    static const char post[] = "POST /app/hook HTTP/1.1\r\nHost: x\r\n"
+                               "Content-Length: 5\r\n\r\nhello";
+    static const char get[] = "GET /page HTTP/1.1\r\nHost: x\r\nX: ";
+    enum { HEAD = 400000, PIECE = 100 };
+    struct http_reply *reply = test_calloc(1, sizeof *reply);
+    char *text = test_malloc(HEAD + 1);
+    struct peal_server_options options;
+    struct host host;
+    struct peer peer;
+    uint64_t before;
+
+    (void)state;
+    arrange = add_doors;
+    app_options.message_bytes_max = 1000; /* a frame may be no larger */
+    start(&host, NULL);
+    memset(text, 'x', HEAD);
+    memcpy(text, get, sizeof get - 1);
+    memcpy(text + HEAD - 4, "\r\n\r\n", 4);
+    peer_dial(&peer, host.ws);
+    peer_send(&peer, post, sizeof post - 1);
+    http_read(&peer, reply, true);
+    CHECK_EQUAL(reply->status, 200);
+    before = host_stats(&host).bytes_in + stats_of(&app).bytes_in;
+    peer_send(&peer, text, PIECE);
+    CHECK_SOON(host_stats(&host).bytes_in + stats_of(&app).bytes_in ==
+               before + PIECE);
+    options = host_config(&host);
+    options.header_bytes_max = HEAD;
+    host_update(&host, &options);
+    peer_send(&peer, text + PIECE, HEAD - PIECE);
+    http_read(&peer, reply, true);
+    CHECK_EQUAL(reply->status, 200);
+    CHECK(strcmp(reply->body, "own") == 0);
+    peer_close(&peer);
+    stop(&host);
+    test_free(text);
+    test_free(reply);
+}
+
 static void rates_of_events_are_its_own(void **state)
 {
     struct peal_rate rate = {.capacity = 1, .refill = 1, .refill_ms = 3600000};
@@ -1185,6 +1227,7 @@ int main(void)
         BOTH(options_of_one_change_alone),
         cmocka_unit_test(compression_is_its_own),
         BOTH(middleware_and_handlers_are_its_own),
+        BOTH(heads_grow_for_all),
         BOTH(rates_of_events_are_its_own),
         BOTH(operators_see_all_of_them),
         BOTH(life_is_of_the_whole_server),
