@@ -262,7 +262,8 @@ struct peal_server_options {
     /* Limits. docs/limits.md tells what happens at each. */
     size_t message_bytes_max; /* one message in; default 1 MiB, at most 1 GiB */
     size_t frame_bytes_max;   /* one WebSocket frame; default as message */
-    size_t header_bytes_max;  /* the head of a request; default 8 KiB */
+    size_t header_bytes_max;  /* a request's head; default 8 KiB, at most 16
+                                 MiB */
     size_t queue_bytes_max;   /* waiting for one client; default 1 MiB */
     size_t mailbox_bytes_max; /* waiting for one loop; default 64 MiB */
     uint32_t clients_max;     /* default 100,000 */

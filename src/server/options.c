@@ -12,6 +12,7 @@
 #define OPTIONS_SIZE_MIN offsetof(struct peal_server_options, dialect)
 
 #define MESSAGE_BYTES_MAX (1024u * 1024u * 1024u)
+#define HEADER_BYTES_MAX (16u * 1024u * 1024u)
 
 /* See ws_answer_write. */
 #define PROTOCOL_BYTES_MAX 128
@@ -125,6 +126,13 @@ static bool are_protocols(const char *const *protocols)
     return true;
 }
 
+/* Whether a request can be for it: "" switches an endpoint off. */
+static bool is_path(const char *path)
+{
+    return path == NULL || path[0] == '\0' ||
+           (path[0] == '/' && strpbrk(path, "?# \t\r\n") == NULL);
+}
+
 /* The name of the first path that is none, or NULL. */
 static const char *find_bad_path(const struct peal_server_options *options)
 {
@@ -139,8 +147,7 @@ static const char *find_bad_path(const struct peal_server_options *options)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-        if (paths[i].path != NULL && paths[i].path[0] != '/' &&
-            paths[i].path[0] != '\0') {
+        if (!is_path(paths[i].path)) {
             return paths[i].name;
         }
     }
@@ -179,6 +186,9 @@ static const char *find_problem(const struct peal_server_options *options)
     }
     if (options->message_bytes_max > MESSAGE_BYTES_MAX) {
         return "message_bytes_max";
+    }
+    if (options->header_bytes_max > HEADER_BYTES_MAX) {
+        return "header_bytes_max";
     }
     if (options->frame_bytes_max > options->message_bytes_max) {
         return "frame_bytes_max";

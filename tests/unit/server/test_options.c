@@ -116,6 +116,8 @@ static void test_nonsense_is_refused_by_name(void **state)
     REFUSE("backlog", .backlog = -1);
     REFUSE("dialect", .dialect = (enum peal_dialect)99);
     REFUSE("message_bytes_max", .message_bytes_max = (size_t)2 << 30);
+    REFUSE("header_bytes_max", .header_bytes_max = SIZE_MAX);
+    REFUSE("header_bytes_max", .header_bytes_max = (16u << 20) + 1);
     REFUSE("queue_low_bytes", .queue_low_bytes = 2, .queue_high_bytes = 1);
     REFUSE("pressure", .pressure = (enum peal_pressure)4);
     REFUSE("frame_bytes_max", .frame_bytes_max = 2, .message_bytes_max = 1);
@@ -124,6 +126,9 @@ static void test_nonsense_is_refused_by_name(void **state)
     REFUSE("metrics_path", .metrics_path = "metrics");
     REFUSE("livez_path", .livez_path = "livez");
     REFUSE("readyz_path", .readyz_path = "?");
+    REFUSE("health_path", .health_path = "/health?verbose");
+    REFUSE("metrics_path", .metrics_path = "/metrics#top");
+    REFUSE("livez_path", .livez_path = "/live z");
     REFUSE("protocols", .protocols = blank);
     REFUSE("protocols", .protocols = empty);
     REFUSE("ipv6_prefix_bits", .ipv6_prefix_bits = 129);
