@@ -317,6 +317,9 @@ PEAL_API int peal_server_config(struct peal_server *server,
  * A `user` that is replaced may be handed to callbacks until each loop has had
  * that turn, so what it points to had better live as long as the server.
  *
+ * Of two updates at once the later one counts, whole: threads that change
+ * single options hold a lock of their own from peal_server_config to here.
+ *
  * Returns 0; PEAL_ENOTSUP for an option that needs a restart (see
  * peal_server_option), PEAL_EINVAL for one out of range, PEAL_ENOMEM; then
  * nothing has changed. `problem`, which may be NULL, gets the option's name, or
