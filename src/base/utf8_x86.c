@@ -198,11 +198,34 @@ utf8_errors_avx2(__m256i block, __m256i previous)
     return _mm256_xor_si256(pair, due);
 }
 
+/* As utf8_skip_ascii, in larger steps. */
+__attribute__((target("avx2"))) static size_t
+utf8_skip_ascii_avx2(const uint8_t *data, size_t size)
+{
+    size_t i = 0;
+
+    for (; size - i >= 128; i += 128) {
+        const __m256i *at = (const __m256i *)(data + i);
+        __m256i all = _mm256_or_si256(
+            _mm256_or_si256(_mm256_loadu_si256(at), _mm256_loadu_si256(at + 1)),
+            _mm256_or_si256(_mm256_loadu_si256(at + 2),
+                            _mm256_loadu_si256(at + 3)));
+
+        if (_mm256_movemask_epi8(all) != 0) {
+            break;
+        }
+    }
+    if (size - i < 16) {
+        i = size - 16;
+    }
+    return i + utf8_skip_ascii(data + i, size - i);
+}
+
 /* As the one above, with blocks of 32. */
 __attribute__((target("avx2"))) bool
 utf8_x86_is_valid_avx2(const uint8_t *data, size_t size)
 {
-    size_t i = utf8_skip_ascii(data, size);
+    size_t i = utf8_skip_ascii_avx2(data, size);
     bool was_ascii = true;
     __m256i previous = _mm256_setzero_si256();
     __m256i errors = _mm256_setzero_si256();

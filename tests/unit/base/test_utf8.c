@@ -280,6 +280,28 @@ static size_t make_text(uint8_t *data, size_t room)
     return size;
 }
 
+/* ASCII but for one byte, or one character, at any place. */
+static void test_ascii_but_for_one(void **state)
+{
+    static uint8_t data[420];
+
+    (void)state;
+    memset(data, 'a', sizeof data);
+    for (size_t size = 16; size <= sizeof data; size += size < 40 ? 1 : 19) {
+        check_long(data, size);
+        for (size_t at = 0; at < size; at++) {
+            data[at] = 0xc3;
+            check_long(data, size);
+            if (at + 1 < size) {
+                data[at + 1] = 0xbc;
+                check_long(data, size);
+                data[at + 1] = 'a';
+            }
+            data[at] = 'a';
+        }
+    }
+}
+
 static void test_random_texts(void **state)
 {
     static uint8_t data[1000];
@@ -381,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_all_short_sequences),
         cmocka_unit_test(test_sequences_of_four),
         cmocka_unit_test(test_vector_borders),
+        cmocka_unit_test(test_ascii_but_for_one),
         cmocka_unit_test(test_random_texts),
         cmocka_unit_test(test_every_split),
         cmocka_unit_test(test_byte_by_byte),
