@@ -1,5 +1,6 @@
 #include "crowd.h"
 
+#include "annex.h"
 #include "chance.h"
 #include "support/line.h"
 #include "support/tcp.h"
@@ -9,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PLACES 120
 #define ASKED_MAX 6
-#define STREAMS (HOUSE_ROOMS + 1 + PLACES) /* rooms, floods, members */
+#define STREAMS (HOUSE_DROPS + ANNEX_ROOMS)
 #define UNKNOWN UINT64_MAX
 
 /* From here on a silence is the server's fault. */
@@ -48,6 +48,7 @@ struct place {
     uint64_t since_ms; /* of the state */
     bool wants_compression;
     bool says_too_much; /* has sent what a limit may be against */
+    bool is_in_annex;
     struct asked asked[ASKED_MAX];
     int next_id;
     /* What it has to hear next in each stream; and of which member's life. */
@@ -68,7 +69,7 @@ struct crowd {
     struct crowd_tally tally;
     uint64_t now_ms;
     uint64_t lives;
-    struct place places[PLACES];
+    struct place places[HOUSE_PLACES];
 };
 
 static bool may(struct crowd *crowd, unsigned cases)
@@ -297,6 +298,46 @@ static void act(struct crowd *crowd, struct place *place)
 
 /* --- Coming -------------------------------------------------------------- */
 
+/* Which door, and who stands at it; behind a proxy that says so first. */
+static void knock(struct crowd *crowd, struct place *place, bool is_tcp,
+                  bool is_secure)
+{
+    static const char binary[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"
+                                 "\x0a\0\0\x01\x7f\0\0\x01\x30\x39\0\x50";
+    bool is_proxied = !is_secure && may(crowd, 4);
+    enum house_door door = is_proxied ? HOUSE_PROXIED_WS
+                           : is_secure ? HOUSE_WSS
+                                       : HOUSE_WS;
+
+    if (is_tcp) {
+        door = is_proxied  ? HOUSE_PROXIED_TCP
+               : is_secure ? HOUSE_TLS
+                           : HOUSE_TCP;
+    }
+    place->is_in_annex = !is_proxied && !is_secure &&
+                         may(crowd, place->character == SLOW ? 2 : 3);
+    if (place->is_in_annex && is_tcp) {
+        door = HOUSE_ANNEX_TCP;
+    }
+    place->host = 1 + (int)some(crowd, 16);
+    line_open(&place->line, place->host, crowd->house->ports[door], is_tcp,
+              is_secure ? crowd->context : NULL,
+              place->character == SLOW ? 4096 : 0);
+    if (is_proxied && may(crowd, 2)) {
+        line_write(&place->line, binary, sizeof binary - 1);
+    } else if (is_proxied) {
+        char header[64];
+
+        line_write(&place->line, header,
+                   (size_t)snprintf(header, sizeof header,
+                                    "PROXY TCP4 10.0.0.%d 127.0.0.1 1234 80"
+                                    "\r\n",
+                                    place->host));
+    }
+    crowd->tally.proxied += is_proxied;
+    crowd->tally.in_annex += place->is_in_annex;
+}
+
 static void ask_for_upgrade(struct crowd *crowd, struct place *place)
 {
     static const char *const targets[] = {"/",
@@ -322,7 +363,9 @@ static void ask_for_upgrade(struct crowd *crowd, struct place *place)
                  "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
                  "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s%s\r\n",
-                 targets[some(crowd, sizeof targets / sizeof *targets)],
+                 place->is_in_annex
+                     ? ANNEX_PATH
+                     : targets[some(crowd, sizeof targets / sizeof *targets)],
                  place->wants_compression ? "Sec-WebSocket-Extensions: " : "",
                  place->wants_compression ? offers[some(crowd, 3)] : "",
                  place->wants_compression ? "\r\n" : "");
@@ -344,13 +387,7 @@ static void come(struct crowd *crowd, struct place *place)
     if (place->character == BROWSER) {
         is_tcp = false;
     }
-    place->host = 1 + (int)some(crowd, 16);
-    line_open(&place->line, place->host,
-              crowd->house->ports[is_tcp ? is_secure ? HOUSE_TLS : HOUSE_TCP
-                                  : is_secure ? HOUSE_WSS
-                                              : HOUSE_WS],
-              is_tcp, is_secure ? crowd->context : NULL,
-              place->character == SLOW ? 4096 : 0);
+    knock(crowd, place, is_tcp, is_secure);
     crowd->tally.opened++;
     memset(place->asked, 0, sizeof place->asked);
     memset(place->due, 0xff, sizeof place->due);
@@ -458,14 +495,16 @@ static void hear_numbered(struct crowd *crowd, struct place *place,
     long long stream = number_after(message, "\"s\":");
     uint64_t number = (uint64_t)number_after(message, "\"n\":");
     long long life = number_after(message, "\"g\":");
-    long long room =
-        stream < HOUSE_ROOMS ? stream : number_after(message, "\"r\":");
+    long long room = stream < HOUSE_ROOMS || stream >= HOUSE_DROPS
+                         ? stream
+                         : number_after(message, "\"r\":");
 
     if (stream < 0 || stream >= STREAMS) {
         betrayed(crowd, place, "a stream that there is not", message->data,
                  message->size);
     }
-    if (stream != HOUSE_ROOMS && place->rooms[room] == OUT) {
+    if (stream != HOUSE_ROOMS && stream < HOUSE_DROPS &&
+        place->rooms[room] == OUT) {
         betrayed(crowd, place, "a message of a room that it is not in",
                  message->data, message->size);
     }
@@ -481,11 +520,30 @@ static void hear_numbered(struct crowd *crowd, struct place *place,
     crowd->tally.messages++;
 }
 
+/* Messages that it does not get, told in their place; before the first one that
+ * it gets they are of no interest. */
+static void hear_gap(struct crowd *crowd, struct place *place,
+                     const struct line_message *message)
+{
+    long long room = number_after(message, "\"room\":\"drop");
+    long long count = number_after(message, "\"count\":");
+
+    if (!place->is_in_annex || room < 0 || room >= ANNEX_ROOMS || count <= 0) {
+        betrayed(crowd, place, "a gap where there may be none", message->data,
+                 message->size);
+    }
+    if (place->due[HOUSE_DROPS + room] != UNKNOWN) {
+        place->due[HOUSE_DROPS + room] += (uint64_t)count;
+    }
+    crowd->tally.gaps++;
+    crowd->tally.missed += (uint64_t)count;
+}
+
 /* It does not hear of this room any more: what it missed is no gap. */
 static void forget_room(struct crowd *crowd, struct place *place, int room)
 {
     place->due[room] = UNKNOWN;
-    for (int i = 0; i < PLACES; i++) {
+    for (int i = 0; i < HOUSE_PLACES; i++) {
         if (crowd->places[i].room == room) {
             place->due[HOUSE_ROOMS + 1 + i] = UNKNOWN;
         }
@@ -613,6 +671,8 @@ static void hear(struct crowd *crowd, struct place *place,
             betrayed(crowd, place, "no welcome", message->data, message->size);
         }
         welcome(crowd, place);
+    } else if (has(message, "{\"event\":\"peal:gap\"")) {
+        hear_gap(crowd, place, message);
     } else if (message->type == TCP_ANSWER_FRAME ||
                has(message, "{\"event\":\"peal:ok\"")) {
         hear_answer(crowd, place, message, true);
@@ -636,10 +696,13 @@ static void be_slow(struct crowd *crowd, struct place *place)
         place->act_ms = UINT64_MAX;
         return;
     }
-    request(crowd, place, "flood", 1);
-    line_move(&place->line);
+    if (!place->is_in_annex) {
+        request(crowd, place, "flood", 1);
+        line_move(&place->line);
+    }
     place->line.is_deaf = true;
-    place->act_ms = crowd->now_ms + 200 + some(crowd, 1500);
+    place->act_ms = crowd->now_ms + (place->is_in_annex ? 800 : 200) +
+                    some(crowd, 1500);
     place->until_ms = place->act_ms + 3000;
 }
 
@@ -988,7 +1051,7 @@ static void turn(struct crowd *crowd, struct place *place, bool is_over)
 
 static bool is_empty(const struct crowd *crowd)
 {
-    for (int i = 0; i < PLACES; i++) {
+    for (int i = 0; i < HOUSE_PLACES; i++) {
         if (crowd->places[i].state != AWAY) {
             return false;
         }
@@ -998,10 +1061,10 @@ static bool is_empty(const struct crowd *crowd)
 
 static void wait_for_lines(struct crowd *crowd)
 {
-    struct pollfd polled[PLACES];
+    struct pollfd polled[HOUSE_PLACES];
     nfds_t count = 0;
 
-    for (int i = 0; i < PLACES; i++) {
+    for (int i = 0; i < HOUSE_PLACES; i++) {
         if (crowd->places[i].state != AWAY) {
             polled[count++] = (struct pollfd){
                 .fd = crowd->places[i].line.fd,
@@ -1023,7 +1086,7 @@ void crowd_visit(struct crowd *crowd, uint64_t ms,
         wait_for_lines(crowd);
         crowd->now_ms = check_now_ms();
         is_over = crowd->now_ms - begin_ms >= ms;
-        for (int i = 0; i < PLACES; i++) {
+        for (int i = 0; i < HOUSE_PLACES; i++) {
             turn(crowd, &crowd->places[i], is_over);
         }
         if (each_minute != NULL &&

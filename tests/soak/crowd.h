@@ -31,6 +31,10 @@ struct crowd_tally {
     uint64_t pages;      /* answers to plain HTTP requests */
     uint64_t compressed; /* members that agreed on compression */
     uint64_t secured;    /* members with TLS */
+    uint64_t proxied;    /* connections behind a proxy */
+    uint64_t in_annex;   /* and to the annex */
+    uint64_t gaps;       /* that were told, and */
+    uint64_t missed;     /* messages in them */
 };
 
 struct crowd *crowd_new(const struct house *house, uint64_t seed,

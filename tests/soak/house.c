@@ -1,5 +1,6 @@
 #include "house.h"
 
+#include "annex.h"
 #include "chance.h"
 #include "house_inside.h"
 #include "support/check.h"
@@ -47,6 +48,18 @@ static void listen_with_tls(enum peal_transport transport)
     CHECK_EQUAL(peal_server_listen(inside.server, &listen), 0);
 }
 
+static void listen_behind_proxies(enum peal_transport transport)
+{
+    struct peal_listen listen = {
+        .size = sizeof listen,
+        .address = "127.0.0.1:0",
+        .transport = transport,
+        .proxy_protocol = PEAL_PROXY_REQUIRED,
+    };
+
+    CHECK_EQUAL(peal_server_listen(inside.server, &listen), 0);
+}
+
 static void route(const char *path, enum peal_deflate deflate)
 {
     struct peal_route made = {
@@ -59,6 +72,7 @@ static void make(const char *certificate, const char *key)
 {
     static const struct peal_deflate_options deflate = {
         .size = sizeof deflate, .enabled = true, .context_takeover = true};
+    static const char *const proxies[] = {"127.0.0.0/8", NULL};
     const struct peal_tls_options tls_options = {
         .size = sizeof tls_options,
         .certificate_file = certificate,
@@ -77,6 +91,7 @@ static void make(const char *certificate, const char *key)
         .message_bytes_max = 256 * 1024,
         .queue_bytes_max = 256 * 1024,
         .http_body_bytes_max = 16 * 1024,
+        .trusted_proxies = proxies,
         .handshake_timeout_ms = 2000,
         .ping_interval_ms = 1000,
         .ping_timeout_ms = 10000,
@@ -95,6 +110,9 @@ static void make(const char *certificate, const char *key)
     CHECK_EQUAL(peal_server_new(&inside.server, &inside.first), 0);
     listen_with_tls(PEAL_WS);
     listen_with_tls(PEAL_TCP);
+    listen_behind_proxies(PEAL_WS);
+    listen_behind_proxies(PEAL_TCP);
+    annex_make(inside.server);
     route("/", PEAL_DEFLATE_DEFAULT);
     route("/rooms/:room_id/chat", PEAL_DEFLATE_ON);
     route("/plain", PEAL_DEFLATE_OFF);
@@ -119,7 +137,8 @@ static struct house_figures look(void)
 
     figures.gauges = stats.clients + stats.ws_clients + stats.tcp_clients +
                      stats.connections + stats.rooms + stats.queued_bytes +
-                     stats.requests_pending + stats.tls_handshaking;
+                     stats.requests_pending + stats.tls_handshaking +
+                     annex_gauges();
     return figures;
 }
 
@@ -128,6 +147,7 @@ static struct house_figures settle(struct chance *chance, bool in_full)
     uint64_t quiet_ms = check_now_ms() + (in_full ? QUIET_MS : 0);
 
     CHECK_EQUAL(peal_server_update(inside.server, &inside.first, NULL), 0);
+    annex_reset();
     CHECK_EQUAL(peal_server_set_event_rate(inside.server, "echo", NULL), 0);
     CHECK_EQUAL(peal_server_set_event_rate(inside.server, "noise", NULL), 0);
     CHECK_SOON(stats_now().connections == 0);
@@ -204,12 +224,14 @@ static void serve(int control, uint64_t seed, const char *certificate,
         }
         house_do_duties(&chance);
         house_tick(&chance);
+        annex_do(&chance);
         if (chance_one_in(&chance, 8)) {
             house_do_something(&chance);
         }
     }
     peal_server_stop(inside.server);
     CHECK_EQUAL(peal_server_wait(inside.server), 0);
+    inside.deeds.drops = annex_dropped();
     peal_server_free(inside.server);
     peal_tls_free(inside.tls);
     CHECK_EQUAL(house_measure().blocks, 0);

@@ -12,12 +12,20 @@
 /* Rooms that it talks to by itself. */
 #define HOUSE_ROOMS 6
 
+/* Clients at a time, and the streams of numbered messages that they hear: of
+ * rooms, of a flood, of each other, and of the annex's rooms. */
+#define HOUSE_PLACES 120
+#define HOUSE_DROPS (HOUSE_ROOMS + 1 + HOUSE_PLACES)
+
 enum house_door {
     HOUSE_WS,
     HOUSE_TCP,
     HOUSE_OPERATORS,
     HOUSE_WSS,
     HOUSE_TLS,
+    HOUSE_PROXIED_WS, /* behind the PROXY protocol */
+    HOUSE_PROXIED_TCP,
+    HOUSE_ANNEX_TCP,
     HOUSE_DOORS
 };
 
@@ -41,6 +49,7 @@ struct house_deeds {
     uint64_t questions;
     uint64_t admissions;
     uint64_t decisions;
+    uint64_t drops; /* of the annex */
 };
 
 struct house {

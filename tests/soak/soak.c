@@ -3,7 +3,9 @@
  * come and gone, in good order, by reset, too slow, hostile, while options
  * changed and certificates were reloaded, it holds what it held before. And all
  * along: members hear each other's messages in order and without a gap unless
- * they are closed; each request has one outcome; each client leaves once.
+ * they are closed, or, in a namespace where messages may be dropped, told what
+ * is missing in its place; each request has one outcome; each client leaves
+ * once.
  *
  *     soak [SECONDS [SEED]]
  *
@@ -103,7 +105,8 @@ static bool has_everything(const struct crowd_tally *tally)
            tally->answers > 100 && tally->pages > 10 && tally->farewells > 0 &&
            tally->kills > 0 && tally->slow > 0 && tally->too_large > 0 &&
            tally->kicked > 0 && tally->refused > 0 && tally->vandals > 0 &&
-           tally->compressed > 0 && tally->secured > 0;
+           tally->compressed > 0 && tally->secured > 0 && tally->proxied > 0 &&
+           tally->in_annex > 0 && tally->gaps > 0;
 }
 
 /* For so long; and on, on a busy machine, until all of it has happened. */
@@ -130,9 +133,11 @@ static void print_tally(const struct crowd_tally *t,
     printf("clients: opened=%" PRIu64 " members=%" PRIu64 " secured=%" PRIu64
            " compressed=%" PRIu64 " refused=%" PRIu64 "\n",
            t->opened, t->members, t->secured, t->compressed, t->refused);
+    printf("ways: proxied=%" PRIu64 " annex=%" PRIu64 "\n", t->proxied,
+           t->in_annex);
     printf("heard: messages=%" PRIu64 " answers=%" PRIu64 " pages=%" PRIu64
-           "\n",
-           t->messages, t->answers, t->pages);
+           " gaps=%" PRIu64 " missed=%" PRIu64 "\n",
+           t->messages, t->answers, t->pages, t->gaps, t->missed);
     printf("ends: farewells=%" PRIu64 " kills=%" PRIu64 " closes=%" PRIu64
            " (slow=%" PRIu64 " too_large=%" PRIu64 " kicked=%" PRIu64
            " 1008=%" PRIu64 ") cut=%" PRIu64 " vandals=%" PRIu64 "\n",
@@ -140,9 +145,9 @@ static void print_tally(const struct crowd_tally *t,
            t->rates, t->cut, t->vandals);
     printf("server: ticks=%" PRIu64 " updates=%" PRIu64
            " refused_updates=%" PRIu64 " reloads=%" PRIu64 " questions=%" PRIu64
-           " admissions=%" PRIu64 "\n",
+           " admissions=%" PRIu64 " drops=%" PRIu64 "\n",
            d->ticks, d->updates, d->refused_updates, d->reloads, d->questions,
-           d->admissions);
+           d->admissions, d->drops);
 }
 
 int main(int argc, char **argv)
@@ -192,6 +197,7 @@ int main(int argc, char **argv)
     compare(&before, &after, in_full ? 0 : KEPT_BYTES);
     CHECK(deeds.updates > 0 && deeds.refused_updates > 0);
     CHECK(deeds.reloads > 0 && deeds.questions > 0);
+    CHECK(deeds.drops > 0 && tally.missed <= deeds.drops);
     puts("soak: nothing was lost, and everything was given back");
     return 0;
 }
