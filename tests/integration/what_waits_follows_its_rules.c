@@ -323,7 +323,8 @@ static void keys_are_told_apart(void **state)
     expect_gap(NULL, 1, "conflate");
     for (size_t i = 0; i < count - 1; i++) {
         if (cases[i].room != NULL) {
-            member_expect(&slow, "{\"event\":\"%s\",\"room\":\"%s\",\"data\":%s}",
+            member_expect(&slow,
+                          "{\"event\":\"%s\",\"room\":\"%s\",\"data\":%s}",
                           cases[i].name, cases[i].room, cases[i].again);
         } else {
             member_expect(&slow, "{\"event\":\"%s\",\"data\":%s}",

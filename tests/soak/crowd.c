@@ -643,6 +643,9 @@ static void hear_close(struct crowd *crowd, struct place *place,
 static void hear(struct crowd *crowd, struct place *place,
                  const struct line_message *message)
 {
+    if (place->state == LEAVING) {
+        place->since_ms = crowd->now_ms; /* the answer comes behind all that */
+    }
     switch (message->kind) {
     case LINE_PING:
         if (place->line.is_tcp) {
