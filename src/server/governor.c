@@ -175,13 +175,17 @@ static void cut_worst(struct worker *worker, const struct offenders *going)
 
 static void relieve(struct worker *worker, uint64_t excess)
 {
+    /* What the others' worst are, they tell when they have looked as well. */
+    bool may_compare =
+        worker->memory_is_reviewed || worker->engine->worker_count == 1;
     struct review review;
     uint64_t going;
 
     review_all(&review, worker);
+    worker->memory_is_reviewed = true;
     going = going_bytes(worker->engine);
     cut_worst(worker, &review.going);
-    if (excess > going && is_worst(worker)) {
+    if (may_compare && excess > going && is_worst(worker)) {
         close_worst(worker, &review.open, excess - going);
     }
 }
@@ -231,6 +235,7 @@ void governor_look(struct worker *worker)
     if (used > most) {
         relieve(worker, used - most);
     } else {
+        worker->memory_is_reviewed = false;
         atomic_store_explicit(&worker->most_queued, 0, memory_order_relaxed);
         atomic_store_explicit(&worker->going_bytes, 0, memory_order_relaxed);
     }

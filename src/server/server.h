@@ -211,6 +211,7 @@ struct worker {
     uint64_t memory_looked_ms;     /* [L] at what is used */
     uint64_t memory_closed_ms; /* [L] when the first of those who have not been
                                   cut yet was closed for it; 0: none */
+    bool memory_is_reviewed;       /* [L] most_queued is of this shortage */
     _Atomic uint64_t most_queued;  /* [a] bytes, of one client, at that look */
     _Atomic uint64_t going_bytes;  /* [a] of those who have been told to go */
     struct timer tracker_timer; /* [L] see tracker.h */

@@ -268,6 +268,167 @@ static void who_takes_no_close_is_cut(void **state)
     host_await_empty(&host);
 }
 
+/* The worst of all loops, not that of each. */
+static void loops_compare_their_worst(void **state)
+{
+    enum { OTHERS = 10 };
+    struct peal_server_options options = {
+        .loops = 2,
+        .queue_bytes_max = 256 * MIB,
+        .dialect = PEAL_DIALECT_RAW,
+        .readyz_path = "/readyz",
+        .on_connect = on_connect,
+        .on_disconnect = on_disconnect,
+    };
+    struct peal_client_ref worst_ref;
+    struct peer others[OTHERS];
+    struct peer worst;
+
+    (void)state;
+    atomic_store(&closed_count, 0);
+    host_start(&host, &options, NULL);
+    for (int i = 0; i < OTHERS; i++) {
+        fill(open_slow(&others[i]), MIB);
+    }
+    worst_ref = open_slow(&worst);
+    fill(worst_ref, 4 * MIB);
+    host_set_budget(&host, host_stats(&host).memory_used_bytes - MIB);
+    CHECK_SOON(atomic_load(&closed_count) > 0);
+    CHECK_EQUAL(atomic_load(&closed_ref), worst_ref.value);
+    CHECK_SOON(status_of("/readyz") == 200);
+    CHECK_EQUAL(host_stats(&host).closed_memory, 1);
+    CHECK_EQUAL(host_stats(&host).clients, OTHERS);
+    peer_close(&worst);
+    for (int i = 0; i < OTHERS; i++) {
+        peer_close(&others[i]);
+    }
+    host_stop(&host);
+}
+
+/* Who is closed has half a second to take what it is owed. */
+static void who_is_closed_has_its_time(void **state)
+{
+    struct peer slow;
+    uint64_t closed_ms;
+
+    (void)state;
+    fill(open_slow(&slow), 4 * MIB);
+    host_set_budget(&host, host_stats(&host).memory_used_bytes - MIB);
+    closed_ms = check_now_ms();
+    CHECK_SOON(host_stats(&host).closed_memory == 1);
+    CHECK_SOON(host_stats(&host).connections == 0);
+    CHECK(check_now_ms() - closed_ms >= 490);
+    peer_close(&slow);
+}
+
+/* What those who are going owe is as good as given back: only for what is
+ * missing beyond that the next one goes. */
+static void only_as_many_as_need_be_go(void **state)
+{
+    struct peal_client_ref refs[3];
+    struct peer peers[3];
+    uint64_t used;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        refs[i] = open_slow(&peers[i]);
+        fill(refs[i], (uint64_t)(6 - 2 * i) * MIB);
+    }
+    used = host_stats(&host).memory_used_bytes;
+    host_set_budget(&host, used - MIB);
+    CHECK_SOON(host_stats(&host).closed_memory == 1);
+    host_set_budget(&host, used - 7 * MIB);
+    CHECK_SOON(status_of("/readyz") == 200);
+    CHECK_EQUAL(host_stats(&host).closed_memory, 2);
+    CHECK_EQUAL(atomic_load(&closed_ref), refs[1].value);
+    for (int i = 0; i < 3; i++) {
+        peer_close(&peers[i]);
+    }
+}
+
+/* Clients come in again only when there is some room. */
+static void a_tenth_has_to_be_free(void **state)
+{
+    uint64_t until_ms;
+    uint64_t used;
+
+    (void)state;
+    host_set_budget(&host, 1);
+    CHECK_SOON(status_of("/readyz") == 503);
+    used = host_stats(&host).memory_used_bytes;
+    host_set_budget(&host, used + used / 20);
+    until_ms = check_now_ms() + 400; /* some looks later */
+    while (check_now_ms() < until_ms) {
+        CHECK_EQUAL(status_of("/readyz"), 503);
+    }
+    CHECK(host_stats(&host).memory_used_bytes < used + used / 20);
+    host_set_budget(&host, 2 * used);
+    CHECK_SOON(status_of("/readyz") == 200);
+}
+
+/* A backlog is memory that can be had at once. */
+static void backlogs_are_given_up(void **state)
+{
+    enum { MESSAGES = 200 };
+    static char data[MESSAGE_BYTES];
+    struct peal_event event = peal_bytes("x", data, sizeof data);
+    struct peal_server_options options = {.size = sizeof options};
+    struct tcp_received frame;
+    struct peer slow;
+    uint64_t used;
+    int heard = 0;
+
+    (void)state;
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    options.pressure = PEAL_PRESSURE_DROP_OLDEST;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+    fill(open_slow(&slow), 1);
+    for (int i = 0; i < MESSAGES; i++) {
+        CHECK_EQUAL(peal_server_broadcast(host.server, &event, NULL, 0), 0);
+    }
+    CHECK_SOON(host_stats(&host).queued_bytes >
+               (uint64_t)MESSAGES * MESSAGE_BYTES);
+    used = host_stats(&host).memory_used_bytes;
+    host_set_budget(&host, used - MIB);
+    CHECK_SOON(host_stats(&host).closed_memory == 1);
+    host_set_budget(&host, 0); /* so that it is not cut */
+    CHECK_SOON(host_stats(&host).memory_used_bytes < used - 8 * MIB);
+    do {
+        CHECK(tcp_read(&slow, &frame));
+        heard += frame.type == TCP_BINARY_FRAME;
+    } while (frame.type != TCP_DISCONNECT_FRAME);
+    CHECK_EQUAL(atomic_load(&closed_code), 1013);
+    CHECK(heard < MESSAGES);
+    peer_expect_end(&slow);
+    peer_close(&slow);
+}
+
+/* The last one that a stopping server waits for is cut for its memory: that is
+ * given back, too. */
+static void a_stop_leaves_nothing_of_them(void **state)
+{
+    struct peal_server_options options = {.size = sizeof options};
+    struct host observer;
+    struct peer slow;
+    uint64_t before;
+
+    (void)state;
+    host_start(&observer, NULL, NULL);
+    before = host_stats(&observer).memory_used_bytes;
+    (void)start(NULL);
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    options.close_timeout_ms = PEAL_OFF;
+    options.stop_timeout_ms = PEAL_OFF;
+    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+    fill(open_slow(&slow), 4 * MIB);
+    host_set_budget(&host, host_stats(&host).memory_used_bytes - MIB);
+    CHECK_SOON(host_stats(&host).closed_memory == 1);
+    host_stop(&host);
+    CHECK_EQUAL(host_stats(&observer).memory_used_bytes, before);
+    peer_close(&slow);
+    host_stop(&observer);
+}
+
 static void nobody_new_without_memory(void **state)
 {
     struct peer idle;
@@ -302,6 +463,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(small_messages_count_as_what_they_take,
                                         start, stop),
         cmocka_unit_test_setup_teardown(who_takes_no_close_is_cut, start, stop),
+        cmocka_unit_test(loops_compare_their_worst),
+        cmocka_unit_test_setup_teardown(who_is_closed_has_its_time, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(only_as_many_as_need_be_go, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_tenth_has_to_be_free, start, stop),
+        cmocka_unit_test_setup_teardown(backlogs_are_given_up, start, stop),
+        cmocka_unit_test(a_stop_leaves_nothing_of_them),
         cmocka_unit_test_setup_teardown(nobody_new_without_memory, start, stop),
     };
 

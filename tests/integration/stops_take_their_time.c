@@ -8,11 +8,16 @@
  */
 #include "support/suite.h"
 
+#include "support/certificates.h"
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
 
+#include <peal/tls.h>
+
 #include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -118,6 +123,129 @@ static void test_clients_are_told_at_a_pace(void **state)
     end(&host);
 }
 
+/* The pace is that of all loops together; and the deadline, which is shorter
+ * than the whole, begins when the last one has been told. */
+static void test_the_pace_is_for_all_loops(void **state)
+{
+    struct peal_server_options options = {
+        .loops = 2,
+        .stop_clients_per_second = 100,
+        .stop_timeout_ms = 50,
+        .close_timeout_ms = PEAL_OFF,
+    };
+    struct member members[CROWD];
+    struct host host;
+    uint64_t began_ms;
+
+    (void)state;
+    host_start(&host, &options, NULL);
+    for (int i = 0; i < CROWD; i++) {
+        member_open(&members[i], host_address(&host, i % 2), i % 2);
+    }
+    began_ms = check_now_ms();
+    peal_server_stop(host.server);
+    for (int i = 0; i < CROWD; i++) {
+        member_expect(&members[i], "{'close':1001}");
+    }
+    CHECK(check_now_ms() - began_ms >= (CROWD - 2 * 2) * 10);
+    end(&host);
+    for (int i = 0; i < CROWD; i++) {
+        peer_close(&members[i].peer);
+    }
+}
+
+/* --- Who is not in ------------------------------------------------------- */
+
+/* Whether nobody listens there. */
+static bool is_refused(const char *address)
+{
+    struct sockaddr_in to = {
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+        .sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1)),
+    };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool is_open;
+
+    CHECK(fd >= 0);
+    is_open = connect(fd, (struct sockaddr *)&to, sizeof to) == 0;
+    CHECK(is_open || errno == ECONNREFUSED);
+    close(fd);
+    return !is_open;
+}
+
+static struct peal_tls *tls;
+
+/* Where no header of a proxy is awaited: plain, and with TLS. */
+static void listen_without_headers(struct peal_server *server)
+{
+    struct peal_listen listen = {
+        .size = sizeof listen,
+        .address = "127.0.0.1:0",
+        .transport = PEAL_WS,
+        .proxy_protocol = PEAL_PROXY_OFF,
+    };
+
+    CHECK_EQUAL(peal_server_listen(server, &listen), 0);
+    listen.tls = tls;
+    CHECK_EQUAL(peal_server_listen(server, &listen), 0);
+}
+
+/* Who has not even said for whom it comes, or is in the middle of its TLS
+ * handshake, is not waited for; and nobody else gets in. */
+static void test_strangers_are_not_waited_for(void **state)
+{
+    static const char *const proxies[] = {"127.0.0.0/8", NULL};
+    struct peal_server_options options = {
+        .handshake_timeout_ms = PEAL_OFF,
+        .close_timeout_ms = PEAL_OFF,
+        .stop_timeout_ms = PEAL_OFF,
+        .trusted_proxies = proxies,
+        .proxy_protocol = PEAL_PROXY_REQUIRED,
+    };
+    struct peal_tls_options of_tls = {.size = sizeof of_tls};
+    struct member member;
+    struct peer strangers[2];
+    char address[PEAL_ADDRESS_MAX];
+    struct host host;
+
+    (void)state;
+    certificates_open();
+    certificates_make(&(struct certificate){
+        .name = "stop", .names = "IP:127.0.0.1", .from_day = -1});
+    of_tls.certificate_file = certificates_path("stop.crt");
+    of_tls.key_file = certificates_path("stop.key");
+    CHECK_EQUAL(peal_tls_new(&tls, &of_tls, NULL, 0), 0);
+    host_start(&host, &options, listen_without_headers);
+    CHECK(!is_refused(host.ws));
+    host_await_empty(&host);
+    CHECK_EQUAL(peal_server_address(host.server, 2, address), 0);
+    member_open(&member, address, false);
+    peer_dial(&strangers[0], host.ws);
+    peer_send(&strangers[0], "PROXY", 5);
+    CHECK_EQUAL(peal_server_address(host.server, 3, address), 0);
+    peer_dial(&strangers[1], address);
+    peer_send(&strangers[1], "\x16\x03\x01", 3);
+    CHECK_SOON(host_stats(&host).connections == 3);
+    peal_server_stop(host.server);
+    for (size_t i = 0; i < 2; i++) {
+        peer_drain(&strangers[i]);
+        peer_close(&strangers[i]);
+    }
+
+    /* It waits for the answer of the one who is in. */
+    member_expect(&member, "{'close':1001}");
+    CHECK(is_refused(host.ws));
+    CHECK(is_refused(host.tcp));
+    CHECK_SOON(host_stats(&host).connections == 1);
+    ws_send_close(&member.peer, 1001, "");
+    peer_expect_end(&member.peer);
+    peer_close(&member.peer);
+    end(&host);
+    peal_tls_free(tls);
+    certificates_close();
+}
+
 static void test_other_dialects_hear_a_plain_close(void **state)
 {
     struct peal_server_options options = {
@@ -189,6 +317,7 @@ static void test_signals_only_when_asked(void **state)
 
     (void)state;
     CHECK(signal(SIGTERM, on_own_signal) != SIG_ERR);
+    CHECK(signal(SIGINT, on_own_signal) != SIG_ERR);
     host_start(&deaf, NULL, NULL);
     raise(SIGTERM);
     CHECK_EQUAL(atomic_load(&own_signals), 1);
@@ -211,9 +340,12 @@ static void test_signals_only_when_asked(void **state)
     peer_drain(&member.peer);
     peer_close(&member.peer);
 
+    raise(SIGINT);
+    CHECK_EQUAL(atomic_load(&own_signals), 3);
     CHECK_EQUAL(host_stats(&deaf).clients, 0);
     host_stop(&deaf);
     CHECK(signal(SIGTERM, SIG_DFL) == on_own_signal);
+    CHECK(signal(SIGINT, SIG_DFL) == on_own_signal);
 }
 
 /* --- Again and again ----------------------------------------------------- */
@@ -305,6 +437,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_balancers_get_their_delay),
         cmocka_unit_test(test_clients_are_told_at_a_pace),
+        cmocka_unit_test(test_the_pace_is_for_all_loops),
+        cmocka_unit_test(test_strangers_are_not_waited_for),
         cmocka_unit_test(test_other_dialects_hear_a_plain_close),
         cmocka_unit_test(test_a_stop_can_be_cut_short),
         cmocka_unit_test(test_signals_only_when_asked),
