@@ -2,15 +2,16 @@
 // reasons; and says what is wrong when it cannot.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { makeCertificate } from "./support/certificate.mjs";
-import { peal, stop, subscribe, wrote } from "./support/cli.mjs";
-import { start } from "./support/process.mjs";
+import { peal, program, stop, subscribe, wrote } from "./support/cli.mjs";
+import { run, start } from "./support/process.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "peal-top-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -149,6 +150,37 @@ test("TLS: verified, like everything else", async () => {
   assert.equal((await run("--cacert", certificate)).code, 0);
   assert.equal((await run("--insecure")).code, 0);
   const { code, err } = await run();
+  assert.equal(code, 3);
+  assert.match(err, /certificate/);
+  await stop(server);
+});
+
+// With authorities of its own in the system's folder, which takes a namespace
+// that not every system lets its users have.
+test("TLS: --cacert stands alone, without the system's folder", async (t) => {
+  const trusted = join(folder, "trusted");
+  const { certificate, key } = makeCertificate(folder, "system");
+  const other = makeCertificate(folder, "other").certificate;
+  const hash = execFileSync(
+    "openssl", ["x509", "-noout", "-hash", "-in", certificate]);
+  const script = 'mount --bind "$0" /etc/ssl/certs && exec "$@"';
+  const inside = (...command) =>
+    run("unshare", ["-Urm", "sh", "-c", script, trusted, ...command]).ended;
+
+  mkdirSync(trusted);
+  copyFileSync(certificate, join(trusted, `${String(hash).trim()}.0`));
+  copyFileSync(other, join(trusted, "ca-certificates.crt"));
+  if ((await inside("true")).code !== 0) {
+    t.skip("no namespaces for users");
+    return;
+  }
+  const server = await start("relay", "--port", "0", "--tls-cert", certificate,
+    "--tls-key", key);
+  const top = (...args) =>
+    inside(program, "top", `https://${server.ws}/metrics`, "-n", "1", ...args);
+
+  assert.equal((await top()).code, 0);
+  const { code, err } = await top("--cacert", other);
   assert.equal(code, 3);
   assert.match(err, /certificate/);
   await stop(server);
