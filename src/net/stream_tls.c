@@ -61,6 +61,21 @@ static struct stream_tls *stream_tls_of(const struct stream *stream)
     return (struct stream_tls *)stream->events;
 }
 
+/* --- Errors -----------------------------------------------------------------
+ */
+
+/*
+ * Before a call whose outcome SSL_get_error is to tell: what others have left
+ * in the queue would mislead it. To empty a queue that is empty costs more than
+ * a tenth of a small message.
+ */
+static void stream_tls_forget_errors(void)
+{
+    if (ERR_peek_error() != 0) {
+        ERR_clear_error();
+    }
+}
+
 /* --- Memory -----------------------------------------------------------------
  */
 
@@ -424,7 +439,7 @@ enum stream_tls_status stream_tls_shake_hands(struct stream *stream)
     int64_t before = tls_memory_taken();
     int rc;
 
-    ERR_clear_error();
+    stream_tls_forget_errors();
     rc = SSL_do_handshake(tls->ssl);
     stream_tls_account_state(tls, before);
     if (rc != 1) {
@@ -463,7 +478,7 @@ enum stream_tls_status stream_tls_read(struct stream *stream, size_t *size)
     if (stream_tls_must_change_keys(tls)) {
         return stream_tls_fail(stream, STREAM_TLS_NEW_KEYS);
     }
-    ERR_clear_error();
+    stream_tls_forget_errors();
     do {
         size_t part;
         int rc =
@@ -539,7 +554,7 @@ enum stream_tls_status stream_tls_write(struct stream *stream, size_t *size)
         stream_queue_peek(stream, stream->loop->send_buffer, piece);
         data = stream->loop->send_buffer;
     }
-    ERR_clear_error();
+    stream_tls_forget_errors();
     rc = SSL_write_ex(tls->ssl, data, piece, size);
     if (rc != 1) {
         status = stream_tls_failed(stream, rc);
@@ -573,7 +588,7 @@ enum stream_tls_status stream_tls_finish(struct stream *stream)
         (stream->flags & STREAM_SECURING) == 0) {
         int64_t before = tls_memory_taken();
 
-        ERR_clear_error();
+        stream_tls_forget_errors();
         (void)SSL_shutdown(tls->ssl);
         (void)SSL_free_buffers(tls->ssl); /* it keeps the alert's */
         stream_tls_account(tls, before);
