@@ -74,7 +74,7 @@ struct peal_tls_options {
 
     enum peal_tls_version version_min; /* default 1.2 */
     const char *ciphers;      /* of 1.2, as OpenSSL writes them; ECDHE, AEAD */
-    const char *ciphersuites; /* of 1.3; OpenSSL's */
+    const char *ciphersuites; /* of 1.3; AES-128-GCM, AES-256-GCM, ChaCha20 */
 
     /*
      * How long a session may be taken up again without a full handshake;
@@ -133,7 +133,7 @@ struct peal_tls_client_options {
 
     enum peal_tls_version version_min; /* default 1.2 */
     const char *ciphers;      /* of 1.2, as OpenSSL writes them; ECDHE, AEAD */
-    const char *ciphersuites; /* of 1.3; OpenSSL's */
+    const char *ciphersuites; /* of 1.3; AES-128-GCM, AES-256-GCM, ChaCha20 */
 
     /*
      * Talks to ANYBODY who answers: no certificate is verified, so whoever is
@@ -171,7 +171,7 @@ PEAL_API void peal_tls_free(struct peal_tls *tls);
 /* What is known of one connection after its handshake. By value. */
 struct peal_tls_facts {
     char version[16];     /* "TLSv1.3" */
-    char cipher[64];      /* "TLS_AES_256_GCM_SHA384" */
+    char cipher[64];      /* "TLS_AES_128_GCM_SHA256" */
     char server_name[256]; /* that the client asked for; "": for none */
     char protocol[16];    /* agreed on by ALPN: "http/1.1"; "": none */
     /*

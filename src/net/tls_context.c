@@ -14,8 +14,16 @@
 #include <time.h>
 #include <unistd.h>
 
-/* TLS 1.2 with forward secrecy and authenticated encryption, nothing else. */
-#define TLS_CONTEXT_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
+/*
+ * TLS 1.2 with forward secrecy and authenticated encryption, nothing else. For
+ * both versions AES-128 comes first, as browsers have it: what AES-256 and
+ * SHA-384 are stronger by nobody can use, and they cost a quarter more.
+ */
+#define TLS_CONTEXT_CIPHERS                                                    \
+    "ECDHE+AESGCM+AES128:ECDHE+AESGCM+AES256:ECDHE+CHACHA20"
+#define TLS_CONTEXT_CIPHERSUITES                                               \
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"                           \
+    "TLS_CHACHA20_POLY1305_SHA256"
 
 #define TLS_CONTEXT_LIFETIME_S 7200
 
@@ -218,6 +226,9 @@ int tls_context_set_policy(SSL_CTX *context, const struct tls_policy *policy,
 {
     const char *ciphers =
         policy->ciphers != NULL ? policy->ciphers : TLS_CONTEXT_CIPHERS;
+    const char *ciphersuites = policy->ciphersuites != NULL
+                                   ? policy->ciphersuites
+                                   : TLS_CONTEXT_CIPHERSUITES;
 
     SSL_CTX_set_min_proto_version(context, policy->version_min == PEAL_TLS_1_3
                                                ? TLS1_3_VERSION
@@ -234,10 +245,8 @@ int tls_context_set_policy(SSL_CTX *context, const struct tls_policy *policy,
         tls_context_explain(error, "ciphers \"%s\"", ciphers);
         return PEAL_ETLS;
     }
-    if (policy->ciphersuites != NULL &&
-        SSL_CTX_set_ciphersuites(context, policy->ciphersuites) != 1) {
-        tls_context_explain(error, "ciphersuites \"%s\"",
-                            policy->ciphersuites);
+    if (SSL_CTX_set_ciphersuites(context, ciphersuites) != 1) {
+        tls_context_explain(error, "ciphersuites \"%s\"", ciphersuites);
         return PEAL_ETLS;
     }
     return PEAL_OK;

@@ -25,7 +25,7 @@ int tls_context_new(SSL_CTX **out, const struct peal_tls_options *options,
 struct tls_policy {
     enum peal_tls_version version_min;
     const char *ciphers;      /* NULL: peal's choice */
-    const char *ciphersuites; /* NULL: OpenSSL's */
+    const char *ciphersuites; /* the same */
 };
 
 /* What both sides speak. Errors as peal_tls_new. */

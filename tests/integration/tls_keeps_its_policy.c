@@ -266,12 +266,16 @@ static void only_authenticated_ciphers_are_spoken(void **state)
         CHECK(!works((struct wish){.version = TLS1_2_VERSION,
                                    .ciphers = refused[i]}));
     }
-    /* Who likes ChaCha20 best has no hardware for AES. */
+    /* The server chooses, and AES-128 is what it likes best. OpenSSL's clients
+     * begin with AES-256. */
     CHECK(works((struct wish){
         .version = TLS1_2_VERSION,
-        .ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256:"
-                   "ECDHE-ECDSA-AES256-GCM-SHA384"}));
-    assert_string_equal(seen.cipher, "ECDHE-ECDSA-AES256-GCM-SHA384");
+        .ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384:"
+                   "ECDHE-ECDSA-AES128-GCM-SHA256"}));
+    assert_string_equal(seen.cipher, "ECDHE-ECDSA-AES128-GCM-SHA256");
+    CHECK(works((struct wish){.version = TLS1_3_VERSION}));
+    assert_string_equal(seen.cipher, "TLS_AES_128_GCM_SHA256");
+    /* Who likes ChaCha20 best has no hardware for AES. */
     CHECK(works((struct wish){
         .version = TLS1_2_VERSION,
         .ciphers = "ECDHE-ECDSA-CHACHA20-POLY1305:"
