@@ -141,8 +141,10 @@ static struct pending *take(struct pending_table *table)
 /* Ends the waiting: the slot may be used again, with another number. */
 static void give_back(struct pending_table *table, struct pending *pending)
 {
-    struct conn_requests *requests = &pending->conn->extra->requests;
+    struct conn_requests *requests;
 
+    ASSERT(pending->conn != NULL);
+    requests = &pending->conn->extra->requests;
     timer_stop(&table->worker->loop->timers, &pending->timer);
     list_remove(&pending->link);
     if (pending->is_awaited) {
@@ -303,8 +305,10 @@ static void end_awaited(struct worker *worker, struct pending *pending,
 {
     peal_answer_function *on_answer = pending->of.awaited.on_answer;
     void *user = pending->of.awaited.user;
-    struct peal_client *client = pending->conn->client;
+    struct peal_client *client;
 
+    ASSERT(pending->conn != NULL);
+    client = pending->conn->client;
     give_back(worker->pending, pending);
     on_answer(answer->status == PEAL_EGONE ? NULL : client, answer, user);
 }
