@@ -145,11 +145,17 @@ export function allServers(build) {
   const example = (name) => join(build, "examples", name);
   const peal = ["--dialect", "peal"];
   const tcp = ["--wire", "tcp"];
+  const io = (backend) => ["--io", backend];
 
   return [
     {
       name: "peal",
-      command: (role) => [example(role), "--port", "0"],
+      command: (role) => [example(role), "--port", "0", ...io("epoll")],
+      args: () => [],
+    },
+    {
+      name: "peal uring",
+      command: (role) => [example(role), "--port", "0", ...io("io_uring")],
       args: () => [],
     },
     {

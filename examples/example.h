@@ -3,7 +3,7 @@
  * says where the server listens. All are called as
  *
  *     NAME [--port N] [--tcp-port N] [--loops N] [--deflate[=takeover]]
- *          [--tls-cert FILE --tls-key FILE]
+ *          [--tls-cert FILE --tls-key FILE] [--io auto|epoll|io_uring]
  *
  * with WebSocket clients on port 8080 of the loopback interface unless told
  * otherwise, TCP clients only on request, and 0 for any free port. --deflate
@@ -28,7 +28,8 @@ static inline void example_usage(const char *program)
     fprintf(stderr,
             "usage: %s [--port N] [--tcp-port N] [--loops N] "
             "[--deflate[=takeover]]\n"
-            "       [--tls-cert FILE --tls-key FILE]\n",
+            "       [--tls-cert FILE --tls-key FILE] "
+            "[--io auto|epoll|io_uring]\n",
             program);
     exit(2);
 }
@@ -44,6 +45,21 @@ static inline int example_number(const char *program, const char *text, int min,
         example_usage(program);
     }
     return (int)number;
+}
+
+static inline enum peal_io_backend example_io(const char *program,
+                                              const char *name)
+{
+    if (strcmp(name, "epoll") == 0) {
+        return PEAL_IO_EPOLL;
+    }
+    if (strcmp(name, "io_uring") == 0) {
+        return PEAL_IO_URING;
+    }
+    if (strcmp(name, "auto") != 0) {
+        example_usage(program);
+    }
+    return PEAL_IO_AUTO;
 }
 
 /* What the files make; when they do not fit: exit code 1. */
@@ -74,6 +90,7 @@ static inline struct peal_server_options example_options(int argc, char **argv)
                                           {"deflate", 2, NULL, 'd'},
                                           {"tls-cert", 1, NULL, 'c'},
                                           {"tls-key", 1, NULL, 'k'},
+                                          {"io", 1, NULL, 'i'},
                                           {NULL, 0, NULL, 0}};
     static char ws[32] = "127.0.0.1:8080";
     static char tcp[32];
@@ -116,6 +133,9 @@ static inline struct peal_server_options example_options(int argc, char **argv)
             break;
         case 'k':
             key = optarg;
+            break;
+        case 'i':
+            options.io_backend = example_io(argv[0], optarg);
             break;
         default:
             example_usage(argv[0]);

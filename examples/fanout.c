@@ -3,7 +3,7 @@
  * send, as it came. TCP clients, who have no path, may publish, too.
  *
  *     fanout [--port N] [--tcp-port N] [--loops N] [--deflate[=takeover]]
- *          [--tls-cert FILE --tls-key FILE]
+ *          [--tls-cert FILE --tls-key FILE] [--io auto|epoll|io_uring]
  */
 #include "example.h"
 

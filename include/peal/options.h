@@ -145,6 +145,17 @@ enum peal_refuse_by {
                               stelar's, which a status makes wait for ever */
 };
 
+/*
+ * How a loop talks with the kernel. With io_uring as well as without it epoll
+ * tells which sockets are ready; io_uring makes what one turn has to send to
+ * several clients one system call, which is worth most to a fan-out.
+ */
+enum peal_io_backend {
+    PEAL_IO_AUTO,  /* io_uring where it can be had, else epoll alone */
+    PEAL_IO_EPOLL, /* epoll alone */
+    PEAL_IO_URING  /* io_uring, or the server does not start */
+};
+
 /* What proves that a client lives. */
 enum peal_alive_by {
     PEAL_ALIVE_DEFAULT,    /* traffic */
@@ -497,6 +508,19 @@ struct peal_server_options {
      * (peal_tls_count_memory). Not counted are thread stacks and the kernel's.
      */
     size_t memory_bytes_max;
+
+    /*
+     * Of all loops; default: PEAL_IO_AUTO. With PEAL_IO_URING starting fails
+     * with PEAL_ENOTSUP where libpeal was built without it or the kernel has
+     * none, and with PEAL_EACCESS where a container, sandbox or sysctl forbids
+     * it; the log has the reason. The line "loops started" tells what runs.
+     *
+     * With it, a thread of the program's that has run a loop (peal_server_run,
+     * peal_server_attach, peal_server_step) is interrupted once, soon after
+     * peal_server_free: calls that tell of a process being stopped and
+     * continued (signal(7)), such as epoll_wait, may return EINTR.
+     */
+    enum peal_io_backend io_backend;
 };
 
 #ifdef __cplusplus

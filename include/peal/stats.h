@@ -116,6 +116,9 @@ struct peal_server_stats {
 
     uint64_t gaps; /* peal:gap events: each tells a client what is missing */
     uint64_t subscriptions; /* clients in rooms, once for each room: a gauge */
+
+    /* A gauge: loops that send by io_uring now; the others have epoll alone. */
+    uint64_t io_uring_loops;
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

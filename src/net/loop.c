@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "net/loop_poller.h"
 #include "net/stream.h"
+#include "net/stream_batch.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -76,6 +77,18 @@ free_buffers:
     mem_free(loop->read_buffer);
 free_loop:
     mem_free(loop);
+    return rc;
+}
+
+int loop_open_ring(struct loop *loop)
+{
+    ASSERT(loop->batch == NULL);
+
+    int rc = stream_batch_open(&loop->batch);
+
+    if (rc == 0) {
+        atomic_store_explicit(&loop->has_ring, true, memory_order_relaxed);
+    }
     return rc;
 }
 
@@ -294,6 +307,7 @@ void loop_free(struct loop *loop)
     loop_poller_unwatch(loop, loop->wake_fd);
     close(loop->wake_fd);
     loop_poller_close(loop);
+    stream_batch_close(loop->batch);
     mem_free(loop->read_buffer);
     mem_free(loop);
 }

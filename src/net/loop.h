@@ -13,9 +13,9 @@
  *   end      user->on_turn_end: frees what died in this turn
  *   wake     other loops that were posted to
  *
- * Backends stand behind this interface by file (loop_epoll.c). Streams are read
- * by the loop into one shared buffer, so a completion backend, which brings its
- * own buffers, fits as well.
+ * Pollers stand behind this interface by file (loop_epoll.c). A loop may have
+ * a ring besides (loop_ring.h), by which it sends what a turn has for many
+ * streams in one system call.
  */
 #ifndef NET_LOOP_H
 #define NET_LOOP_H
@@ -50,7 +50,8 @@ struct loop_options {
     const void *group; /* the same for loops that end together */
 };
 
-struct loop_poller; /* the backend's */
+struct loop_poller;  /* the backend's */
+struct stream_batch; /* net/stream_batch.h */
 
 struct loop {
     struct loop_options options; /* [I] */
@@ -61,6 +62,7 @@ struct loop {
     struct stream *unflushed;    /* [L] streams with new output */
     char *read_buffer;           /* [L] LOOP_READ_BYTES */
     char *send_buffer;           /* [L] LOOP_SEND_BYTES */
+    struct stream_batch *batch;  /* [L] NULL without a ring */
     bool is_kept_awake;          /* [L] the next wait does not block */
     bool is_stopped;             /* [L] */
     uint64_t wake_set;           /* [L] loops to wake at the end of the turn */
@@ -77,10 +79,19 @@ struct loop {
     _Atomic uint64_t turns;
     _Atomic uint64_t reads;
     _Atomic uint64_t sends;
+    _Atomic uint64_t batches; /* of sends, by the ring */
+    _Atomic bool has_ring;    /* false again when it has failed */
 };
 
 /* Returns 0, PEAL_ENOMEM or PEAL_ESYSTEM. */
 int loop_new(struct loop **out, const struct loop_options *options);
+
+/*
+ * Has the loop send by a ring, before its first turn and on the thread that is
+ * to run it: the kernel interrupts the threads that have made or used a ring
+ * when that is gone. An error of loop_ring_open: it goes without.
+ */
+int loop_open_ring(struct loop *loop);
 
 /* Hands to on_mail what is left of mail. The loop does not run any more. */
 void loop_drain(struct loop *loop);
@@ -108,12 +119,18 @@ int loop_timeout_ms(const struct loop *loop);
 /* [L] loop_run returns after this turn. */
 void loop_stop(struct loop *loop);
 
-/* [L] One more, in a counter that other threads may read. */
-static inline void loop_count(_Atomic uint64_t *counter)
+/* [L] Adds to a counter that other threads may read. */
+static inline void loop_add(_Atomic uint64_t *counter, uint64_t amount)
 {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
 
-    atomic_store_explicit(counter, value + 1, memory_order_relaxed);
+    atomic_store_explicit(counter, value + amount, memory_order_relaxed);
+}
+
+/* [L] One more. */
+static inline void loop_count(_Atomic uint64_t *counter)
+{
+    loop_add(counter, 1);
 }
 
 /* [L] The next turn comes at once: something was left over. */

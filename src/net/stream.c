@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "net/loop_poller.h"
+#include "net/stream_batch.h"
 #include "net/stream_queue.h"
 #include "net/stream_tls.h"
 
@@ -32,10 +33,7 @@ static unsigned stream_interest(const struct stream *stream)
  * does not, so that queueing costs no more than a branch. */
 static void stream_count_blocked(struct stream *stream, uint64_t amount)
 {
-    _Atomic uint64_t *bytes = &stream->loop->blocked_bytes;
-    uint64_t value = atomic_load_explicit(bytes, memory_order_relaxed);
-
-    atomic_store_explicit(bytes, value + amount, memory_order_relaxed);
+    loop_add(&stream->loop->blocked_bytes, amount);
 }
 
 static void stream_fail(struct stream *stream, int error)
@@ -287,10 +285,27 @@ void stream_flush(struct stream *stream)
     }
 }
 
+void stream_settle(struct stream *stream, size_t tried, ssize_t result)
+{
+    if (stream->fd < 0 || (stream->flags & STREAM_BLOCKED) != 0) {
+        return;
+    }
+    if (result == -EAGAIN || (result >= 0 && (size_t)result < tried)) {
+        stream_block(stream);
+    } else if (result < 0 && result != -EINTR) {
+        stream_fail(stream, (int)-result);
+    } else {
+        stream_flush(stream); /* what else is queued, and FIN */
+    }
+}
+
 void stream_flush_all(struct loop *loop)
 {
     struct stream *blocked = NULL;
 
+    if (loop->batch != NULL) {
+        blocked = stream_batch_flush(loop);
+    }
     while (loop->unflushed != NULL) {
         struct stream *stream = loop->unflushed;
 

@@ -92,6 +92,7 @@ const struct config_option config_table[] = {
     RUNNING(queue_low_bytes),
     RUNNING(drain_timeout_ms),
     WHOLE(memory_bytes_max, OPTION_VALUE, true),
+    WHOLE(io_backend, OPTION_VALUE, false),
 #undef RESTART
 #undef RUNNING
 #undef WHOLE

@@ -352,6 +352,8 @@ static void write_gauges(struct prom *text, const struct worker *worker)
     }
     prom_gauge(text, "peal_event_loops", NULL, "Threads that serve clients.",
                (uint64_t)engine->worker_count);
+    prom_gauge(text, "peal_io_uring_loops", NULL,
+               "Of these: those that send by io_uring.", stats_rings(engine));
     prom_gauge(text, "peal_ready", NULL, "1 when /readyz says ok.",
                health_is_ready(worker) ? 1 : 0);
 }

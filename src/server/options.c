@@ -223,6 +223,9 @@ static const char *find_problem(const struct peal_server_options *options)
     if (options->pressure > PEAL_PRESSURE_CONFLATE) {
         return "pressure";
     }
+    if (options->io_backend > PEAL_IO_URING) {
+        return "io_backend";
+    }
     return find_bad_path(options);
 }
 

@@ -210,6 +210,7 @@ static struct engine *engine_new(void)
         return NULL;
     }
     engine->arrival_limits.clients_max = UINT32_MAX;
+    sem_init(&engine->rings, 0, 0);
     router_init(&engine->routes);
     router_init(&engine->resources);
     return engine;
@@ -235,6 +236,7 @@ static void engine_free(struct engine *engine)
     router_fini(&engine->routes, mem_free);
     router_fini(&engine->resources, resource_free);
     door_fini(&engine->arrivals);
+    sem_destroy(&engine->rings);
     log_forget(&engine->log);
     mem_free(engine);
 }
@@ -321,8 +323,13 @@ void peal_server_free(struct peal_server *server)
 static void *run_loop(void *argument)
 {
     struct worker *worker = argument;
+    int rc = worker_open_ring(worker);
 
-    loop_run(worker->loop);
+    worker->ring_rc = rc;
+    sem_post(&worker->engine->rings);
+    if (rc == 0) {
+        loop_run(worker->loop);
+    }
     return NULL;
 }
 
@@ -341,7 +348,25 @@ void server_end(struct engine *engine)
     atomic_store(&engine->state, SERVER_STOPPED);
 }
 
-/* Starts the loops from `first` on, each on a thread of its own. */
+/* Waits until the loops from `first` on have a ring or go without. */
+static int await_rings(struct engine *engine, int first)
+{
+    int rc = 0;
+
+    for (int i = first; i < engine->worker_count; i++) {
+        while (sem_wait(&engine->rings) < 0) { /* a signal came */
+        }
+    }
+    for (int i = first; i < engine->worker_count && rc == 0; i++) {
+        rc = engine->workers[i].ring_rc;
+    }
+    return rc;
+}
+
+/*
+ * Starts the loops from `first` on, each on a thread of its own; those before
+ * it are the calling thread's.
+ */
 static int start_threads(struct engine *engine, int first)
 {
     engine->started_ms = clock_monotonic_ms();
@@ -356,6 +381,13 @@ static int start_threads(struct engine *engine, int first)
             return rc;
         }
     }
+    for (int i = 0; i < first; i++) {
+        int rc = worker_open_ring(&engine->workers[i]);
+
+        if (rc < 0) {
+            return rc;
+        }
+    }
     for (int i = first; i < engine->worker_count; i++) {
         struct worker *worker = &engine->workers[i];
 
@@ -364,7 +396,7 @@ static int start_threads(struct engine *engine, int first)
         }
         worker->has_thread = true;
     }
-    return 0;
+    return await_rings(engine, first);
 }
 
 int server_start(struct peal_server *server, int first)
@@ -382,6 +414,11 @@ int server_start(struct peal_server *server, int first)
     rc = server->options.handle_signals ? signals_open(server) : 0;
     if (rc == 0) {
         rc = start_threads(server->engine, first);
+    }
+    if (rc == 0) {
+        log_info(&server->engine->log, "server", "loops started",
+                 "loops=%d io_uring_loops=%llu", server->engine->worker_count,
+                 (unsigned long long)stats_rings(server->engine));
     }
     if (rc < 0) {
         peal_server_stop(server);
@@ -407,7 +444,7 @@ int peal_server_run(struct peal_server *server)
     if (rc < 0) {
         return rc;
     }
-    run_loop(&server->engine->workers[0]);
+    loop_run(server->engine->workers[0].loop);
     server_end(server->engine);
     return 0;
 }

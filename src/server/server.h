@@ -29,6 +29,7 @@
 #include "server/router.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 
 /*
  * A form is a dialect on a transport, compressed or not: clients of one form
@@ -195,6 +196,7 @@ struct worker {
     struct seat *seats[SPACES_MAX]; /* [I] by peal_server.number */
     pthread_t thread;      /* [I] */
     bool has_thread;
+    int ring_rc; /* told by `rings` of the engine */
     bool is_stop_seen;      /* [L] and stop_mail is on its way */
     bool is_stop_due;       /* [L] and has come once */
     bool is_stopping;       /* [L] */
@@ -283,6 +285,7 @@ struct engine {
     struct peal_server *spaces[SPACES_MAX]; /* [I] the first has made it */
     int space_count;                        /* [I] */
     uint64_t started_ms;
+    sem_t rings;                   /* up once a thread knows its ring_rc */
     _Atomic int state;             /* [a] enum server_state */
     _Atomic bool is_stop_asked;    /* [a] */
     _Atomic int stops_due;         /* [a] loops whose is_stop_due */
@@ -416,6 +419,13 @@ int hooks_publish(struct peal_server *server, struct peal_client *from,
 /* 0, PEAL_ENOMEM or PEAL_ESYSTEM; nothing is left over on failure. */
 int worker_open(struct worker *worker, struct engine *engine, int index);
 
+/*
+ * Has its loop send by io_uring as the option io_backend says, before the first
+ * turn, on the thread that is to run it. An error of loop_open_ring only if
+ * that is demanded; logged.
+ */
+int worker_open_ring(struct worker *worker);
+
 /* The loop has ended, and its thread. */
 void worker_close(struct worker *worker);
 
@@ -513,5 +523,8 @@ uint64_t stats_queued_bytes(const struct engine *engine);
 
 /* Since the start, or 0 before it. Any thread. */
 uint64_t stats_uptime_ms(const struct engine *engine);
+
+/* How many loops have a ring. */
+uint64_t stats_rings(const struct engine *engine);
 
 #endif

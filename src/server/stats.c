@@ -50,6 +50,17 @@ uint64_t stats_queued_bytes(const struct engine *engine)
     return sum;
 }
 
+uint64_t stats_rings(const struct engine *engine)
+{
+    uint64_t count = 0;
+
+    for (int i = 0; i < engine->worker_count; i++) {
+        count += atomic_load_explicit(&engine->workers[i].loop->has_ring,
+                                      memory_order_relaxed);
+    }
+    return count;
+}
+
 uint64_t stats_uptime_ms(const struct engine *engine)
 {
     return engine->started_ms == 0 ? 0
@@ -149,6 +160,7 @@ int peal_server_stats(struct peal_server *server,
     }
     all.memory_used_bytes = mem_used();
     all.queued_bytes = stats_queued_bytes(server->engine);
+    all.io_uring_loops = stats_rings(server->engine);
     all.clients = all.ws_clients + all.tcp_clients;
     all.rooms = room_count(&server->cluster);
     all.subscriptions = room_subscriptions(&server->cluster);

@@ -14,7 +14,9 @@
 #include "server/request.h"
 #include "server/stop.h"
 
+#include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 /* How often a worker with output gives back what its tapes do not use. */
 #define TRIM_INTERVAL_MS 10000
@@ -211,6 +213,27 @@ int worker_open(struct worker *worker, struct engine *engine, int index)
         tape_init(&worker->tapes[i], TAPE_SEGMENT_BYTES);
     }
     return 0;
+}
+
+int worker_open_ring(struct worker *worker)
+{
+    const struct engine *engine = worker->engine;
+    enum peal_io_backend backend = worker_options(worker)->io_backend;
+    bool is_demanded = backend == PEAL_IO_URING;
+    int rc;
+
+    if (backend == PEAL_IO_EPOLL) {
+        return 0;
+    }
+    rc = loop_open_ring(worker->loop);
+    if (rc < 0) {
+        const char *reason = strerror(errno);
+
+        log_at(&engine->log, is_demanded ? PEAL_LOG_ERROR : PEAL_LOG_DEBUG,
+               "server", "no io_uring", "loop=%d error=%s reason=\"%s\"",
+               worker->index, peal_error_name(rc), reason);
+    }
+    return is_demanded ? rc : 0;
 }
 
 void worker_close(struct worker *worker)

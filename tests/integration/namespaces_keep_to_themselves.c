@@ -1162,6 +1162,7 @@ static void what_is_no_namespace_is_refused(void **state)
                strncmp(option, "log", 3) == 0 ||
                (strstr(option, "_path") != NULL) ||
                strcmp(option, "loops") == 0 || strcmp(option, "backlog") == 0 ||
+               strcmp(option, "io_backend") == 0 ||
                strcmp(option, "header_bytes_max") == 0 ||
                strcmp(option, "mailbox_bytes_max") == 0 ||
                strcmp(option, "memory_bytes_max") == 0 ||

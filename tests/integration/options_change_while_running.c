@@ -153,6 +153,7 @@ static void test_what_needs_a_restart(void **state)
     options[count++].handle_signals = true;
     options[count++].tls = (struct peal_tls *)&anything;
     options[count++].address_tracker = &tracker;
+    options[count++].io_backend = PEAL_IO_EPOLL;
     for (size_t i = 0, fixed = 0; i < count; i++, fixed++) {
         const char *name = peal_server_option(fixed, &can_change);
         const char *problem = NULL;

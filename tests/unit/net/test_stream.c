@@ -39,6 +39,7 @@ struct peer {
 };
 
 static const struct log no_log;
+static bool wants_ring;
 static struct loop *loop;
 static struct tape tapes[TAPES];
 static struct peer peers[PEERS];
@@ -151,7 +152,16 @@ static int open_loop(void)
     for (size_t i = 0; i < TAPES; i++) {
         tape_init(&tapes[i], i == 0 ? TAPE_SEGMENT_BYTES : 3000);
     }
-    return loop_new(&loop, &options);
+
+    int rc = loop_new(&loop, &options);
+
+    if (rc == 0 && wants_ring) {
+        rc = loop_open_ring(loop);
+        if (rc < 0) {
+            loop_free(loop);
+        }
+    }
+    return rc;
 }
 
 /* Both ends of a connection over loopback, with buffers as small as can be. */
@@ -911,5 +921,13 @@ int main(void)
         cmocka_unit_test(test_without_memory),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("epoll", tests, NULL, NULL);
+
+    wants_ring = true;
+    if (open_loop() < 0) {
+        print_message("no io_uring here: %s\n", strerror(errno));
+        return failed;
+    }
+    loop_free(loop);
+    return failed + cmocka_run_group_tests_name("io_uring", tests, NULL, NULL);
 }

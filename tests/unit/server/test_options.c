@@ -143,6 +143,7 @@ static void test_nonsense_is_refused_by_name(void **state)
     REFUSE("heartbeats", .heartbeats[PEAL_DIALECTS_MAX - 1] = {
                              .ping_timeout_ms = 1});
     REFUSE("log_level", .log_level = (enum peal_log_level)99);
+    REFUSE("io_backend", .io_backend = (enum peal_io_backend)99);
 #undef REFUSE
     refuse("size", (struct peal_server_options){.size = 0});
     refuse("size", (struct peal_server_options){.size = size + 1});
@@ -234,7 +235,7 @@ static void test_who_needs_a_restart(void **state)
         "ws_listen", "tcp_listen",     "dialect", "loops",
         "backlog",   "log",            "log_user", "internal_listen",
         "hooks",     "deflate",        "tls",     "handle_signals",
-        "address_tracker",
+        "address_tracker", "io_backend",
     };
     const char *name;
     bool can_change;
