@@ -115,30 +115,47 @@ static bool needs_name(const struct conn *conn)
     return conn_dialect(conn) != &dialect_raw;
 }
 
-int peal_client_emit(struct peal_client *client, const struct peal_event *event)
+static int emit(struct conn *conn, const struct peal_event *event)
 {
-    struct conn *conn = on_loop(client);
+    struct wire wire;
+
+    output_event(&wire, event);
+    wire.room = slice_make(NULL, 0); /* it goes to a client, not a room */
+    return output_wire(conn, &wire);
+}
+
+static int emit_with_hooks(struct peal_client *client,
+                           const struct peal_event *event)
+{
+    struct conn *conn = conn_of(client);
     const struct seat *seat = conn_seat(conn);
     const struct peal_hooks *hooks = &seat->server->hooks;
     void *user = seat->config->options.user;
-    struct wire wire;
-    int rc = dispatch_check(conn_worker(conn), event, needs_name(conn));
+    int rc = hooks->before_emit != NULL
+                 ? hooks->before_emit(client, event, user)
+                 : 0;
 
-    if (rc < 0) {
-        return rc;
-    }
-    if (hooks->before_emit != NULL) {
-        rc = hooks->before_emit(client, event, user);
-    }
     if (rc == 0) {
-        output_event(&wire, event);
-        wire.room = slice_make(NULL, 0); /* it goes to a client, not a room */
-        rc = output_wire(conn, &wire);
+        rc = emit(conn, event);
     }
     if (hooks->after_emit != NULL) {
         hooks->after_emit(client, event, rc, user);
     }
     return rc;
+}
+
+int peal_client_emit(struct peal_client *client, const struct peal_event *event)
+{
+    struct conn *conn = on_loop(client);
+    const struct peal_hooks *hooks = &conn_seat(conn)->server->hooks;
+    int rc = dispatch_check(conn_worker(conn), event, needs_name(conn));
+
+    if (rc < 0) {
+        return rc;
+    }
+    return hooks->before_emit == NULL && hooks->after_emit == NULL
+               ? emit(conn, event)
+               : emit_with_hooks(client, event);
 }
 
 int peal_client_request(struct peal_client *client,

@@ -137,8 +137,12 @@ static int before_emit(struct peal_client *client,
                        const struct peal_event *event, void *user)
 {
     CHECK(client != NULL && user == &host);
-    return peal_slice_equal(event->name, peal_slice("secret")) ? PEAL_EACCESS
-                                                               : 0;
+    CHECK(event->kind == PEAL_JSON && event->room.size == 0);
+    if (peal_slice_equal(event->name, peal_slice("secret"))) {
+        return PEAL_EACCESS;
+    }
+    CHECK(peal_slice_equal(event->data, peal_slice("1")));
+    return 0;
 }
 
 static void after_emit(struct peal_client *client,

@@ -234,6 +234,56 @@ static void test_what_waits_is_whole(void **state)
     }
 }
 
+static void on_sum(struct peal_client *from, const struct peal_event *event,
+                   struct peal_request request, void *user)
+{
+    (void)from;
+    (void)user;
+    CHECK_EQUAL(peal_request_answer_event(request, event), 0);
+}
+
+static void setup_stelar(struct peal_server *server)
+{
+    setup(server);
+    CHECK_EQUAL(peal_server_on_request(server, "sum", on_sum, NULL), 0);
+}
+
+/* A request by the name of its answer; or an event, where nobody has that. */
+static void test_stelar_requests_wait(void **state)
+{
+    static const struct peal_hooks hooks = {
+        .size = sizeof hooks,
+        .limit_message = limit_message,
+    };
+    const struct peal_server_options options = {
+        .dialect = PEAL_DIALECT_STELAR,
+        .hooks = &hooks,
+        .user = &host,
+    };
+    struct peer peer;
+
+    (void)state;
+    asked.count = 0;
+    host_start(&host, &options, setup_stelar);
+    ws_open(&peer, host.ws, "/");
+    ws_send_text(&peer, "{\"event\":\"later\",\"data\":[1],"
+                        "\"_ackName\":\"sum\",\"_correlationId\":\"c#1\"}");
+    CHECK_EQUAL(peal_ticket_decide(asked_ticket(0), PEAL_ALLOW), 0);
+    ws_expect_text(&peer, "{\"event\":\"sum\",\"data\":[1],\"_isAck\":true,"
+                          "\"_correlationId\":\"c#1\"}");
+    ws_send_text(&peer, "{\"event\":\"later\",\"data\":[2],"
+                        "\"_ackName\":\"none\",\"_correlationId\":\"c#2\"}");
+    CHECK_EQUAL(peal_ticket_decide(asked_ticket(1), PEAL_ALLOW), 0);
+    ws_expect_text(&peer, "{\"event\":\"later\",\"data\":[2]}");
+    /* It has no errors: a refusal is silence. */
+    ws_send_text(&peer, "{\"event\":\"no\",\"data\":[3]}");
+    ws_send_text(&peer, "{\"event\":\"x\",\"data\":[4]}");
+    ws_expect_text(&peer, "{\"event\":\"x\",\"data\":[4]}");
+    ws_goodbye(&peer);
+    host_await_empty(&host);
+    host_stop(&host);
+}
+
 static struct {
     _Atomic int count;
     int status;
@@ -479,6 +529,7 @@ int main(void)
         cmocka_unit_test(test_a_limiter_that_takes_its_time),
         cmocka_unit_test(test_no_decision_is_a_refusal),
         cmocka_unit_test(test_what_waits_is_whole),
+        cmocka_unit_test(test_stelar_requests_wait),
         cmocka_unit_test(test_answers_wait_too),
         cmocka_unit_test(test_waiting_is_no_silence),
         cmocka_unit_test(test_decisions_on_the_loop),

@@ -409,6 +409,7 @@ static enum peal_verdict look(const struct peal_connect *connect,
                 PEAL_ELIMIT);
     CHECK_EQUAL(peal_admission_set(admission, "last", "0123456"), 0);
     /* Set again it takes the place of what was. */
+    CHECK_EQUAL(peal_admission_set(admission, "token", "KEPT"), 0);
     CHECK_EQUAL(peal_admission_set(admission, "token", "longer"), PEAL_ELIMIT);
     CHECK_EQUAL(peal_admission_set(admission, "last", NULL), 0);
     CHECK_EQUAL(peal_admission_set(admission, "token", "longer"), 0);
@@ -537,6 +538,30 @@ static void test_handshake_timeout(void **state)
     host_await_empty(&host);
     CHECK_EQUAL(atomic_load(&connected), 0);
     CHECK_EQUAL(atomic_load(&handled), 0);
+    host_stop(&host);
+}
+
+/* Who waits for a decision is no client yet, and counts as one who comes. */
+static void test_waiting_counts_as_coming(void **state)
+{
+    struct peer peer;
+    struct peer late;
+
+    (void)state;
+    begin((struct peal_server_options){
+        .handshakes_per_address_max = 1,
+        .clients_max = 1,
+    });
+    ask_and_talk(&peer, "/later");
+    (void)seen_admission(0);
+    peer_dial(&late, host.ws);
+    peer_expect_end(&late);
+    peer_close(&late);
+    CHECK_EQUAL(host_stats(&host).refused_handshakes_per_address, 1);
+    CHECK_EQUAL(host_stats(&host).clients, 0);
+    CHECK_EQUAL(peal_admission_decide(seen_admission(0), PEAL_ALLOW, NULL), 0);
+    expect_served(&peer, "t1?");
+    host_await_empty(&host);
     host_stop(&host);
 }
 
@@ -699,6 +724,7 @@ int main(void)
         cmocka_unit_test(test_refused_otherwise),
         cmocka_unit_test(test_reason_over_tcp),
         cmocka_unit_test(test_handshake_timeout),
+        cmocka_unit_test(test_waiting_counts_as_coming),
         cmocka_unit_test(test_no_decision),
         cmocka_unit_test(test_leaving_while_waiting),
         cmocka_unit_test(test_messages),

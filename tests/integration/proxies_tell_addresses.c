@@ -221,6 +221,7 @@ static void test_unix(void **state)
         .proxy_protocol = PEAL_PROXY_REQUIRED,
         .trusted_proxies = here,
         .clients_per_address_max = 1,
+        .address_rate = {.capacity = 1, .refill = 1, .refill_ms = 1000000},
     });
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         come_in(&members[is_tcp], is_tcp, header, sizeof header, 0);
