@@ -388,6 +388,7 @@ static void never(struct peal_server *server)
 /* What began without an end keeps that; what begins after it has one. */
 static void test_times_begin_to_matter(void **state)
 {
+    static const char get[] = "GET /never HTTP/1.1\r\nHost: x\r\n\r\n";
     const struct peal_hooks hooks = {.size = sizeof hooks,
                                      .limit_message = decide_never};
     struct peal_server_options given = {
@@ -426,10 +427,10 @@ static void test_times_begin_to_matter(void **state)
     member_say(&member, "{'event':'undecided','id':2}");
     member_expect_failure(&member, "2", 110);
     /* It had all the time there is until it asked. */
-    http_ask(host.ws, "GET /never HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    http_ask(host.ws, get, &reply);
     CHECK_EQUAL(reply.status, 503);
     CHECK(!peer_has_input(&asking, 50));
-    peer_send(&asking, "GET /never HTTP/1.1\r\nHost: x\r\n\r\n", 37);
+    peer_send(&asking, get, sizeof get - 1);
     http_read(&asking, &reply, true);
     CHECK_EQUAL(reply.status, 503);
     peer_close(&asking);
