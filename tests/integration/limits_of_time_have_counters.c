@@ -12,13 +12,12 @@
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
+#include "support/stelar.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define FAST_MS 100
-
-enum { STELAR_JSON_FRAME = 1, STELAR_PONG_FRAME = 4 };
 
 static struct host host;
 

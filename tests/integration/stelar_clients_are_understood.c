@@ -9,6 +9,7 @@
 
 #include "support/child.h"
 #include "support/http.h"
+#include "support/stelar.h"
 #include "support/tcp.h"
 #include "support/ws.h"
 
@@ -20,235 +21,34 @@
 
 #define MESSAGE_BYTES_MAX 10485760
 
-/* Types of frames in this dialect. */
-enum {
-    JSON = 1,
-    BINARY,
-    PING,
-    PONG,
-    ACK_REQUEST,
-    ACK_ANSWER,
-    CONNECT,
-    DISCONNECT,
-    JOIN,
-    LEAVE,
-    ERROR
-};
-
 static struct child child;
 static char ws_address[128];
 static char tcp_address[128];
 
-struct client {
-    struct peer peer;
-    bool is_tcp;
-    char id[128];
-};
-
-/* --- Saying and hearing -------------------------------------------------- */
-
-static void say(struct client *client, const char *event, const char *data)
-{
-    char text[4096];
-
-    if (client->is_tcp) {
-        tcp_send_text(&client->peer, JSON, event, data);
-        return;
-    }
-    snprintf(text, sizeof text, "{\"data\":%s,\"x\":[],\"event\":\"%s\"}", data,
-             event);
-    ws_send_text(&client->peer, text);
-}
-
-static void expect(struct client *client, const char *event, const char *data)
-{
-    char text[4096];
-
-    if (client->is_tcp) {
-        tcp_expect_text(&client->peer, JSON, event, data);
-        return;
-    }
-    snprintf(text, sizeof text, "{\"event\":\"%s\",\"data\":%s}", event, data);
-    ws_expect_text(&client->peer, text);
-}
-
-static size_t put_binary(char *out, const char *event, const void *data,
-                         size_t size)
-{
-    int head = sprintf(out + 4, "{\"event\":\"%s\"}", event);
-
-    for (int i = 0; i < 4; i++) {
-        out[i] = (char)(head >> (8 * (3 - i)));
-    }
-    memcpy(out + 4 + head, data, size);
-    return 4 + (size_t)head + size;
-}
-
-static void say_bytes(struct client *client, const char *event,
-                      const void *data, size_t size)
-{
-    char *message;
-
-    if (client->is_tcp) {
-        tcp_send(&client->peer, BINARY, event, data, size);
-        return;
-    }
-    message = malloc(size + 512);
-    CHECK(message != NULL);
-    ws_send(&client->peer, WS_BINARY_FRAME, message,
-            put_binary(message, event, data, size));
-    free(message);
-}
-
-static void expect_bytes(struct client *client, const char *event,
-                         const void *data, size_t size)
-{
-    char *message;
-
-    if (client->is_tcp) {
-        tcp_expect(&client->peer, BINARY, event, data, size);
-        return;
-    }
-    message = malloc(size + 512);
-    CHECK(message != NULL);
-    ws_expect(&client->peer, WS_BINARY_FRAME, message,
-              put_binary(message, event, data, size));
-    free(message);
-}
-
-/* Everything that was sent to this client before has been seen. */
-static void expect_silence(struct client *client)
-{
-    say(client, "echo", "\"silence\"");
-    expect(client, "echo", "\"silence\"");
-}
-
-/* Sends a request, whose answer is found by `ack`; `id` is raw JSON or NULL. */
-static void ask(struct client *client, const char *event, const char *ack,
-                const char *id, const char *data)
-{
-    char text[1024];
-    char tail[256] = "";
-
-    if (id != NULL) {
-        snprintf(tail, sizeof tail, ",\"_correlationId\":%s", id);
-    }
-    if (client->is_tcp) {
-        snprintf(text, sizeof text, "{\"event\":\"%s\",\"data\":%s%s}", event,
-                 data, tail);
-        tcp_send_text(&client->peer, ACK_REQUEST, ack, text);
-    } else {
-        snprintf(text, sizeof text,
-                 "{\"event\":\"%s\",\"data\":%s,\"_ackName\":\"%s\"%s}", event,
-                 data, ack, tail);
-        ws_send_text(&client->peer, text);
-    }
-}
-
-/* The next message has these members, and no others. */
-static void expect_json(const char *data, size_t size, json_t *expected)
-{
-    json_t *json = json_loadb(data, size, JSON_DECODE_ANY, NULL);
-
-    if (json == NULL || !json_equal(json, expected)) {
-        fprintf(stderr, "heard %.*s\n", (int)size, data);
-        CHECK(!"another answer than expected");
-    }
-    json_decref(json);
-    json_decref(expected);
-}
-
-static void expect_answer(struct client *client, const char *ack,
-                          const char *id, const char *data)
-{
-    json_t *expected = json_object();
-    json_t *result = json_loads(data, JSON_DECODE_ANY, NULL);
-
-    if (client->is_tcp && id == NULL) {
-        struct tcp_received frame;
-
-        CHECK(tcp_read(&client->peer, &frame));
-        CHECK_EQUAL(frame.type, ACK_ANSWER);
-        CHECK(strcmp(frame.event, ack) == 0);
-        json_decref(expected);
-        if (strncmp(frame.data, "{\"data\":", 8) == 0) {
-            result = json_pack("{s:o}", "data", result);
-        }
-        expect_json(frame.data, frame.size, result);
-        return;
-    }
-    json_object_set_new(expected, "data", result);
-    if (id != NULL) {
-        json_object_set_new(expected, "_correlationId",
-                            json_loads(id, JSON_DECODE_ANY, NULL));
-    }
-    if (client->is_tcp) {
-        struct tcp_received frame;
-
-        CHECK(tcp_read(&client->peer, &frame));
-        CHECK_EQUAL(frame.type, ACK_ANSWER);
-        CHECK(strcmp(frame.event, ack) == 0);
-        expect_json(frame.data, frame.size, expected);
-    } else {
-        struct ws_received frame;
-
-        json_object_set_new(expected, "event", json_string(ack));
-        json_object_set_new(expected, "_isAck", json_true());
-        CHECK(ws_read(&client->peer, &frame));
-        CHECK_EQUAL(frame.first, WS_TEXT_FRAME);
-        expect_json(frame.data, frame.size, expected);
-    }
-}
-
 /* --- Coming and going ---------------------------------------------------- */
 
-static void open_client(struct client *client, bool is_tcp)
+static void open_client(struct stelar *client, bool is_tcp)
 {
-    struct tcp_received frame;
-    char welcome[256];
-
-    *client = (struct client){.is_tcp = is_tcp};
-    if (is_tcp) {
-        peer_dial(&client->peer, tcp_address);
-        CHECK(tcp_read(&client->peer, &frame));
-        CHECK_EQUAL(frame.type, CONNECT);
-        CHECK(strcmp(frame.event, "connect") == 0);
-        CHECK(frame.size > 0 && frame.size < sizeof client->id);
-        memcpy(client->id, frame.data, frame.size);
-        snprintf(welcome, sizeof welcome,
-                 "{\"id\":\"%s\",\"protocol\":\"tcp\"}", client->id);
-        expect(client, "welcome", welcome);
-    } else {
-        struct ws_received received;
-
-        ws_open(&client->peer, ws_address, "/any/path?token=x");
-        CHECK(ws_read(&client->peer, &received));
-        CHECK_EQUAL(
-            sscanf(received.data,
-                   "{\"event\":\"welcome\",\"data\":{\"id\":\"%127[^\"]\","
-                   "\"protocol\":\"ws\"}}",
-                   client->id),
-            1);
-    }
+    stelar_open(client, is_tcp ? tcp_address : ws_address, is_tcp);
 }
 
-static void close_client(struct client *client)
+static void close_client(struct stelar *client)
 {
-    expect_silence(client);
+    stelar_expect_silence(client);
     peer_close(&client->peer);
 }
 
 /* Two of each transport. */
 #define CLIENTS 4
 
-static void open_clients(struct client *clients)
+static void open_clients(struct stelar *clients)
 {
     for (int i = 0; i < CLIENTS; i++) {
         open_client(&clients[i], i % 2 == 1);
     }
 }
 
-static void close_clients(struct client *clients)
+static void close_clients(struct stelar *clients)
 {
     for (int i = 0; i < CLIENTS; i++) {
         close_client(&clients[i]);
@@ -320,14 +120,14 @@ static void echoes_are_exact(void **state)
         "[[],{}]",
         "\"\\u0000\xc3\xa9\xf0\x9f\x98\x80\\ud83d\\ude00\"",
         "{\"__proto__\":{\"constructor\":1},\"\":[]}"};
-    struct client clients[CLIENTS];
+    struct stelar clients[CLIENTS];
 
     (void)state;
     open_clients(clients);
     for (int i = 0; i < CLIENTS; i++) {
         for (size_t k = 0; k < ARRAY_SIZE(data); k++) {
-            say(&clients[i], "echo", data[k]);
-            expect(&clients[i], "echo", data[k]);
+            stelar_say(&clients[i], "echo", data[k]);
+            stelar_expect(&clients[i], "echo", data[k]);
         }
     }
     close_clients(clients);
@@ -335,15 +135,15 @@ static void echoes_are_exact(void **state)
 
 static void others_hear_chat(void **state)
 {
-    struct client clients[CLIENTS];
+    struct stelar clients[CLIENTS];
 
     (void)state;
     open_clients(clients);
     for (int from = 0; from < CLIENTS; from++) {
-        say(&clients[from], "chat", "{\"text\":\"hi\"}");
+        stelar_say(&clients[from], "chat", "{\"text\":\"hi\"}");
         for (int to = 0; to < CLIENTS; to++) {
             if (to != from) {
-                expect(&clients[to], "chat", "{\"text\":\"hi\"}");
+                stelar_expect(&clients[to], "chat", "{\"text\":\"hi\"}");
             }
         }
     }
@@ -352,67 +152,70 @@ static void others_hear_chat(void **state)
 
 static void rooms_are_joined_and_left(void **state)
 {
-    struct client clients[CLIENTS];
+    struct stelar clients[CLIENTS];
 
     (void)state;
     open_clients(clients);
     /* By event, and by frame; twice is one membership. */
     for (int i = 0; i < 3; i++) {
-        say(&clients[i], "join-room", "\"r\"");
-        expect(&clients[i], "joined-room", "\"r\"");
+        stelar_say(&clients[i], "join-room", "\"r\"");
+        stelar_expect(&clients[i], "joined-room", "\"r\"");
     }
-    tcp_send_text(&clients[1].peer, JOIN, NULL, "r");
-    expect(&clients[1], "joined-room", "\"r\"");
-    say(&clients[1], "rooms", "null");
-    expect(&clients[1], "rooms", "[\"r\"]");
+    tcp_send_text(&clients[1].peer, STELAR_JOIN_FRAME, NULL, "r");
+    stelar_expect(&clients[1], "joined-room", "\"r\"");
+    stelar_say(&clients[1], "rooms", "null");
+    stelar_expect(&clients[1], "rooms", "[\"r\"]");
 
     /* The sender need not be in it. */
-    say(&clients[3], "room",
-        "{\"room\":\"r\",\"event\":\"news\",\"data\":[1]}");
+    stelar_say(&clients[3], "room",
+               "{\"room\":\"r\",\"event\":\"news\",\"data\":[1]}");
     for (int i = 0; i < 3; i++) {
-        expect(&clients[i], "news", "[1]");
+        stelar_expect(&clients[i], "news", "[1]");
     }
-    say(&clients[0], "room",
-        "{\"room\":\"r\",\"event\":\"news\",\"data\":null}");
-    expect(&clients[1], "news", "null");
-    expect(&clients[2], "news", "null");
+    stelar_say(&clients[0], "room",
+               "{\"room\":\"r\",\"event\":\"news\",\"data\":null}");
+    stelar_expect(&clients[1], "news", "null");
+    stelar_expect(&clients[2], "news", "null");
 
-    say(&clients[1], "leave-room", "\"r\"");
-    expect(&clients[1], "left-room", "\"r\"");
-    tcp_send_text(&clients[3].peer, LEAVE, NULL, "r");
-    expect(&clients[3], "left-room", "\"r\"");
-    say(&clients[1], "rooms", "0");
-    expect(&clients[1], "rooms", "[]");
-    say(&clients[3], "room", "{\"room\":\"r\",\"event\":\"news\",\"data\":2}");
-    expect(&clients[0], "news", "2");
-    expect(&clients[2], "news", "2");
+    stelar_say(&clients[1], "leave-room", "\"r\"");
+    stelar_expect(&clients[1], "left-room", "\"r\"");
+    tcp_send_text(&clients[3].peer, STELAR_LEAVE_FRAME, NULL, "r");
+    stelar_expect(&clients[3], "left-room", "\"r\"");
+    stelar_say(&clients[1], "rooms", "0");
+    stelar_expect(&clients[1], "rooms", "[]");
+    stelar_say(&clients[3], "room",
+               "{\"room\":\"r\",\"event\":\"news\",\"data\":2}");
+    stelar_expect(&clients[0], "news", "2");
+    stelar_expect(&clients[2], "news", "2");
 
     /* Nothing comes of these. */
-    say(&clients[0], "join-room", "\"\"");
-    say(&clients[0], "leave-room", "\"\"");
-    tcp_send_text(&clients[1].peer, JOIN, NULL, "");
-    tcp_send_text(&clients[1].peer, LEAVE, NULL, "");
-    say(&clients[0], "room", "{\"room\":\"none\",\"event\":\"x\",\"data\":1}");
-    say(&clients[0], "room", "{\"event\":\"x\",\"data\":1}");
+    stelar_say(&clients[0], "join-room", "\"\"");
+    stelar_say(&clients[0], "leave-room", "\"\"");
+    tcp_send_text(&clients[1].peer, STELAR_JOIN_FRAME, NULL, "");
+    tcp_send_text(&clients[1].peer, STELAR_LEAVE_FRAME, NULL, "");
+    stelar_say(&clients[0], "room",
+               "{\"room\":\"none\",\"event\":\"x\",\"data\":1}");
+    stelar_say(&clients[0], "room", "{\"event\":\"x\",\"data\":1}");
     /* Clients would take these for something of their connection. */
-    say(&clients[1], "room", "{\"room\":\"r\",\"event\":\"connect\"}");
-    say(&clients[1], "room", "{\"room\":\"r\",\"event\":\"disconnect\"}");
-    say(&clients[1], "room", "{\"room\":\"r\",\"event\":\"error\"}");
-    say(&clients[0], "room", "7");
+    stelar_say(&clients[1], "room", "{\"room\":\"r\",\"event\":\"connect\"}");
+    stelar_say(&clients[1], "room",
+               "{\"room\":\"r\",\"event\":\"disconnect\"}");
+    stelar_say(&clients[1], "room", "{\"room\":\"r\",\"event\":\"error\"}");
+    stelar_say(&clients[0], "room", "7");
     close_clients(clients);
 }
 
 static void a_hundred_rooms(void **state)
 {
-    struct client client;
+    struct stelar client;
     char room[32];
 
     (void)state;
     open_client(&client, true);
     for (int i = 0; i < 100; i++) {
         snprintf(room, sizeof room, "\"room %d\"", i);
-        say(&client, "join-room", room);
-        expect(&client, "joined-room", room);
+        stelar_say(&client, "join-room", room);
+        stelar_expect(&client, "joined-room", room);
     }
     CHECK_EQUAL(health("totalRooms"), 100);
     close_client(&client);
@@ -420,7 +223,7 @@ static void a_hundred_rooms(void **state)
 
 static void whispers_reach_one(void **state)
 {
-    struct client clients[CLIENTS];
+    struct stelar clients[CLIENTS];
     char data[256];
 
     (void)state;
@@ -428,57 +231,57 @@ static void whispers_reach_one(void **state)
     for (int to = 0; to < CLIENTS; to++) {
         snprintf(data, sizeof data, "{\"id\":\"%s\",\"data\":{\"to\":%d}}",
                  clients[to].id, to);
-        say(&clients[0], "whisper", data);
+        stelar_say(&clients[0], "whisper", data);
         snprintf(data, sizeof data, "{\"to\":%d}", to);
-        expect(&clients[to], "whisper", data);
+        stelar_expect(&clients[to], "whisper", data);
     }
-    say(&clients[0], "whisper", "{\"id\":\"nobody\",\"data\":1}");
-    say(&clients[0], "whisper", "{\"data\":1}");
+    stelar_say(&clients[0], "whisper", "{\"id\":\"nobody\",\"data\":1}");
+    stelar_say(&clients[0], "whisper", "{\"data\":1}");
     close_clients(clients);
 }
 
 static void metadata_belongs_to_a_connection(void **state)
 {
-    struct client clients[CLIENTS];
+    struct stelar clients[CLIENTS];
 
     (void)state;
     open_clients(clients);
     for (int i = 0; i < CLIENTS; i++) {
-        say(&clients[i], "meta", "{\"k\":\"key\",\"v\":{\"x\":[1]}}");
-        expect(&clients[i], "meta", "{\"x\":[1]}");
-        say(&clients[i], "meta", "{\"k\":\"__proto__\",\"v\":2}");
-        expect(&clients[i], "meta", "2");
-        say(&clients[i], "meta", "{\"k\":\"\",\"v\":3}");
-        expect(&clients[i], "meta", "3");
-        say(&clients[i], "meta", "{\"k\":\"key\"}");
-        expect(&clients[i], "meta", "{\"x\":[1]}");
+        stelar_say(&clients[i], "meta", "{\"k\":\"key\",\"v\":{\"x\":[1]}}");
+        stelar_expect(&clients[i], "meta", "{\"x\":[1]}");
+        stelar_say(&clients[i], "meta", "{\"k\":\"__proto__\",\"v\":2}");
+        stelar_expect(&clients[i], "meta", "2");
+        stelar_say(&clients[i], "meta", "{\"k\":\"\",\"v\":3}");
+        stelar_expect(&clients[i], "meta", "3");
+        stelar_say(&clients[i], "meta", "{\"k\":\"key\"}");
+        stelar_expect(&clients[i], "meta", "{\"x\":[1]}");
     }
     close_clients(clients);
 
     /* Who comes again is somebody else. */
     open_clients(clients);
     for (int i = 0; i < CLIENTS; i++) {
-        say(&clients[i], "meta", "{\"k\":\"key\",\"v\":null}");
-        expect(&clients[i], "meta", "null");
+        stelar_say(&clients[i], "meta", "{\"k\":\"key\",\"v\":null}");
+        stelar_expect(&clients[i], "meta", "null");
     }
     close_clients(clients);
 }
 
 static void bytes_come_back_and_go_around(void **state)
 {
-    struct client clients[CLIENTS];
+    struct stelar clients[CLIENTS];
 
     (void)state;
     open_clients(clients);
     for (int from = 0; from < CLIENTS; from++) {
-        say_bytes(&clients[from], "bin", "\0\xff\n", 3);
-        expect_bytes(&clients[from], "bin", "\0\xff\n", 3);
-        say_bytes(&clients[from], "bin", "", 0);
-        expect_bytes(&clients[from], "bin", "", 0);
-        say_bytes(&clients[from], "binall", "abc", 3);
+        stelar_say_bytes(&clients[from], "bin", "\0\xff\n", 3);
+        stelar_expect_bytes(&clients[from], "bin", "\0\xff\n", 3);
+        stelar_say_bytes(&clients[from], "bin", "", 0);
+        stelar_expect_bytes(&clients[from], "bin", "", 0);
+        stelar_say_bytes(&clients[from], "binall", "abc", 3);
         for (int to = 0; to < CLIENTS; to++) {
             if (to != from) {
-                expect_bytes(&clients[to], "binall", "abc", 3);
+                stelar_expect_bytes(&clients[to], "binall", "abc", 3);
             }
         }
     }
@@ -490,7 +293,7 @@ static void the_largest_message_passes(void **state)
     size_t ws_size = MESSAGE_BYTES_MAX - 4 - strlen("{\"event\":\"bin\"}");
     size_t tcp_size = MESSAGE_BYTES_MAX - TCP_HEAD_SIZE - 3;
     char *data = calloc(1, MESSAGE_BYTES_MAX);
-    struct client clients[2];
+    struct stelar clients[2];
 
     (void)state;
     CHECK(data != NULL);
@@ -498,8 +301,8 @@ static void the_largest_message_passes(void **state)
         size_t size = i == 1 ? tcp_size : ws_size;
 
         open_client(&clients[i], i == 1);
-        say_bytes(&clients[i], "bin", data, size);
-        expect_bytes(&clients[i], "bin", data, size);
+        stelar_say_bytes(&clients[i], "bin", data, size);
+        stelar_expect_bytes(&clients[i], "bin", data, size);
         close_client(&clients[i]);
     }
     free(data);
@@ -507,7 +310,7 @@ static void the_largest_message_passes(void **state)
 
 static void answers_come_in_order(void **state)
 {
-    struct client client;
+    struct stelar client;
     char data[32];
 
     (void)state;
@@ -516,17 +319,17 @@ static void answers_come_in_order(void **state)
         for (int i = 0; i < 200; i++) {
             snprintf(data, sizeof data, "%d", i);
             if (i % 2 == 0) {
-                say(&client, "echo", data);
+                stelar_say(&client, "echo", data);
             } else {
-                say_bytes(&client, "bin", data, strlen(data));
+                stelar_say_bytes(&client, "bin", data, strlen(data));
             }
         }
         for (int i = 0; i < 200; i++) {
             snprintf(data, sizeof data, "%d", i);
             if (i % 2 == 0) {
-                expect(&client, "echo", data);
+                stelar_expect(&client, "echo", data);
             } else {
-                expect_bytes(&client, "bin", data, strlen(data));
+                stelar_expect_bytes(&client, "bin", data, strlen(data));
             }
         }
         close_client(&client);
@@ -537,37 +340,39 @@ static void answers_come_in_order(void **state)
 
 static void sums_are_answered(void **state)
 {
-    struct client clients[CLIENTS];
+    struct stelar clients[CLIENTS];
 
     (void)state;
     open_clients(clients);
     for (int i = 0; i < CLIENTS; i++) {
-        ask(&clients[i], "whatever", "sum", "\"c-1\"", "{\"a\":1,\"b\":2.5}");
-        expect_answer(&clients[i], "sum", "\"c-1\"", "{\"sum\":3.5}");
-        ask(&clients[i], "echo", "sum", NULL, "{\"b\":-1,\"a\":1}");
-        expect_answer(&clients[i], "sum", NULL, "{\"sum\":0}");
-        ask(&clients[i], "x", "sum", "\"c-2\"", "{\"a\":1e308,\"b\":1e308}");
-        expect_answer(&clients[i], "sum", "\"c-2\"", "{\"sum\":null}");
+        stelar_ask(&clients[i], "whatever", "sum", "\"c-1\"",
+                   "{\"a\":1,\"b\":2.5}");
+        stelar_expect_answer(&clients[i], "sum", "\"c-1\"", "{\"sum\":3.5}");
+        stelar_ask(&clients[i], "echo", "sum", NULL, "{\"b\":-1,\"a\":1}");
+        stelar_expect_answer(&clients[i], "sum", NULL, "{\"sum\":0}");
+        stelar_ask(&clients[i], "x", "sum", "\"c-2\"",
+                   "{\"a\":1e308,\"b\":1e308}");
+        stelar_expect_answer(&clients[i], "sum", "\"c-2\"", "{\"sum\":null}");
     }
     close_clients(clients);
 }
 
 static void failures_are_silent(void **state)
 {
-    struct client clients[CLIENTS];
+    struct stelar clients[CLIENTS];
 
     (void)state;
     open_clients(clients);
     for (int i = 0; i < CLIENTS; i++) {
-        ask(&clients[i], "x", "fail", "\"1\"", "{}");
-        ask(&clients[i], "x", "slow", "\"2\"", "{}");
-        expect_silence(&clients[i]);
+        stelar_ask(&clients[i], "x", "fail", "\"1\"", "{}");
+        stelar_ask(&clients[i], "x", "slow", "\"2\"", "{}");
+        stelar_expect_silence(&clients[i]);
         /* Another name: nothing over TCP, the plain event over WebSocket. */
-        ask(&clients[i], "echo", "unheard", "\"3\"", "7");
+        stelar_ask(&clients[i], "echo", "unheard", "\"3\"", "7");
         if (!clients[i].is_tcp) {
-            expect(&clients[i], "echo", "7");
+            stelar_expect(&clients[i], "echo", "7");
         }
-        expect_silence(&clients[i]);
+        stelar_expect_silence(&clients[i]);
     }
     close_clients(clients);
 }
@@ -587,18 +392,21 @@ static void what_nobody_handles_is_ignored(void **state)
                                         "",
                                         "{\"event\":\"connect\"}",
                                         "{\"event\":\"error\",\"data\":\"x\"}"};
-    struct client clients[CLIENTS];
+    struct stelar clients[CLIENTS];
 
     (void)state;
     open_clients(clients);
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         ws_send_text(&clients[0].peer, texts[i]);
         ws_send(&clients[0].peer, WS_BINARY_FRAME, texts[i], strlen(texts[i]));
-        tcp_send_text(&clients[1].peer, JSON, "echo", i > 5 ? texts[i] : "{");
-        tcp_send_text(&clients[1].peer, ACK_REQUEST, "sum", texts[i]);
-        tcp_send_text(&clients[1].peer, JSON, "nothing", "1");
-        tcp_send_text(&clients[1].peer, BINARY, "nothing", texts[i]);
-        tcp_send_text(&clients[1].peer, BINARY, NULL, texts[i]);
+        tcp_send_text(&clients[1].peer, STELAR_JSON_FRAME, "echo",
+                      i > 5 ? texts[i] : "{");
+        tcp_send_text(&clients[1].peer, STELAR_ACK_REQUEST_FRAME, "sum",
+                      texts[i]);
+        tcp_send_text(&clients[1].peer, STELAR_JSON_FRAME, "nothing", "1");
+        tcp_send_text(&clients[1].peer, STELAR_BINARY_FRAME, "nothing",
+                      texts[i]);
+        tcp_send_text(&clients[1].peer, STELAR_BINARY_FRAME, NULL, texts[i]);
     }
     close_client(&clients[0]);
     for (int i = 2; i < CLIENTS; i++) {
@@ -609,13 +417,13 @@ static void what_nobody_handles_is_ignored(void **state)
 
 static void pings_are_answered(void **state)
 {
-    struct client client;
+    struct stelar client;
 
     (void)state;
     open_client(&client, true);
-    tcp_send_text(&client.peer, PING, NULL, "");
-    tcp_expect_text(&client.peer, PONG, "", "");
-    tcp_send_text(&client.peer, PONG, NULL, "");
+    tcp_send_text(&client.peer, STELAR_PING_FRAME, NULL, "");
+    tcp_expect_text(&client.peer, STELAR_PONG_FRAME, "", "");
+    tcp_send_text(&client.peer, STELAR_PONG_FRAME, NULL, "");
     close_client(&client);
     open_client(&client, false);
     ws_send(&client.peer, WS_PING_FRAME, "x", 1);
@@ -627,8 +435,8 @@ static void pings_are_answered(void **state)
 static void silent_clients_are_let_go(void **state)
 {
     struct tcp_received frame;
-    struct client ws;
-    struct client tcp;
+    struct stelar ws;
+    struct stelar tcp;
 
     (void)state;
     open_client(&ws, false);
@@ -637,9 +445,9 @@ static void silent_clients_are_let_go(void **state)
         ws_expect(&ws.peer, WS_PING_FRAME, "", 0);
         ws_send(&ws.peer, WS_PONG_FRAME, "", 0);
         CHECK(tcp_read(&tcp.peer, &frame));
-        CHECK_EQUAL(frame.type, PING);
+        CHECK_EQUAL(frame.type, STELAR_PING_FRAME);
         CHECK_EQUAL(frame.size, 0);
-        tcp_send_text(&tcp.peer, PONG, NULL, "");
+        tcp_send_text(&tcp.peer, STELAR_PONG_FRAME, NULL, "");
     }
     peer_drain(&ws.peer);
     peer_drain(&tcp.peer);
@@ -659,18 +467,18 @@ static void bad_frames_get_an_error(void **state)
         {"\0\xa0\0\1", 4},       {"\xff\xff\xff\xff", 4},
         {"\0\0\1\x10\1\1\1", 7}, {"\0\0\0\x0a\1\0\4abc", 10},
     };
-    struct client bystander;
+    struct stelar bystander;
 
     (void)state;
     open_client(&bystander, true);
     for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
         struct tcp_received frame;
-        struct client client;
+        struct stelar client;
 
         open_client(&client, true);
         peer_send(&client.peer, frames[i].bytes, frames[i].size);
         CHECK(tcp_read(&client.peer, &frame));
-        CHECK_EQUAL(frame.type, ERROR);
+        CHECK_EQUAL(frame.type, STELAR_ERROR_FRAME);
         CHECK(strcmp(frame.event, "error") == 0);
         CHECK(frame.size > 0);
         peer_finish(&client.peer);
@@ -695,7 +503,7 @@ static void bad_websockets_get_a_code(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
-        struct client client;
+        struct stelar client;
 
         open_client(&client, false);
         peer_send(&client.peer, frames[i].bytes, frames[i].size);
@@ -720,23 +528,23 @@ static void what_kills_the_original_does_not(void **state)
         "{\"event\":\"whisper\",\"data\":null}",
         "{\"event\":\"room\",\"data\":{\"room\":{\"toString\":1}}}",
         "{\"event\":\"meta\",\"data\":{\"k\":{\"toString\":1}}}"};
-    static const char *const targets[] = {"//", "http://", "http://x/",
-                                          "//x//?", "/%00", "*"};
-    struct client clients[2];
+    static const char *const targets[] = {"//",     "http://", "http://x/",
+                                          "//x//?", "/%00",    "*"};
+    struct stelar clients[2];
 
     (void)state;
     open_client(&clients[0], false);
     open_client(&clients[1], true);
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-        struct client hostile;
+        struct stelar hostile;
 
         open_client(&hostile, false);
         ws_send_text(&hostile.peer, texts[i]);
         peer_close(&hostile.peer);
         open_client(&hostile, true);
-        tcp_send_text(&hostile.peer, JSON, "join-room", texts[i]);
-        tcp_send_text(&hostile.peer, JSON, "x", texts[i]);
-        tcp_send_text(&hostile.peer, ACK_REQUEST, "sum", texts[i]);
+        tcp_send_text(&hostile.peer, STELAR_JSON_FRAME, "join-room", texts[i]);
+        tcp_send_text(&hostile.peer, STELAR_JSON_FRAME, "x", texts[i]);
+        tcp_send_text(&hostile.peer, STELAR_ACK_REQUEST_FRAME, "sum", texts[i]);
         peer_close(&hostile.peer);
     }
     for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
@@ -779,7 +587,7 @@ static void the_first_message_may_follow_at_once(void **state)
 /* As many at once as the contract wants, of both transports. */
 static void three_hundred_at_once(void **state)
 {
-    struct client clients[300];
+    struct stelar clients[300];
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
@@ -793,7 +601,7 @@ static void three_hundred_at_once(void **state)
 
 static void the_state_is_told(void **state)
 {
-    struct client clients[CLIENTS];
+    struct stelar clients[CLIENTS];
     struct http_reply reply;
     char value[128];
     long received;
@@ -806,9 +614,9 @@ static void the_state_is_told(void **state)
     CHECK_EQUAL(health("tcpConnections"), CLIENTS / 2);
     received = health("totalMessagesReceived");
     sent = health("totalMessagesSent");
-    say(&clients[0], "chat", "1");
+    stelar_say(&clients[0], "chat", "1");
     for (int to = 1; to < CLIENTS; to++) {
-        expect(&clients[to], "chat", "1");
+        stelar_expect(&clients[to], "chat", "1");
     }
     CHECK_EQUAL(health("totalMessagesReceived"), received + 1);
     CHECK_EQUAL(health("totalMessagesSent"), sent + CLIENTS - 1);
@@ -832,15 +640,15 @@ static void the_state_is_told(void **state)
 
 static void a_stop_is_told(void **state)
 {
-    struct client ws;
-    struct client tcp;
+    struct stelar ws;
+    struct stelar tcp;
 
     (void)state;
     open_client(&ws, false);
     open_client(&tcp, true);
     CHECK_EQUAL(kill(child.pid, SIGTERM), 0);
     ws_expect_close(&ws.peer, 1001);
-    tcp_expect_text(&tcp.peer, DISCONNECT, "", "");
+    tcp_expect_text(&tcp.peer, STELAR_DISCONNECT_FRAME, "", "");
     peer_close(&ws.peer);
     peer_close(&tcp.peer);
     CHECK_EQUAL(child_wait(&child), 0);
