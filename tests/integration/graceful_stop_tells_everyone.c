@@ -179,7 +179,7 @@ static void expect_messages_of_rooms(struct member *member)
 static void join_rooms(struct peal_client *client,
                        const struct peal_connect *connect, void *user)
 {
-    char room[8];
+    char room[16];
 
     (void)connect;
     (void)user;
