@@ -315,7 +315,7 @@ static void test_methods_are_bounded(void **state)
 /* A second after the start, so that the one cannot be taken for the other. */
 static void test_updates_are_dated(void **state)
 {
-    struct peal_server_options options = {.size = sizeof options};
+    struct peal_server_options options;
     struct host host;
     double started_s;
     double updated_s;
@@ -324,12 +324,13 @@ static void test_updates_are_dated(void **state)
     host_start(&host, &with_metrics, handlers);
     started_s = now(&host, UPDATED);
     CHECK_SOON((double)time(NULL) > started_s);
-    CHECK_EQUAL(peal_server_config(host.server, &options), 0);
+    options = host_config(&host);
     options.clients_max = 77;
-    CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
+    host_update(&host, &options);
     updated_s = now(&host, UPDATED);
     CHECK(updated_s > started_s && updated_s <= (double)time(NULL));
     CHECK_SOON((double)time(NULL) > updated_s);
+    options = host_config(&host);
     options.loops = 3;
     CHECK_EQUAL(peal_server_update(host.server, &options, NULL), PEAL_ENOTSUP);
     CHECK(now(&host, UPDATED) == updated_s);

@@ -20,6 +20,7 @@
 #include <openssl/pem.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +63,8 @@ static int remove_all(void **state)
 
 static struct host host;
 static struct peal_tls *tls;
-static struct peal_tls_facts seen;
+static struct peal_tls_facts seen; /* of the client that came last */
+static _Atomic int seen_count;
 
 static void on_connect(struct peal_client *client,
                        const struct peal_connect *connect, void *user)
@@ -71,6 +73,7 @@ static void on_connect(struct peal_client *client,
     (void)user;
     CHECK(connect->tls != NULL);
     seen = *connect->tls;
+    atomic_fetch_add(&seen_count, 1);
 }
 
 static struct peal_tls_options plain_options(void)
@@ -168,7 +171,7 @@ static void step(struct line *line)
 static bool dial(struct line *line, struct wish wish)
 {
     uint64_t until_ms = check_now_ms() + check_patience_ms();
-    uint64_t before = host_stats(&host).clients_total;
+    int before = atomic_load(&seen_count);
     SSL_CTX *context = context_of(&wish);
 
     line_open(line, 1, guest_port(host.server, !wish.is_ws), !wish.is_ws,
@@ -177,7 +180,7 @@ static bool dial(struct line *line, struct wish wish)
     if (wish.name != NULL) {
         SSL_set_tlsext_host_name(line->ssl, wish.name);
     }
-    while (!line->is_ended && host_stats(&host).clients_total == before) {
+    while (!line->is_ended && atomic_load(&seen_count) == before) {
         if (wish.is_ws && SSL_is_init_finished(line->ssl)) {
             break;
         }
