@@ -302,7 +302,8 @@ PEAL_API void peal_server_set_ready(struct peal_server *server, bool is_ready);
 
 /*
  * Copies the options in force into `options`, whose `size` the caller has set;
- * no field is 0 for a default. Texts in it live until the next update.
+ * no field is 0 for a default. Texts and lists in it live until an update
+ * replaces them by others.
  * PEAL_EINVAL for a size of 0. Any thread.
  */
 PEAL_API int peal_server_config(struct peal_server *server,

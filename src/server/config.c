@@ -45,22 +45,27 @@ heartbeat_of(const struct peal_server_options *options,
     return heartbeat;
 }
 
-/* With one reference. `options` are resolved. NULL: no memory. */
+/* With one reference, and what `former` (or NULL) has of its texts. `options`
+ * are resolved. NULL: no memory. */
 static struct config *make(const struct peal_server_options *options,
-                           uint64_t version)
+                           const struct config *former)
 {
-    bool is_first = version == 1;
-    struct config *config =
-        mem_zalloc(sizeof *config + config_texts_size(options, is_first));
+    struct config *config = mem_zalloc(
+        sizeof *config + config_table_size * sizeof(struct config_text *));
 
     if (config == NULL) {
         return NULL;
     }
     atomic_init(&config->refs, 1);
-    config->version = version;
+    config->version = former != NULL ? former->version + 1 : 1;
     config->options = *options;
     config->options.size = sizeof config->options;
-    config_texts_copy(&config->options, is_first, config->texts);
+    if (!config_texts_take(config->texts, &config->options,
+                           former != NULL ? former->texts : NULL,
+                           former != NULL ? &former->options : NULL)) {
+        mem_free(config);
+        return NULL;
+    }
     config->ws_limits[0] = (struct ws_limits){
         .role = WS_SERVER,
         .frame_bytes_max = options->frame_bytes_max,
@@ -89,6 +94,7 @@ struct config *config_ref(struct peal_server *server)
 void config_unref(struct config *config)
 {
     if (atomic_fetch_sub(&config->refs, 1) == 1) {
+        config_texts_drop(config->texts);
         mem_free(config);
     }
 }
@@ -153,13 +159,13 @@ int config_open(struct peal_server *server,
     if (rc < 0) {
         return rc;
     }
-    config = make(&options, 1);
+    config = make(&options, NULL);
     if (config == NULL) {
         return PEAL_ENOMEM;
     }
     pthread_mutex_init(&server->config.lock, NULL);
     atomic_fetch_add(&config->refs, 1);
-    server->first_config = config; /* what cannot change points into it */
+    server->first_config = config; /* server->options point to its texts */
     server->options = config->options;
     put_in_force(server, config);
     return 0;
@@ -260,8 +266,7 @@ static int remake(struct peal_server *server,
     if (*problem != NULL) {
         return PEAL_ENOTSUP;
     }
-    config_table_keep_fixed(&wanted, &server->options);
-    *config = make(&wanted, newest->version + 1);
+    *config = make(&wanted, newest);
     return *config == NULL ? PEAL_ENOMEM : 0;
 }
 

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct config_text;
 struct peal_server;
 struct seat;
 
@@ -24,7 +25,7 @@ struct config {
     struct ws_limits ws_limits[2]; /* plain, and with permessage-deflate */
     size_t tcp_frame_bytes_max;
     struct peal_heartbeat heartbeats[PEAL_DIALECTS_MAX]; /* by dialect */
-    char texts[]; /* what the options point to, and lists of it */
+    struct config_text *texts[]; /* what the options point to, by option */
 };
 
 /* The newest, and what threads that are no loops may read of it. */

@@ -139,9 +139,9 @@ static bool is_same_list(const char *const *a, const char *const *b)
     return *a == *b;
 }
 
-static bool is_same(const struct config_option *option,
-                    const struct peal_server_options *a,
-                    const struct peal_server_options *b)
+bool config_table_is_same(const struct config_option *option,
+                          const struct peal_server_options *a,
+                          const struct peal_server_options *b)
 {
     switch (option->kind) {
     case OPTION_VALUE:
@@ -163,7 +163,8 @@ const char *config_table_find_fixed(const struct peal_server_options *now,
     for (size_t i = 0; i < config_table_size; i++) {
         const struct config_option *option = &config_table[i];
 
-        if (!option->can_change && !is_same(option, now, wanted)) {
+        if (!option->can_change &&
+            !config_table_is_same(option, now, wanted)) {
             return option->name;
         }
     }
@@ -184,19 +185,6 @@ const char *config_table_find_shared(const struct peal_server_options *given)
         }
     }
     return NULL;
-}
-
-void config_table_keep_fixed(struct peal_server_options *options,
-                             const struct peal_server_options *first)
-{
-    for (size_t i = 0; i < config_table_size; i++) {
-        const struct config_option *option = &config_table[i];
-
-        if (!option->can_change) {
-            memcpy((char *)options + option->offset,
-                   (const char *)first + option->offset, option->size);
-        }
-    }
 }
 
 void config_table_clear_shared(struct peal_server_options *options)

@@ -35,17 +35,17 @@ const char *config_table_text(const struct config_option *option,
 const char *const *config_table_list(const struct config_option *option,
                                      const struct peal_server_options *options);
 
+/* Whether both say the same, be it with texts that lie elsewhere. */
+bool config_table_is_same(const struct config_option *option,
+                          const struct peal_server_options *a,
+                          const struct peal_server_options *b);
+
 /* The first option that differs and needs a restart, or NULL. */
 const char *config_table_find_fixed(const struct peal_server_options *now,
                                     const struct peal_server_options *wanted);
 
 /* The first option of the whole server that is set, or NULL. */
 const char *config_table_find_shared(const struct peal_server_options *given);
-
-/* Takes what cannot change from `first`: it is the same, but texts may be the
- * caller's. */
-void config_table_keep_fixed(struct peal_server_options *options,
-                             const struct peal_server_options *first);
 
 /* Sets the options of the whole server to 0. */
 void config_table_clear_shared(struct peal_server_options *options);

@@ -1,140 +1,123 @@
-/* A config's own copies of the strings and lists that options point to. */
+/* Counted copies of the strings and lists that options point to. */
 #include "server/config_texts.h"
 
+#include "base/mem.h"
 #include "server/config_table.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
-/*
- * Whether a config has its own copy of an option's text. The first one has
- * them all, and lives as long as the server: what cannot change points there.
- */
-static bool is_owned(const struct config_option *option, bool is_first)
-{
-    return option->can_change || is_first;
-}
-
-/* --- Sizes --------------------------------------------------------------- */
-
-static size_t texts_size(const struct config_option *option,
-                         const struct peal_server_options *options)
-{
-    size_t size = 0;
-
-    if (option->kind == OPTION_TEXT) {
-        const char *text = config_table_text(option, options);
-
-        return text != NULL ? strlen(text) + 1 : 0;
-    }
-    if (option->kind == OPTION_LIST) {
-        const char *const *list = config_table_list(option, options);
-
-        for (size_t i = 0; list != NULL && list[i] != NULL; i++) {
-            size += strlen(list[i]) + 1;
-        }
-    }
-    return size;
-}
-
-static size_t pointers_size(const struct config_option *option,
-                            const struct peal_server_options *options)
-{
-    const char *const *list =
-        option->kind == OPTION_LIST ? config_table_list(option, options) : NULL;
-    size_t count = 0;
-
-    if (list == NULL) {
-        return 0;
-    }
-    while (list[count] != NULL) {
-        count++;
-    }
-    return (count + 1) * sizeof *list;
-}
-
-/* Of all options: by pointers_size, or texts_size. */
-static size_t total(size_t (*size)(const struct config_option *option,
-                                   const struct peal_server_options *options),
-                    const struct peal_server_options *options, bool is_first)
-{
-    size_t sum = 0;
-
-    for (size_t i = 0; i < config_table_size; i++) {
-        if (is_owned(&config_table[i], is_first)) {
-            sum += size(&config_table[i], options);
-        }
-    }
-    return sum;
-}
-
-size_t config_texts_size(const struct peal_server_options *options,
-                         bool is_first)
-{
-    return total(pointers_size, options, is_first) +
-           total(texts_size, options, is_first);
-}
-
-/* --- Copying ------------------------------------------------------------- */
-
-/* Where the next copies go. Pointers come first: they are aligned. */
-struct room {
-    char *pointers;
-    char *texts;
+struct config_text {
+    _Atomic int refs;
+    _Alignas(char *) char bytes[]; /* of a list: its pointers, then its texts */
 };
 
-static char *copy_text(struct room *room, const char *text)
+/* --- Copies -------------------------------------------------------------- */
+
+static struct config_text *text_new(size_t size)
 {
-    char *copy = room->texts;
-    size_t size = strlen(text) + 1;
+    struct config_text *text = mem_alloc(sizeof *text + size);
 
-    memcpy(copy, text, size);
-    room->texts += size;
-    return copy;
-}
-
-static char *copy_list(struct room *room, const char *const *list)
-{
-    char *copy = room->pointers;
-
-    for (size_t i = 0; list[i] != NULL; i++) {
-        char *text = copy_text(room, list[i]);
-
-        memcpy(room->pointers, &text, sizeof text);
-        room->pointers += sizeof text;
+    if (text != NULL) {
+        atomic_init(&text->refs, 1);
     }
-    room->pointers += sizeof(char *); /* its NULL, which is there */
-    return copy;
+    return text;
 }
 
-void config_texts_copy(struct peal_server_options *options, bool is_first,
-                       char *texts)
+static struct config_text *copy_text(const char *given)
 {
-    struct room room = {
-        .pointers = texts,
-        .texts = texts + total(pointers_size, options, is_first),
-    };
+    size_t size = strlen(given) + 1;
+    struct config_text *text = text_new(size);
 
+    if (text != NULL) {
+        memcpy(text->bytes, given, size);
+    }
+    return text;
+}
+
+static struct config_text *copy_list(const char *const *given)
+{
+    size_t count = 0;
+    size_t size = 0;
+    struct config_text *text;
+    const char **list;
+    char *at;
+
+    while (given[count] != NULL) {
+        size += strlen(given[count++]) + 1;
+    }
+    text = text_new((count + 1) * sizeof *given + size);
+    if (text == NULL) {
+        return NULL;
+    }
+    list = (const char **)text->bytes;
+    at = text->bytes + (count + 1) * sizeof *given;
+    for (size_t i = 0; i < count; i++) {
+        size = strlen(given[i]) + 1;
+        list[i] = memcpy(at, given[i], size);
+        at += size;
+    }
+    list[count] = NULL;
+    return text;
+}
+
+/* NULL, and true, when there is nothing to copy. */
+static bool copy(const struct config_option *option,
+                 const struct peal_server_options *options,
+                 struct config_text **out)
+{
+    const char *const *list;
+    const char *text;
+
+    *out = NULL;
+    switch (option->kind) {
+    case OPTION_VALUE:
+        return true;
+    case OPTION_TEXT:
+        text = config_table_text(option, options);
+        *out = text != NULL ? copy_text(text) : NULL;
+        return text == NULL || *out != NULL;
+    case OPTION_LIST:
+        list = config_table_list(option, options);
+        *out = list != NULL ? copy_list(list) : NULL;
+        return list == NULL || *out != NULL;
+    }
+    return false;
+}
+
+/* --- Of all options ------------------------------------------------------ */
+
+bool config_texts_take(struct config_text **texts,
+                       struct peal_server_options *options,
+                       struct config_text *const *former_texts,
+                       const struct peal_server_options *former)
+{
+    memset(texts, 0, config_table_size * sizeof(*texts));
     for (size_t i = 0; i < config_table_size; i++) {
         const struct config_option *option = &config_table[i];
-        const char *text = NULL;
-        const char *const *list = NULL;
-        char *copy = NULL;
 
-        if (!is_owned(option, is_first)) {
-            continue;
+        if (former != NULL && former_texts[i] != NULL &&
+            config_table_is_same(option, former, options)) {
+            texts[i] = former_texts[i];
+            atomic_fetch_add(&texts[i]->refs, 1);
+        } else if (!copy(option, options, &texts[i])) {
+            config_texts_drop(texts);
+            return false;
         }
-        if (option->kind == OPTION_TEXT) {
-            text = config_table_text(option, options);
-        } else if (option->kind == OPTION_LIST) {
-            list = config_table_list(option, options);
+        if (texts[i] != NULL) {
+            char *bytes = texts[i]->bytes;
+
+            memcpy((char *)options + option->offset, &bytes, sizeof bytes);
         }
-        if (text != NULL) {
-            copy = copy_text(&room, text);
-        } else if (list != NULL) {
-            copy = copy_list(&room, list);
-        }
-        if (copy != NULL) {
-            memcpy((char *)options + option->offset, &copy, sizeof copy);
+    }
+    return true;
+}
+
+void config_texts_drop(struct config_text **texts)
+{
+    for (size_t i = 0; i < config_table_size; i++) {
+        if (texts[i] != NULL && atomic_fetch_sub(&texts[i]->refs, 1) == 1) {
+            mem_free(texts[i]);
         }
     }
 }

@@ -1,7 +1,8 @@
 /*
- * The strings and lists that options point to: a config keeps copies of its
- * own. `is_first`: of the server's first config, which has those of options
- * that cannot change as well; later ones point to them there.
+ * The strings and lists that options point to: a config has copies, counted, of
+ * which those that an update leaves as they were are the former config's. So a
+ * pointer that peal_server_config gave is good until what it points to is
+ * replaced, and not only until the next update.
  */
 #ifndef SERVER_CONFIG_TEXTS_H
 #define SERVER_CONFIG_TEXTS_H
@@ -9,17 +10,21 @@
 #include "peal/server.h"
 
 #include <stdbool.h>
-#include <stddef.h>
 
-/* Bytes that the copies take. */
-size_t config_texts_size(const struct peal_server_options *options,
-                         bool is_first);
+/* What one option points to. */
+struct config_text;
 
 /*
- * Copies them to `texts`, config_texts_size bytes of 0 that are aligned as
- * pointers are, and has the options point there.
+ * Has `options` point to copies, which are put into `texts`: one for each
+ * option of the table, NULL where there is nothing to copy. `former` and
+ * `former_texts` may be NULL. False without memory: then `texts` holds nothing.
  */
-void config_texts_copy(struct peal_server_options *options, bool is_first,
-                       char *texts);
+bool config_texts_take(struct config_text **texts,
+                       struct peal_server_options *options,
+                       struct config_text *const *former_texts,
+                       const struct peal_server_options *former);
+
+/* Gives up what config_texts_take has put there. */
+void config_texts_drop(struct config_text **texts);
 
 #endif

@@ -578,6 +578,41 @@ static void test_texts_and_callbacks(void **state)
     host_stop(&host);
 }
 
+/* One struct for many updates: what none of them replaces is still there. */
+static void test_texts_that_stay_live_on(void **state)
+{
+    static const char *const origins[] = {"https://example.com", NULL};
+    struct peal_server_options given = {
+        .origins = origins, .health_path = "/health"};
+    struct peal_server_options options;
+    struct http_reply reply;
+    struct member member;
+    struct host host;
+
+    (void)state;
+    host_start(&host, &given, handlers);
+    member_open(&member, host.tcp, true);
+    options = host_config(&host);
+    options.livez_path = "/livez";
+    host_update(&host, &options); /* from here on they are an update's own */
+    options = host_config(&host);
+    for (uint32_t i = 0; i < 5; i++) {
+        options.rooms_max = 100 + i;
+        options.readyz_path = i % 2 == 0 ? "/readyz" : "/ready";
+        host_update(&host, &options);
+        member_expect_silence(&member); /* the loop has taken it over */
+    }
+    assert_string_equal(options.livez_path, "/livez");
+    assert_string_equal(options.health_path, "/health");
+    assert_string_equal(options.origins[0], "https://example.com");
+    CHECK(options.origins[1] == NULL);
+    CHECK_EQUAL(ws_try(host.ws, "/", "Origin: https://example.org\r\n"), 403);
+    http_ask(host.ws, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    CHECK_EQUAL(reply.status, 200);
+    member_close(&member);
+    host_stop(&host);
+}
+
 static _Atomic bool is_over;
 
 static void *keep_updating(void *argument)
@@ -646,6 +681,7 @@ int main(void)
         cmocka_unit_test(test_the_time_between_requests),
         cmocka_unit_test(test_addresses_are_cut_anew),
         cmocka_unit_test(test_texts_and_callbacks),
+        cmocka_unit_test(test_texts_that_stay_live_on),
         cmocka_unit_test(test_any_thread),
     };
 
