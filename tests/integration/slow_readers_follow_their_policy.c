@@ -740,6 +740,7 @@ static void policies_change_while_running(void **state)
     }
     read_all(&slow, count, "conflate", &seen);
     CHECK_EQUAL(host_stats(&host).closed_queue_bytes, 0);
+    CHECK_EQUAL(peal_server_config(host.server, &options), 0); /* its texts */
     options.pressure = PEAL_PRESSURE_CLOSE;
     CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
     while (host_stats(&host).closed_queue_bytes == 0) {
