@@ -2,8 +2,8 @@
  * TLS in the kernel (kTLS), for what is sent. OpenSSL agrees on the keys with
  * the peer and hands them over; from then on plain calls send what the kernel
  * encrypts, and other records than data are told from it by their type. What a
- * socket takes may then be with the kernel's TLS and not yet with its TCP,
- * which knows nothing of it at the end of the stream. Part of stream_tls.c.
+ * socket takes may then be with the kernel's TLS and not yet with its TCP, and
+ * is lost when the stream ends before that. Part of stream_tls.c.
  */
 #ifndef NET_KTLS_H
 #define NET_KTLS_H
@@ -22,17 +22,26 @@ enum ktls_control {
     KTLS_CONTROL_TYPE = 74  /* number: of the record that is written next */
 };
 
-/* Gives `keys` to the kernel: STREAM_KTLS_SENDS, _NO_KERNEL or _REFUSED. */
-enum stream_ktls ktls_begin(int fd, void *keys);
+/* What the kernel has encrypted, from where on. */
+struct ktls_account {
+    uint64_t position; /* in the stream of TCP, where its first record is */
+    uint64_t record;   /* the number of that */
+    uint64_t bytes;    /* given to it since, counted by whoever sends */
+};
+
+/*
+ * Gives `keys` to the kernel: STREAM_KTLS_SENDS, with an account that begins;
+ * or _NO_KERNEL or _REFUSED.
+ */
+enum stream_ktls ktls_begin(int fd, void *keys, struct ktls_account *account);
 
 /* As send(), for a record of this type. It is never sent in part. */
 ssize_t ktls_send(int fd, uint8_t type, const void *data, size_t size);
 
 /*
- * Whether TCP has room for what the kernel's TLS may hold back, at most one
- * record, and one more: then the next one that is sent takes it along. When
- * there is none, the socket becomes writable later.
+ * Whether TCP has all of it. If not, the kernel goes on as soon as the socket
+ * is writable. True where it does not tell its numbers.
  */
-bool ktls_has_room(int fd);
+bool ktls_is_flushed(int fd, const struct ktls_account *account);
 
 #endif

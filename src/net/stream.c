@@ -160,7 +160,7 @@ void stream_finish(struct stream *stream)
  * or -1 with errno; `tried` is what it was given.
  *
  * The last bytes before a FIN wait for it in the socket (MSG_MORE), so that
- * both go out as one segment.
+ * both go out as one segment. With TLS a record comes between them.
  */
 static ssize_t stream_transmit(struct stream *stream, size_t *tried)
 {
@@ -184,7 +184,7 @@ static ssize_t stream_transmit(struct stream *stream, size_t *tried)
         *tried = stream_queue_copy(stream, loop->send_buffer);
         data = loop->send_buffer;
     }
-    if ((stream->flags & STREAM_FINISHING) != 0 &&
+    if ((stream->flags & (STREAM_FINISHING | STREAM_TLS)) == STREAM_FINISHING &&
         *tried == stream->queued_bytes) {
         flags |= MSG_MORE;
     }
@@ -222,6 +222,9 @@ static bool stream_flush_queue(struct stream *stream)
         }
         if (sent > 0) {
             stream_queue_consume(stream, (size_t)sent);
+            if ((stream->flags & STREAM_KTLS) != 0) {
+                stream_tls_count(stream, (size_t)sent);
+            }
         }
         if (sent < 0 || (size_t)sent < tried) {
             stream_block(stream);

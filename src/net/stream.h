@@ -30,7 +30,7 @@ enum stream_ktls {
     STREAM_KTLS_SENDS,     /* it does */
     STREAM_KTLS_UNKNOWN,   /* OpenSSL does not hand over such keys */
     STREAM_KTLS_NO_KERNEL, /* the kernel has no TLS */
-    STREAM_KTLS_REFUSED,   /* it does not know such keys */
+    STREAM_KTLS_REFUSED,   /* it does not take such keys on such a socket */
     STREAM_KTLS_LATE,      /* the socket was full when the keys were due */
     STREAM_KTLS_COUNT
 };

@@ -53,6 +53,7 @@ struct stream_tls {
     bool is_broken; /* OpenSSL must not be asked to write any more */
     uint8_t ktls;        /* enum stream_ktls */
     uint8_t record_type; /* of what OpenSSL writes when the kernel encrypts */
+    struct ktls_account kernels; /* what that has encrypted */
 };
 
 static struct stream_tls *stream_tls_of(const struct stream *stream)
@@ -150,6 +151,7 @@ static bool stream_tls_send(struct stream_tls *tls, const char *data,
         loop_count(&stream->loop->sends);
     } while (sent < 0 && errno == EINTR);
     *size = sent > 0 ? (size_t)sent : 0;
+    tls->kernels.bytes += *size;
     if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
         tls->error = errno;
         tls->is_broken = true;
@@ -191,7 +193,7 @@ static bool stream_tls_hand_over(struct stream_tls *tls, void *keys)
         tls->ktls = STREAM_KTLS_LATE;
         return false;
     }
-    tls->ktls = (uint8_t)ktls_begin(tls->stream->fd, keys);
+    tls->ktls = (uint8_t)ktls_begin(tls->stream->fd, keys, &tls->kernels);
     if (tls->ktls != STREAM_KTLS_SENDS) {
         ERR_clear_error();
         return false;
@@ -579,11 +581,8 @@ enum stream_tls_status stream_tls_finish(struct stream *stream)
 {
     struct stream_tls *tls = stream_tls_of(stream);
     int said = SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN;
-    bool is_kernels = tls->ktls == STREAM_KTLS_SENDS;
+    enum stream_tls_status status;
 
-    if (is_kernels && !ktls_has_room(stream->fd)) {
-        return STREAM_TLS_WAIT;
-    }
     if (said == 0 && !tls->is_broken &&
         (stream->flags & STREAM_SECURING) == 0) {
         int64_t before = tls_memory_taken();
@@ -592,11 +591,20 @@ enum stream_tls_status stream_tls_finish(struct stream *stream)
         (void)SSL_shutdown(tls->ssl);
         (void)SSL_free_buffers(tls->ssl); /* it keeps the alert's */
         stream_tls_account(tls, before);
-        if (is_kernels && !ktls_has_room(stream->fd)) {
-            return STREAM_TLS_WAIT;
-        }
     }
-    return stream_tls_flush(stream);
+    status = stream_tls_flush(stream);
+    /* The kernel may hold back a record that TCP had no room for, and drops it
+     * when the FIN comes first. */
+    if (status == STREAM_TLS_MORE && tls->ktls == STREAM_KTLS_SENDS &&
+        !ktls_is_flushed(stream->fd, &tls->kernels)) {
+        status = STREAM_TLS_WAIT;
+    }
+    return status;
+}
+
+void stream_tls_count(struct stream *stream, size_t size)
+{
+    stream_tls_of(stream)->kernels.bytes += size;
 }
 
 /* --- Sessions ------------------------------------------------------------- */

@@ -66,6 +66,9 @@ enum stream_tls_status stream_tls_flush(struct stream *stream);
 /* Encrypted bytes that are kept. */
 size_t stream_tls_unsent(const struct stream *stream);
 
+/* With STREAM_KTLS: this much of the queue has gone. */
+void stream_tls_count(struct stream *stream, size_t size);
+
 /*
  * The queue is empty: close_notify. As stream_tls_flush; after MORE the FIN may
  * go.

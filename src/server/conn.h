@@ -285,9 +285,9 @@ bool conn_tls_is_full(const struct worker *worker,
  */
 int conn_tls_begin(struct conn *conn, const char *data, size_t size);
 
-/* It has ended, however; well (which tells the former). */
-void conn_tls_end(struct conn *conn);
+/* The handshake is done; the connection ends, in the middle of it or later. */
 void conn_tls_done(struct conn *conn);
+void conn_tls_end(struct conn *conn);
 
 /* Its stream has ended before its handshake. */
 void conn_tls_failed(struct conn *conn);

@@ -49,9 +49,9 @@ static void tell_why_not(const struct conn *conn, enum stream_ktls ktls,
                          const struct peal_tls_facts *facts)
 {
     static const char *const reasons[] = {
-        [STREAM_KTLS_UNKNOWN] = "OpenSSL hands over no keys of this cipher",
+        [STREAM_KTLS_UNKNOWN] = "OpenSSL does not hand over such keys",
         [STREAM_KTLS_NO_KERNEL] = "the kernel has no TLS: modprobe tls",
-        [STREAM_KTLS_REFUSED] = "the kernel does not take such keys",
+        [STREAM_KTLS_REFUSED] = "the kernel does not take the keys",
         [STREAM_KTLS_LATE] = "the socket was full at the handshake",
     };
     _Static_assert(ARRAY_SIZE(reasons) == STREAM_KTLS_COUNT, "one for each");

@@ -86,7 +86,7 @@ function addModules(archive) {
 
 const start = (script) => `#!/bin/busybox sh
 /bin/busybox --install -s /bin
-export PATH=/bin HOME=/
+export PATH=/programs:/bin HOME=/
 mkdir -p /proc /sys /dev /tmp /sbin
 ln -s /bin/busybox /sbin/modprobe
 mount -t proc proc /proc
@@ -100,8 +100,9 @@ ${script}
 poweroff -f
 `;
 
-// Runs a script for /bin/sh there. \`programs\` are files of this machine, which
-// it finds in /bin. Resolves to what was written to the console.
+// Runs a script for /bin/sh there. `programs` are files of this machine, which
+// it finds in /programs; options.files are others, by their path there. Resolves
+// to what was written to the console.
 export async function runInGuest(programs, script, options = {}) {
   const work = mkdtempSync(join(tmpdir(), "peal-guest-"));
   const archive = new Archive();
@@ -111,26 +112,31 @@ export async function runInGuest(programs, script, options = {}) {
   archive.file("/init", start(script));
   archive.file("/etc/passwd", "root:x:0:0::/:/bin/sh\n");
   addPrograms(archive, programs.map((from) =>
-    [join("/bin", basename(from)), from]));
+    [join("/programs", basename(from)), from]));
+  for (const [path, from] of Object.entries(options.files ?? {})) {
+    archive.file(path, readFileSync(from));
+  }
   addModules(archive);
   writeFileSync(image, archive.end());
-  try {
-    // Plain emulation: it is there on every machine, and slow enough for none.
-    const child = spawn(qemu, ["-accel", options.accel ?? "tcg", "-cpu", "max",
-      "-smp", options.processors ?? "2", "-m", options.memory ?? "1024",
-      "-machine", "q35", "-nodefaults", "-no-user-config", "-no-reboot",
-      "-display", "none", "-serial", "stdio", ...(options.more ?? []),
-      "-kernel", join(folder, "vmlinuz"), "-initrd", image,
-      "-append", "console=ttyS0 quiet panic=-1 norandmaps"],
-      { stdio: ["ignore", "pipe", "inherit"] });
-    let text = "";
+  // Plain emulation: it is there on every machine, and fast enough.
+  const child = spawn(qemu, ["-accel", "tcg", "-machine", "q35",
+    "-cpu", options.processor ?? "max", "-smp", options.processors ?? "2",
+    "-m", options.memory ?? "1024", "-nodefaults", "-no-user-config",
+    "-no-reboot", "-display", "none", "-serial", "stdio",
+    ...(options.more ?? []),
+    "-kernel", join(folder, "vmlinuz"), "-initrd", image,
+    "-append", "console=ttyS0 quiet panic=-1 norandmaps no_timer_check"],
+  { stdio: ["ignore", "pipe", "inherit"] });
+  let text = "";
 
+  try {
     for await (const part of child.stdout.setEncoding("utf8")) {
       text += part;
       options.onText?.(part);
     }
     return text.replaceAll("\r", "");
   } finally {
+    child.kill("SIGKILL");
     rmSync(work, { recursive: true });
   }
 }

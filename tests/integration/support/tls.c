@@ -101,6 +101,9 @@ bool tls_dial(struct tls_peer *client, const char *address,
     if (wish->session != NULL) {
         SSL_set_session(client->ssl, wish->session);
     }
+    if (wish->fragments != 0) {
+        SSL_set_tlsext_max_fragment_length(client->ssl, wish->fragments);
+    }
     SSL_set_fd(client->ssl, client->peer.fd);
     if (wish->header != NULL) {
         send_header(client, wish);

@@ -20,6 +20,7 @@ struct tls_wish {
     const char *authority; /* whom it trusts, to check the name */
     const char *alpn;      /* with its length before it */
     SSL_SESSION *session;
+    uint8_t fragments; /* most bytes in a record, as RFC 6066, 4, says it */
     bool is_tcp; /* for whoever chooses the address by it */
     int buffer_bytes;
     const char *header; /* of the PROXY protocol, to go first */
