@@ -3,11 +3,12 @@
  * says where the server listens. All are called as
  *
  *     NAME [--port N] [--tcp-port N] [--loops N] [--deflate[=takeover]]
- *          [--tls-cert FILE --tls-key FILE] [--io auto|epoll|io_uring]
+ *          [--tls-cert FILE --tls-key FILE [--ktls]]
+ *          [--io auto|epoll|io_uring]
  *
  * with WebSocket clients on port 8080 of the loopback interface unless told
  * otherwise, TCP clients only on request, and 0 for any free port. --deflate
- * compresses for clients that offer it.
+ * compresses for clients that offer it. --ktls has the kernel encrypt.
  */
 #ifndef EXAMPLE_H
 #define EXAMPLE_H
@@ -28,7 +29,7 @@ static inline void example_usage(const char *program)
     fprintf(stderr,
             "usage: %s [--port N] [--tcp-port N] [--loops N] "
             "[--deflate[=takeover]]\n"
-            "       [--tls-cert FILE --tls-key FILE] "
+            "       [--tls-cert FILE --tls-key FILE [--ktls]] "
             "[--io auto|epoll|io_uring]\n",
             program);
     exit(2);
@@ -63,18 +64,13 @@ static inline enum peal_io_backend example_io(const char *program,
 }
 
 /* What the files make; when they do not fit: exit code 1. */
-static inline struct peal_tls *example_tls(const char *certificate_file,
-                                           const char *key_file)
+static inline struct peal_tls *
+example_tls(const struct peal_tls_options *options)
 {
-    struct peal_tls_options options = {
-        .size = sizeof options,
-        .certificate_file = certificate_file,
-        .key_file = key_file,
-    };
     char why[PEAL_TLS_ERROR_SIZE];
     struct peal_tls *tls;
 
-    if (peal_tls_new(&tls, &options, why, sizeof why) < 0) {
+    if (peal_tls_new(&tls, options, why, sizeof why) < 0) {
         fprintf(stderr, "%s\n", why);
         exit(1);
     }
@@ -91,6 +87,7 @@ static inline struct peal_server_options example_options(int argc, char **argv)
                                           {"tls-cert", 1, NULL, 'c'},
                                           {"tls-key", 1, NULL, 'k'},
                                           {"io", 1, NULL, 'i'},
+                                          {"ktls", 0, NULL, 'K'},
                                           {NULL, 0, NULL, 0}};
     static char ws[32] = "127.0.0.1:8080";
     static char tcp[32];
@@ -102,8 +99,7 @@ static inline struct peal_server_options example_options(int argc, char **argv)
         .log = peal_log_to_stderr,
         .log_level = PEAL_LOG_WARN,
     };
-    const char *certificate = NULL;
-    const char *key = NULL;
+    struct peal_tls_options tls = {.size = sizeof tls};
     int flag;
 
     while ((flag = getopt_long(argc, argv, "", flags, NULL)) != -1) {
@@ -129,10 +125,13 @@ static inline struct peal_server_options example_options(int argc, char **argv)
             options.deflate = &deflate;
             break;
         case 'c':
-            certificate = optarg;
+            tls.certificate_file = optarg;
             break;
         case 'k':
-            key = optarg;
+            tls.key_file = optarg;
+            break;
+        case 'K':
+            tls.ktls = true;
             break;
         case 'i':
             options.io_backend = example_io(argv[0], optarg);
@@ -141,11 +140,12 @@ static inline struct peal_server_options example_options(int argc, char **argv)
             example_usage(argv[0]);
         }
     }
-    if (optind < argc || (key != NULL && certificate == NULL)) {
+    if (optind < argc || (tls.certificate_file == NULL &&
+                          (tls.key_file != NULL || tls.ktls))) {
         example_usage(argv[0]);
     }
-    if (certificate != NULL) {
-        options.tls = example_tls(certificate, key);
+    if (tls.certificate_file != NULL) {
+        options.tls = example_tls(&tls);
     }
     return options;
 }

@@ -3,7 +3,8 @@
  * send, as it came. TCP clients, who have no path, may publish, too.
  *
  *     fanout [--port N] [--tcp-port N] [--loops N] [--deflate[=takeover]]
- *          [--tls-cert FILE --tls-key FILE] [--io auto|epoll|io_uring]
+ *          [--tls-cert FILE --tls-key FILE [--ktls]]
+ *          [--io auto|epoll|io_uring]
  */
 #include "example.h"
 
