@@ -53,6 +53,21 @@ void conn_begin_heartbeat(struct conn *conn)
     }
 }
 
+/* When to look again at a peer that has been pinged: it is pinged at every
+ * interval, and dead when its time to answer is over. */
+static uint64_t next_look(const struct conn *conn, uint64_t now_ms)
+{
+    const struct peal_heartbeat *heartbeat = conn_heartbeat(conn);
+    uint64_t next_ms = now_ms + heartbeat->ping_interval_ms;
+    uint64_t dead_ms = conn->active_ms + heartbeat->ping_interval_ms +
+                       heartbeat->ping_timeout_ms;
+
+    return heartbeat->ping_timeout_ms != PEAL_OFF && dead_ms > now_ms &&
+                   dead_ms < next_ms
+               ? dead_ms
+               : next_ms;
+}
+
 /* The peer may have been silent for ping_interval_ms, or even longer. */
 static void check_heartbeat(struct conn *conn, uint64_t now_ms)
 {
@@ -70,12 +85,14 @@ static void check_heartbeat(struct conn *conn, uint64_t now_ms)
         conn->is_pinged = false;
         timer_start(timers, &conn->timer, ping_due_ms);
     } else {
-        conn->is_pinged = true;
+        if (!conn->is_pinged) {
+            conn->is_pinged = true;
+            /* Its time to answer begins now, should this be late. */
+            conn->active_ms = now_ms - heartbeat->ping_interval_ms;
+        }
         send_ping(conn);
         if (conn_is_open(conn)) {
-            conn_timer_in(conn, heartbeat->ping_timeout_ms != PEAL_OFF
-                               ? heartbeat->ping_timeout_ms
-                               : heartbeat->ping_interval_ms);
+            timer_start(timers, &conn->timer, next_look(conn, now_ms));
         }
     }
 }

@@ -109,32 +109,40 @@ static void answer_pings(struct member *member, int count)
     }
 }
 
+/* Shortens the time to answer a ping, which until now nobody can miss. */
+static void be_impatient(void)
+{
+    struct peal_server_options options = host_config(&host);
+
+    options.ping_timeout_ms = FAST_MS;
+    host_update(&host, &options);
+}
+
 /* Who answers stays for many intervals; who falls silent then is closed. */
 static void pings(void **state)
 {
     struct peal_server_options options = {
         .ping_interval_ms = FAST_MS,
-        .ping_timeout_ms = FAST_MS,
+        .ping_timeout_ms = 600000,
     };
 
     (void)state;
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         struct member member;
+        struct heard heard;
 
         host_start(&host, &options, setup);
         member_open(&member, host_address(&host, is_tcp == 1), is_tcp == 1);
         answer_pings(&member, 5);
         CHECK_EQUAL(host_stats(&host).closed_ping_timeout, 0);
+        be_impatient();
         CHECK_SOON(host_stats(&host).closed_ping_timeout == 1);
-        if (is_tcp == 1) {
-            struct tcp_received frame;
-
-            CHECK(tcp_read(&member.peer, &frame));
-            CHECK_EQUAL(frame.type, TCP_PING_FRAME);
-        } else {
-            ws_expect(&member.peer, WS_PING_FRAME, "", 0);
-        }
-        member_expect_close(&member, 1008);
+        /* member_hear() answers the pings, too late. */
+        CHECK(member_hear(&member, &heard));
+        CHECK(strcmp(heard.json, "{\"close\":1008}") == 0);
+        heard_free(&heard);
+        peer_drain(&member.peer);
+        peer_close(&member.peer);
         host_await_empty(&host);
         host_stop(&host);
     }
@@ -182,7 +190,7 @@ static void only_pongs_are_a_sign_of_life(void **state)
 {
     struct peal_server_options options = {
         .ping_interval_ms = FAST_MS,
-        .ping_timeout_ms = FAST_MS,
+        .ping_timeout_ms = 600000,
         .alive_by = PEAL_ALIVE_BY_PONG,
     };
 
@@ -199,9 +207,10 @@ static void only_pongs_are_a_sign_of_life(void **state)
         host_await_empty(&host);
 
         member_open(&talker, host_address(&host, is_tcp == 1), is_tcp == 1);
+        be_impatient();
         CHECK_SOON((member_say(&talker, "{'event':'chat'}"),
                     host_stats(&host).closed_ping_timeout == 1));
-        CHECK(host_stats(&host).messages_in > 1);
+        CHECK(host_stats(&host).messages_in > 0);
         peer_drain(&talker.peer);
         peer_close(&talker.peer);
         host_await_empty(&host);
