@@ -78,9 +78,9 @@ static unsigned below(unsigned bound)
     return (unsigned)rand() % bound;
 }
 
-static void room_name(char name[16], int stream)
+static void room_name(char name[32], int stream)
 {
-    snprintf(name, 16, stream == CLOSING ? "closing" : "room:%d", stream);
+    snprintf(name, 32, stream == CLOSING ? "closing" : "room:%d", stream);
 }
 
 /* --- The server ----------------------------------------------------------- */
@@ -89,7 +89,7 @@ static void on_connect(struct peal_client *client,
                        const struct peal_connect *connect, void *user)
 {
     char kind[8] = "";
-    char room[16];
+    char room[32];
 
     (void)user;
     if (connect->transport == PEAL_WS) {
@@ -454,7 +454,7 @@ static void publish(void)
         numbered(below(3) > 0 ? "news" : "more", sent[stream]);
     struct peal_client_ref others[MEMBERS];
     size_t count = 0;
-    char room[16];
+    char room[32];
     int rc;
 
     if (stream == EVERYBODY) {

@@ -196,7 +196,7 @@ static void change(struct chance *chance)
 
 void annex_do(struct chance *chance)
 {
-    if (chance_one_in(chance, 100)) {
+    if (chance_one_in(chance, 40)) {
         burst(chance);
     }
     if (chance_one_in(chance, 200)) {

@@ -98,15 +98,30 @@ static void compare(const struct house_figures *before,
 #endif
 }
 
-/* A soak in which nothing happens proves nothing. */
-static bool has_everything(const struct crowd_tally *tally)
+/* A soak in which nothing happens proves nothing: what has not, or NULL. */
+static const char *missing(const struct crowd_tally *tally)
 {
-    return tally->members > 50 && tally->messages > 500 &&
-           tally->answers > 100 && tally->pages > 10 && tally->farewells > 0 &&
-           tally->kills > 0 && tally->slow > 0 && tally->too_large > 0 &&
-           tally->kicked > 0 && tally->refused > 0 && tally->vandals > 0 &&
-           tally->compressed > 0 && tally->secured > 0 && tally->proxied > 0 &&
-           tally->in_annex > 0 && tally->gaps > 0;
+    const struct {
+        const char *name;
+        uint64_t count;
+        uint64_t min;
+    } all[] = {
+        {"members", tally->members, 50},     {"messages", tally->messages, 500},
+        {"answers", tally->answers, 100},    {"pages", tally->pages, 10},
+        {"farewells", tally->farewells, 1},  {"kills", tally->kills, 1},
+        {"slow", tally->slow, 1},            {"too_large", tally->too_large, 1},
+        {"kicked", tally->kicked, 1},        {"refused", tally->refused, 1},
+        {"vandals", tally->vandals, 1},      {"secured", tally->secured, 1},
+        {"compressed", tally->compressed, 1}, {"proxied", tally->proxied, 1},
+        {"annex", tally->in_annex, 1},       {"gaps", tally->gaps, 1},
+    };
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (all[i].count < all[i].min) {
+            return all[i].name;
+        }
+    }
+    return NULL;
 }
 
 /* For so long; and on, on a busy machine, until all of it has happened. */
@@ -119,10 +134,12 @@ static struct crowd_tally soak(struct crowd *crowd, struct house *house,
     crowd_visit(crowd, (uint64_t)(seconds * 1000), each_minute, house);
     for (;;) {
         tally = crowd_tally(crowd);
-        if (has_everything(&tally)) {
+        if (missing(&tally) == NULL) {
             return tally;
         }
-        CHECK(check_now_ms() < until_ms + (uint64_t)(seconds * 1000));
+        if (check_now_ms() > until_ms + (uint64_t)(seconds * 1000)) {
+            check_failed(__FILE__, __LINE__, missing(&tally));
+        }
         crowd_visit(crowd, 1000, NULL, NULL);
     }
 }
