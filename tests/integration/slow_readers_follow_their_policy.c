@@ -15,12 +15,11 @@
 #include "support/http.h"
 #include "support/link.h"
 #include "support/member.h"
+#include "support/reader.h"
 
 #include <peal/policy.h>
 
 #include <jansson.h>
-#include <openssl/ssl.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,218 +28,9 @@
 
 #define QUEUE_BYTES_MAX 300000
 #define MESSAGE_BYTES 10000
-#define NARROW_BYTES 4096
 #define DIRECT_EVERY 50
 #define KEYS 7
 #define DROPS_MIN 100
-
-/* --- A member that can be slow on every kind of connection ---------------- */
-
-enum way { OVER_WS, OVER_TCP, OVER_TLS, OVER_DEFLATE, OVER_TAKEOVER, WAYS };
-
-static const char *const way_names[WAYS] = {"ws", "tcp", "tls", "deflate",
-                                            "context takeover"};
-
-struct reader {
-    enum way way;
-    struct peer peer;
-    SSL_CTX *context; /* NULL: not encrypted */
-    SSL *ssl;
-    z_stream window; /* of what the server compresses */
-    char text[2 * MESSAGE_BYTES];
-};
-
-static void await_input(struct reader *reader)
-{
-    struct pollfd waiting = {.fd = reader->peer.fd, .events = POLLIN};
-
-    CHECK(poll(&waiting, 1, (int)check_patience_ms()) == 1);
-}
-
-/* The next bytes; false at the end. */
-static bool take(struct reader *reader, void *out, size_t size)
-{
-    size_t done = 0;
-
-    if (reader->ssl == NULL) {
-        if (!peer_wait(&reader->peer, size)) {
-            return false;
-        }
-        memcpy(out, peer_take(&reader->peer, size), size);
-        return true;
-    }
-    while (done < size) {
-        size_t part;
-
-        if (SSL_read_ex(reader->ssl, (char *)out + done, size - done, &part)) {
-            done += part;
-        } else if (SSL_get_error(reader->ssl, 0) == SSL_ERROR_WANT_READ) {
-            await_input(reader);
-        } else {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void put(struct reader *reader, const void *data, size_t size)
-{
-    size_t part;
-
-    if (reader->ssl == NULL) {
-        peer_send(&reader->peer, data, size);
-        return;
-    }
-    CHECK_EQUAL(SSL_write_ex(reader->ssl, data, size, &part), 1);
-    CHECK_EQUAL(part, size);
-}
-
-static void encrypt(struct reader *reader)
-{
-    int rc;
-
-    reader->context = SSL_CTX_new(TLS_client_method());
-    reader->ssl = SSL_new(reader->context);
-    SSL_set_fd(reader->ssl, reader->peer.fd);
-    while ((rc = SSL_connect(reader->ssl)) != 1) {
-        CHECK_EQUAL(SSL_get_error(reader->ssl, rc), SSL_ERROR_WANT_READ);
-        await_input(reader);
-    }
-}
-
-static void upgrade(struct reader *reader)
-{
-    static const char request[] =
-        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        "Sec-WebSocket-Version: 13\r\n%s\r\n";
-    bool is_deflated =
-        reader->way == OVER_DEFLATE || reader->way == OVER_TAKEOVER;
-    char text[512];
-    size_t size;
-
-    snprintf(text, sizeof text, request,
-             is_deflated ? "Sec-WebSocket-Extensions: permessage-deflate\r\n"
-                         : "");
-    put(reader, text, strlen(text));
-    size = 0;
-    do {
-        CHECK(size < sizeof reader->text - 1);
-        CHECK(take(reader, reader->text + size, 1));
-        reader->text[++size] = '\0';
-    } while (size < 4 || strcmp(reader->text + size - 4, "\r\n\r\n") != 0);
-    CHECK(strncmp(reader->text, "HTTP/1.1 101", 12) == 0);
-    CHECK((strstr(reader->text, "permessage-deflate") != NULL) == is_deflated);
-    CHECK(is_deflated == false ||
-          (strstr(reader->text, "server_no_context_takeover") == NULL) ==
-              (reader->way == OVER_TAKEOVER));
-    CHECK_EQUAL(inflateInit2(&reader->window, -15), Z_OK);
-}
-
-/* Inflates `size` bytes of the text where they are (RFC 7692, 7.2.2). */
-static size_t inflate_text(struct reader *reader, const char *data, size_t size)
-{
-    static char packed[2 * MESSAGE_BYTES];
-
-    CHECK(size + 4 <= sizeof packed);
-    memcpy(packed, data, size);
-    memcpy(packed + size, "\0\0\xff\xff", 4);
-    reader->window.next_in = (unsigned char *)packed;
-    reader->window.avail_in = (unsigned)size + 4;
-    reader->window.next_out = (unsigned char *)reader->text;
-    reader->window.avail_out = sizeof reader->text - 1;
-    CHECK_EQUAL(inflate(&reader->window, Z_SYNC_FLUSH), Z_OK);
-    size = sizeof reader->text - 1 - reader->window.avail_out;
-    if (reader->way == OVER_DEFLATE) {
-        CHECK_EQUAL(inflateReset(&reader->window), Z_OK);
-    }
-    return size;
-}
-
-/* One frame: its first byte, or its type; its payload is in `text`. */
-static int hear_frame(struct reader *reader)
-{
-    static char payload[2 * MESSAGE_BYTES];
-    unsigned char head[10];
-    size_t size;
-    int first;
-
-    if (reader->way == OVER_TCP) {
-        CHECK(take(reader, head, 7));
-        size = ((size_t)head[0] << 24 | (size_t)head[1] << 16 |
-                (size_t)head[2] << 8 | head[3]) -
-               7;
-        first = head[4];
-    } else {
-        CHECK(take(reader, head, 2));
-        first = head[0];
-        size = head[1];
-        if (size == 126) {
-            CHECK(take(reader, head + 2, 2));
-            size = (size_t)head[2] << 8 | head[3];
-        }
-    }
-    CHECK(size < sizeof payload);
-    CHECK(size == 0 || take(reader, payload, size));
-    if ((first & 0x40) != 0 && reader->way != OVER_TCP) {
-        size = inflate_text(reader, payload, size);
-        first &= ~0x40;
-    } else {
-        memcpy(reader->text, payload, size);
-    }
-    reader->text[size] = '\0';
-    return first;
-}
-
-/* The next message that is an envelope; pings and the like are passed over. */
-static json_t *hear(struct reader *reader)
-{
-    for (;;) {
-        int first = hear_frame(reader);
-
-        if (reader->way == OVER_TCP && first == TCP_JSON_FRAME) {
-            /* An event to this client alone, whose name stands in the frame
-             * and has one letter here. */
-            return json_pack("{s:s#,s:o}", "event", reader->text, 1, "data",
-                             json_loads(reader->text + 1, 0, NULL));
-        }
-        if (first ==
-            (reader->way == OVER_TCP ? TCP_ENVELOPE_FRAME : WS_TEXT_FRAME)) {
-            json_t *json = json_loads(reader->text, 0, NULL);
-
-            CHECK(json != NULL);
-            return json;
-        }
-        CHECK(first != WS_CLOSE_FRAME && "closed");
-        CHECK((reader->way != OVER_TCP || first != TCP_DISCONNECT_FRAME) &&
-              "closed");
-    }
-}
-
-static void open_reader(struct reader *reader, const struct host *host,
-                        enum way way)
-{
-    memset(reader, 0, sizeof *reader);
-    reader->way = way;
-    peer_dial_narrow(&reader->peer, host_address(host, way == OVER_TCP),
-                     NARROW_BYTES);
-    if (way == OVER_TLS) {
-        encrypt(reader);
-    }
-    if (way != OVER_TCP) {
-        upgrade(reader);
-    }
-}
-
-static void close_reader(struct reader *reader)
-{
-    if (reader->ssl != NULL) {
-        SSL_free(reader->ssl);
-        SSL_CTX_free(reader->context);
-    }
-    inflateEnd(&reader->window);
-    peer_close(&reader->peer);
-}
 
 /* --- The server ----------------------------------------------------------- */
 
@@ -294,19 +84,19 @@ static void set_policy(const char *pattern, enum peal_pressure pressure,
     CHECK_EQUAL(peal_server_set_room_policy(host.server, pattern, &policy), 0);
 }
 
-static void begin(enum way way, struct peal_server_options options)
+static void begin(enum reader_way way, struct peal_server_options options)
 {
     struct peal_deflate_options deflate = {
         .size = sizeof deflate,
-        .enabled = way == OVER_DEFLATE || way == OVER_TAKEOVER,
-        .context_takeover = way == OVER_TAKEOVER,
+        .enabled = way == READER_DEFLATE || way == READER_TAKEOVER,
+        .context_takeover = way == READER_TAKEOVER,
         .window_bits = 15,
     };
 
     options.queue_bytes_max = QUEUE_BYTES_MAX;
     options.on_connect = on_connect;
     options.deflate = &deflate;
-    if (way == OVER_TLS) {
+    if (way == READER_TLS) {
         char certificate[64];
         char key[64];
         struct peal_tls_options of_tls = {
@@ -437,7 +227,7 @@ static void read_all(struct reader *slow, int total, const char *reason,
 {
     *count = (struct count){.last = -1};
     while (count->received + count->told < total) {
-        json_t *message = hear(slow);
+        json_t *message = reader_hear(slow);
 
         if (is_event(message, "peal:gap")) {
             count_gap(count, message, reason);
@@ -490,20 +280,21 @@ static void expect_newest_of_keys(const struct count *count, int total)
     }
 }
 
-static void follows(enum way way, enum peal_pressure pressure,
+static void follows(enum reader_way way, enum peal_pressure pressure,
                     const char *reason)
 {
     struct peal_client_ref ref;
     struct reader slow;
     struct member quick;
     struct count count;
-    bool has_quick = way != OVER_TLS; /* there everybody has to be encrypted */
+    bool has_quick =
+        way != READER_TLS; /* there everybody has to be encrypted */
     int total;
 
     /* A short way to the loop: what is under way to it is little. */
     begin(way, (struct peal_server_options){.mailbox_bytes_max = 500000});
     set_policy("feed:*", pressure, "key");
-    open_reader(&slow, &host, way);
+    reader_open(&slow, &host, way);
     CHECK_SOON(atomic_load(&newest_client) != 0);
     ref.value = atomic_load(&newest_client);
     if (has_quick) {
@@ -525,7 +316,7 @@ static void follows(enum way way, enum peal_pressure pressure,
     send_one(ref, 0);
     send_one(ref, DIRECT_EVERY - 1);
     for (int i = 0; i < 2; i++) {
-        json_t *message = hear(&slow);
+        json_t *message = reader_hear(&slow);
 
         CHECK_EQUAL(number_of(message), i * (DIRECT_EVERY - 1));
         json_decref(message);
@@ -534,15 +325,15 @@ static void follows(enum way way, enum peal_pressure pressure,
         follow(&quick, 0);
         member_close(&quick);
     }
-    close_reader(&slow);
+    reader_close(&slow);
     atomic_store(&newest_client, 0);
     end();
 }
 
 static void everywhere(enum peal_pressure pressure, const char *reason)
 {
-    for (enum way way = 0; way < WAYS; way++) {
-        print_message("%s over %s\n", reason, way_names[way]);
+    for (enum reader_way way = 0; way < READER_WAYS; way++) {
+        print_message("%s over %s\n", reason, reader_way_names[way]);
         follows(way, pressure, reason);
     }
 }
@@ -574,18 +365,18 @@ static void options_have_a_key_of_their_own(void **state)
     int total;
 
     (void)state;
-    begin(OVER_WS, (struct peal_server_options){
-                       .pressure = PEAL_PRESSURE_CONFLATE,
-                       .conflate_by = "key",
-                       .mailbox_bytes_max = 500000,
-                   });
-    open_reader(&slow, &host, OVER_WS);
+    begin(READER_WS, (struct peal_server_options){
+                         .pressure = PEAL_PRESSURE_CONFLATE,
+                         .conflate_by = "key",
+                         .mailbox_bytes_max = 500000,
+                     });
+    reader_open(&slow, &host, READER_WS);
     CHECK_SOON(atomic_load(&newest_client) != 0);
     ref.value = atomic_exchange(&newest_client, 0);
     total = flood(ref, NULL);
     read_all(&slow, total, "conflate", &count);
     expect_newest_of_keys(&count, total);
-    close_reader(&slow);
+    reader_close(&slow);
     end();
 }
 
@@ -595,8 +386,9 @@ static void say(struct reader *reader, const char *text)
 {
     static char frame[256];
 
-    put(reader, frame,
-        reader->way == OVER_TCP
+    reader_put(
+        reader, frame,
+        reader->way == READER_TCP
             ? tcp_make(frame, TCP_ENVELOPE_FRAME, NULL, text, strlen(text))
             : ws_make(frame, WS_TEXT_FRAME, text, strlen(text)));
 }
@@ -605,7 +397,7 @@ static void say(struct reader *reader, const char *text)
 static void answers_and_heartbeats_are_kept(void **state)
 {
     (void)state;
-    for (enum way way = OVER_WS; way <= OVER_TCP; way++) {
+    for (enum reader_way way = READER_WS; way <= READER_TCP; way++) {
         char frame[64];
         struct reader slow;
         int asked = 0;
@@ -614,7 +406,7 @@ static void answers_and_heartbeats_are_kept(void **state)
 
         begin(way, (struct peal_server_options){.pressure =
                                                     PEAL_PRESSURE_DROP_OLDEST});
-        open_reader(&slow, &host, way);
+        reader_open(&slow, &host, way);
         CHECK_SOON(host_stats(&host).clients == 1);
         for (int i = 0; dropped() < DROPS_MIN; i++) {
             struct peal_event event = numbered('r', i);
@@ -632,22 +424,23 @@ static void answers_and_heartbeats_are_kept(void **state)
             }
             CHECK(i < 10000 && "a queue without a bound");
         }
-        put(&slow, frame,
-            way == OVER_TCP ? tcp_make(frame, TCP_PING_FRAME, NULL, "x", 1)
-                            : ws_make(frame, WS_PING_FRAME, "x", 1));
+        reader_put(&slow, frame,
+                   way == READER_TCP
+                       ? tcp_make(frame, TCP_PING_FRAME, NULL, "x", 1)
+                       : ws_make(frame, WS_PING_FRAME, "x", 1));
         say(&slow, "{\"event\":\"peal:ping\",\"id\":\"last\"}");
         while (answered <= asked) {
-            int first = hear_frame(&slow);
+            int first = reader_hear_frame(&slow);
             json_t *message;
 
-            if (first == (way == OVER_TCP ? TCP_PONG_FRAME : WS_PONG_FRAME)) {
+            if (first == (way == READER_TCP ? TCP_PONG_FRAME : WS_PONG_FRAME)) {
                 is_ponged = true;
                 continue;
             }
             message = json_loads(slow.text, 0, NULL);
             CHECK(message != NULL);
-            if (way == OVER_TCP ? first == TCP_ANSWER_FRAME
-                                : is_event(message, "peal:ok")) {
+            if (way == READER_TCP ? first == TCP_ANSWER_FRAME
+                                  : is_event(message, "peal:ok")) {
                 json_t *id = json_object_get(message, "id");
 
                 CHECK(answered == asked ? json_is_string(id)
@@ -658,7 +451,7 @@ static void answers_and_heartbeats_are_kept(void **state)
         }
         CHECK(is_ponged);
         CHECK_EQUAL(host_stats(&host).closed_queue_bytes, 0);
-        close_reader(&slow);
+        reader_close(&slow);
         end();
     }
 }
@@ -670,9 +463,9 @@ static void too_much_of_that_closes(void **state)
     struct peal_client_ref ref;
 
     (void)state;
-    begin(OVER_WS,
+    begin(READER_WS,
           (struct peal_server_options){.pressure = PEAL_PRESSURE_DROP_NEWEST});
-    open_reader(&slow, &host, OVER_WS);
+    reader_open(&slow, &host, READER_WS);
     CHECK_SOON(atomic_load(&newest_client) != 0);
     ref.value = atomic_exchange(&newest_client, 0);
     for (int i = 0; dropped() < DROPS_MIN; i++) {
@@ -704,11 +497,11 @@ static void policies_change_while_running(void **state)
     int count = 0;
 
     (void)state;
-    begin(OVER_WS, (struct peal_server_options){0});
+    begin(READER_WS, (struct peal_server_options){0});
     set_policy("other:*", PEAL_PRESSURE_CLOSE, NULL);
     set_policy("f*d:*", PEAL_PRESSURE_DROP_NEWEST, NULL);
     set_policy("feed:*", PEAL_PRESSURE_DROP_OLDEST, NULL);
-    open_reader(&slow, &host, OVER_WS);
+    reader_open(&slow, &host, READER_WS);
     CHECK_SOON(atomic_load(&newest_client) != 0);
     ref.value = atomic_exchange(&newest_client, 0);
     while (host_stats(&host).dropped_newest == 0) {
@@ -761,7 +554,7 @@ static void bad_policies_are_refused(void **state)
     char name[PEAL_ROOM_PATTERN_MAX + 2] = "";
 
     (void)state;
-    begin(OVER_WS, (struct peal_server_options){0});
+    begin(READER_WS, (struct peal_server_options){0});
     server = host.server;
     CHECK_EQUAL(peal_server_set_room_policy(server, "", &policy), PEAL_EINVAL);
     memset(name, 'a', sizeof name - 1);
@@ -794,10 +587,10 @@ static void raw_clients_are_only_counted(void **state)
     int count = 0;
 
     (void)state;
-    begin(OVER_WS,
+    begin(READER_WS,
           (struct peal_server_options){.dialect = PEAL_DIALECT_RAW,
                                        .pressure = PEAL_PRESSURE_DROP_OLDEST});
-    open_reader(&slow, &host, OVER_WS);
+    reader_open(&slow, &host, READER_WS);
     CHECK_SOON(host_stats(&host).clients == 1);
     while (dropped() < DROPS_MIN) {
         struct peal_event event = numbered('r', count++);
@@ -806,7 +599,7 @@ static void raw_clients_are_only_counted(void **state)
             peal_server_room_emit(host.server, "feed:1", &event, NULL, 0), 0);
     }
     while (last != count - 1) {
-        json_t *data = hear(&slow);
+        json_t *data = reader_hear(&slow);
         int number = (int)json_integer_value(json_object_get(data, "n"));
 
         CHECK(number > last);
@@ -815,7 +608,7 @@ static void raw_clients_are_only_counted(void **state)
         json_decref(data);
     }
     CHECK_EQUAL(received + (int)dropped(), count);
-    close_reader(&slow);
+    reader_close(&slow);
     end();
 }
 
@@ -888,17 +681,17 @@ static void the_application_is_told(void **state)
     int total = 0;
 
     (void)state;
-    begin(OVER_WS, (struct peal_server_options){
-                       .pressure = PEAL_PRESSURE_DROP_NEWEST,
-                       .queue_high_bytes = 200000,
-                       .queue_low_bytes = LOW_BYTES,
-                       .hooks = &hooks,
-                       .on_disconnect = on_disconnect,
-                   });
+    begin(READER_WS, (struct peal_server_options){
+                         .pressure = PEAL_PRESSURE_DROP_NEWEST,
+                         .queue_high_bytes = 200000,
+                         .queue_low_bytes = LOW_BYTES,
+                         .hooks = &hooks,
+                         .on_disconnect = on_disconnect,
+                     });
     CHECK_EQUAL(peal_server_config(host.server, &options), 0);
     options.user = &told;
     CHECK_EQUAL(peal_server_update(host.server, &options, NULL), 0);
-    open_reader(&slow, &host, OVER_WS);
+    reader_open(&slow, &host, READER_WS);
     CHECK_SOON(atomic_load(&newest_client) != 0);
     ref.value = atomic_exchange(&newest_client, 0);
     for (int round = 0; round < 2; round++) {
@@ -920,7 +713,7 @@ static void the_application_is_told(void **state)
     for (uint64_t before = dropped(); dropped() == before;) {
         send_one(ref, total++);
     }
-    close_reader(&slow);
+    reader_close(&slow);
     CHECK_SOON(told.is_gone);
     CHECK_EQUAL(told.dropped, dropped());
     CHECK_EQUAL(told.highs, 3);
@@ -952,7 +745,7 @@ static void links_hear_of_gaps(void **state)
     int total = 0;
 
     (void)state;
-    begin(OVER_WS,
+    begin(READER_WS,
           (struct peal_server_options){.pressure = PEAL_PRESSURE_DROP_OLDEST,
                                        .metrics_path = "/metrics"});
     options = link_test_options(link_url(url, host.ws, false), &notes);
@@ -974,8 +767,8 @@ static void links_hear_of_gaps(void **state)
     CHECK_EQUAL(stats.missed, dropped());
     CHECK(gaps > 0);
     CHECK_EQUAL(stats.gaps, gaps);
-    CHECK_EQUAL(
-        http_metric(host.ws, "peal_gaps_total{reason=\"drop_oldest\"}"), gaps);
+    CHECK_EQUAL(http_metric(host.ws, "peal_gaps_total{reason=\"drop_oldest\"}"),
+                gaps);
     peal_link_free(link);
     peal_loop_free(loop);
     end();
