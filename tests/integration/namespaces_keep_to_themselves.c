@@ -13,6 +13,8 @@
 #include <peal/http.h>
 #include <peal/policy.h>
 
+#include "support/certificates.h"
+#include "support/guest.h"
 #include "support/host.h"
 #include "support/http.h"
 #include "support/member.h"
@@ -810,6 +812,107 @@ static void compression_is_its_own(void **state)
     stop(&host);
 }
 
+/* --- TLS and compression -------------------------------------------------- */
+
+/* Over TLS, with an offer to compress. */
+static void open_secure(struct guest *guest, const struct host *host,
+                        const char *path, SSL_CTX *context)
+{
+    char request[512];
+    int size = snprintf(request, sizeof request,
+                        "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                        "Sec-WebSocket-Extensions: permessage-deflate; "
+                        "client_max_window_bits\r\n\r\n",
+                        path);
+
+    *guest = (struct guest){.is_in = false};
+    line_open(&guest->line, 1, guest_port(host->server, false), false, context,
+              0);
+    line_write(&guest->line, request, (size_t)size);
+    guest_enter(guest);
+    CHECK(guest->is_in && guest->line.is_deflated);
+}
+
+static void expect_news(const struct space *space, struct guest *guests,
+                        const char *mark)
+{
+    static char json[4000];
+    struct peal_event event;
+
+    snprintf(json, sizeof json, "\"%s %03000d\"", mark, 0);
+    event = peal_json("news", json);
+    CHECK_EQUAL(peal_server_broadcast(space->server, &event, NULL, 0), 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQUAL(guest_await(&guests[i], mark), GUEST_GOOD);
+    }
+}
+
+/* Both transports are encrypted; one namespace compresses for each client by
+ * itself, the server once for all; and each counts its own. */
+static void encrypted_and_compressed(void **state)
+{
+    struct peal_deflate_options shared = {.size = sizeof shared,
+                                          .enabled = true};
+    struct peal_deflate_options own_window = {.size = sizeof own_window,
+                                              .enabled = true,
+                                              .context_takeover = true,
+                                              .threshold_bytes = 1};
+    struct peal_tls_options of_tls = {.size = sizeof of_tls};
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    struct peal_server_options options = {.deflate = &shared};
+    struct guest of_own[2];
+    struct guest of_app[2];
+    struct guest tcp;
+    struct host host;
+
+    (void)state;
+    CHECK(context != NULL);
+    of_tls.certificate_file = certificates_path("main.crt");
+    of_tls.key_file = certificates_path("main.key");
+    CHECK_EQUAL(peal_tls_new(&options.tls, &of_tls, NULL, 0), 0);
+    app_options.deflate = &own_window;
+    start(&host, &options);
+    peal_tls_free(options.tls); /* the listeners hold it */
+    for (int i = 0; i < 2; i++) {
+        open_secure(&of_own[i], &host, "/", context);
+        open_secure(&of_app[i], &host, "/app", context);
+        CHECK_EQUAL(guest_ask(&of_own[i], "1", "\"event\":\"who\""),
+                    GUEST_GOOD);
+        CHECK_EQUAL(guest_ask(&of_app[i], "1", "\"event\":\"who\""),
+                    GUEST_GOOD);
+    }
+    guest_open(&tcp, host.server, true, context, "");
+    CHECK(tcp.is_in);
+    CHECK_EQUAL(stats_of(&own).inflated_messages, 2);
+    CHECK_EQUAL(stats_of(&app).inflated_messages, 2);
+    CHECK_EQUAL(stats_of(&own).deflated_messages, 0); /* below 1 KiB */
+    CHECK_EQUAL(stats_of(&own).tls_handshakes, 5);
+
+    for (int round = 1; round <= 3; round++) {
+        uint64_t before = stats_of(&app).deflated_messages;
+
+        expect_news(&app, of_app, "of app");
+        CHECK_EQUAL(stats_of(&app).deflated_messages, before + 2);
+        expect_news(&own, of_own, "of the server");
+        CHECK_EQUAL(guest_await(&tcp, "of the server"), GUEST_GOOD);
+        /* Once on each loop that has a member. */
+        CHECK(stats_of(&own).deflated_messages <= (uint64_t)(round * loops));
+    }
+    CHECK(stats_of(&own).deflated_messages >= 3);
+    CHECK(stats_of(&app).deflate_state_bytes > 0);
+    for (int i = 0; i < 2; i++) {
+        line_close(&of_own[i].line, false);
+        line_close(&of_app[i].line, i == 1);
+    }
+    line_close(&tcp.line, false);
+    host_await_empty(&host);
+    CHECK_SOON(stats_of(&app).deflate_state_bytes == 0);
+    stop(&host);
+    SSL_CTX_free(context);
+}
+
 /* --- Doors and HTTP ------------------------------------------------------- */
 
 static enum peal_verdict ask_later(const struct peal_connect *connect,
@@ -1213,6 +1316,21 @@ static int on_two_loops(void **state)
         #test " on two loops", test, on_two_loops, NULL, NULL                  \
     }
 
+static int make_certificate(void **state)
+{
+    (void)state;
+    certificates_open();
+    certificates_make(&(struct certificate){.name = "main"});
+    return 0;
+}
+
+static int remove_certificate(void **state)
+{
+    (void)state;
+    certificates_close();
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1227,6 +1345,7 @@ int main(void)
         BOTH(hooks_are_its_own),
         BOTH(options_of_one_change_alone),
         cmocka_unit_test(compression_is_its_own),
+        BOTH(encrypted_and_compressed),
         BOTH(middleware_and_handlers_are_its_own),
         BOTH(heads_grow_for_all),
         BOTH(rates_of_events_are_its_own),
@@ -1235,5 +1354,5 @@ int main(void)
         cmocka_unit_test(what_is_no_namespace_is_refused),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_certificate, remove_certificate);
 }
