@@ -78,6 +78,7 @@ static int start(void **state)
         .control_rate = {.capacity = PEAL_OFF}, /* what they cost then */
         .dialect = PEAL_DIALECT_RAW,
         .message_bytes_max = 64 * 1024 * 1024,
+        .header_bytes_max = 1024 * 1024,
         .on_connect = on_connect,
     };
 
@@ -284,6 +285,32 @@ static void a_large_tcp_frame_byte_by_byte(void **state)
     expect_linear(send_frame_singly, true, scaled(1120000));
 }
 
+/* A request on a connection of its own, on the same loop. */
+static void send_head_singly(struct peer *peer, size_t size)
+{
+    static const char begin[] = "GET / HTTP/1.1\r\nHost: x\r\nX: ";
+    char *head = malloc(size);
+    struct peer other;
+
+    (void)peer;
+    CHECK(head != NULL);
+    memset(head, 'x', size);
+    memcpy(head, begin, sizeof begin - 1);
+    memcpy(head + size - 4, "\r\n\r\n", 4);
+    peer_dial(&other, host.ws);
+    send_singly(&other, head, size);
+    CHECK(peer_wait(&other, 12));
+    CHECK(memcmp(peer_take(&other, 12), "HTTP/1.1 426", 12) == 0);
+    peer_close(&other);
+    free(head);
+}
+
+static void a_large_head_byte_by_byte(void **state)
+{
+    (void)state;
+    expect_linear(send_head_singly, false, scaled(960000));
+}
+
 /* --- Bombs --------------------------------------------------------------- */
 
 #define MIB ((size_t)1 << 20)
@@ -437,6 +464,7 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(a_large_tcp_frame_byte_by_byte, start,
                                         stop),
+        cmocka_unit_test_setup_teardown(a_large_head_byte_by_byte, start, stop),
         cmocka_unit_test(a_bomb_costs_what_a_message_does),
     };
 

@@ -306,10 +306,11 @@ static void setup(struct peal_server *server)
 static void begin(enum callback callback, enum deed deed,
                   enum peal_verdict verdict)
 {
-    static const struct peal_hooks hooks = {
+    /* It would stop what has been closed before it. */
+    const struct peal_hooks hooks = {
         .size = sizeof hooks,
         .on_rate_limited = on_rate_limited,
-        .before_message = before_message,
+        .before_message = callback == BEFORE_MESSAGE ? before_message : NULL,
         .message_cost = message_cost,
         .limit_message = limit_message,
         .on_max_rooms = on_max_rooms,

@@ -451,6 +451,29 @@ static void test_emits(void **state)
     member_expect_silence(&member);
     member_close(&member);
     host_stop(&host);
+
+    /* Either of them alone. */
+    for (int is_before = 0; is_before < 2; is_before++) {
+        hooks = (struct peal_hooks){
+            .before_emit = is_before ? before_emit : NULL,
+            .after_emit = is_before ? NULL : after_emit,
+        };
+        begin((struct peal_server_options){.size = 0}, &hooks);
+        member_open(&member, host.ws, false);
+        CHECK_EQUAL(peal_server_emit(host.server,
+                                     peal_server_find(host.server, member.id),
+                                     &secret),
+                    0);
+        if (is_before) {
+            member_expect_silence(&member);
+            CHECK_EQUAL(atomic_load(&told.calls), 0);
+        } else {
+            member_expect(&member, "{'event':'secret'}");
+            expect_told(1, "secret ok");
+        }
+        member_close(&member);
+        host_stop(&host);
+    }
 }
 
 static void test_sizes(void **state)
