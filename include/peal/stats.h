@@ -119,6 +119,7 @@ struct peal_server_stats {
 
     /* A gauge: loops that send by io_uring now; the others have epoll alone. */
     uint64_t io_uring_loops;
+    uint64_t decisions_pending; /* put off (PEAL_LATER), not made: a gauge */
 };
 
 /* Fills what fits into stats->size; PEAL_EINVAL when that is 0. Any thread. */

@@ -1,6 +1,7 @@
 #include "server/admission.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/slice.h"
 #include "server/conn_extra.h"
@@ -30,6 +31,7 @@ struct admission {
     struct conn *conn;
     uint64_t number;               /* the key, as bytes */
     const struct middleware *next; /* to be asked */
+    uint64_t put_off_ns;           /* when that was; 0: nothing is */
     struct socket_address peer;
     struct kept *kept;
     size_t kept_bytes;
@@ -105,12 +107,26 @@ static void deny(struct admission *admission, const struct peal_denial *denial)
         admission->reason != NULL ? admission->reason : "";
 }
 
+/* Nothing is put off any more. */
+static void stop_waiting(struct admission *admission)
+{
+    timer_stop(&admission->conn->stream.loop->timers, &admission->timer);
+    if (admission->put_off_ns != 0) {
+        admission->put_off_ns = 0;
+        seat_uncount(conn_seat(admission->conn), GAUGE_DECISIONS);
+    }
+}
+
 /* The decision that was put off is there: the client is asked about again. */
 static void decide(struct admission *admission, enum peal_verdict verdict)
 {
     struct conn *conn = admission->conn;
 
-    timer_stop(&conn->stream.loop->timers, &admission->timer);
+    if (admission->put_off_ns != 0) {
+        measure_add(&conn_seat(conn)->measures.hooks[HOOK_CONNECT],
+                    clock_monotonic_ns() - admission->put_off_ns);
+    }
+    stop_waiting(admission);
     if (conn->state != CONN_HEAD || !conn->is_waiting) {
         return; /* it has gone meanwhile */
     }
@@ -231,6 +247,8 @@ static int put_off(struct admission *admission,
         admission->head_size = request->head.size;
     }
     admission->peer = *request->peer;
+    admission->put_off_ns = clock_monotonic_ns();
+    seat_count(conn_seat(conn), GAUGE_DECISIONS);
     conn->is_waiting = true;
     stream_pause(&conn->stream);
     if (timeout_ms != PEAL_OFF) {
@@ -367,7 +385,7 @@ void admission_forget(struct conn *conn)
         return;
     }
     conn->extra->admission = NULL;
-    timer_stop(&conn->stream.loop->timers, &admission->timer);
+    stop_waiting(admission);
     if (admission->number != 0) {
         map_remove(&conn_worker(conn)->admissions, admission_key(admission));
     }

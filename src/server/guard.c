@@ -1,6 +1,7 @@
 #include "server/guard.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/slice.h"
 #include "server/conn_extra.h"
@@ -19,6 +20,7 @@ struct held {
     struct timer timer;
     struct conn *conn;
     uint64_t ticket;
+    uint64_t put_off_ns;
     uint32_t cost;
     struct wire wire; /* its slices lie in `bytes` */
     char bytes[];
@@ -267,6 +269,7 @@ static struct held *release(struct conn *conn)
 
     conn->extra->held = NULL;
     conn->is_waiting = false;
+    seat_uncount(conn_seat(conn), GAUGE_DECISIONS);
     timer_stop(&conn->stream.loop->timers, &held->timer);
     return held;
 }
@@ -278,6 +281,8 @@ static void decide(struct conn *conn, enum peal_verdict verdict)
     struct peal_rate_limited limited =
         limited_by(PEAL_LIMIT_CUSTOM, &event, held->cost, 0);
 
+    measure_add(&conn_seat(conn)->measures.hooks[HOOK_MESSAGE],
+                clock_monotonic_ns() - held->put_off_ns);
     conn->active_ms = conn->stream.loop->now_ms; /* it was not read so far */
     if (!conn_is_open(conn)) {
         /* It has been closed meanwhile. */
@@ -343,6 +348,7 @@ static int hold(const struct asked *asked, const struct wire *wire,
     }
     held->conn = conn;
     held->ticket = ticket;
+    held->put_off_ns = clock_monotonic_ns();
     held->cost = asked->cost;
     held->wire = copy;
     at = held->bytes;
@@ -360,6 +366,7 @@ static int hold(const struct asked *asked, const struct wire *wire,
     }
     asked->extra->held = held;
     conn->is_waiting = true;
+    seat_count(seat, GAUGE_DECISIONS);
     return 0;
 }
 

@@ -44,9 +44,13 @@ size_t measure_close_kind(int code, struct peal_slice reason, bool by_peer);
 #define METHOD_NAME_MAX 64
 #define METHOD_OTHER 0
 
+/* What the application may put off deciding about (PEAL_LATER). */
+enum measure_hook { HOOK_CONNECT, HOOK_MESSAGE, HOOK_COUNT };
+
 struct measures {
     struct histogram fanout;    /* to HUB_LARGE or more */
     struct histogram *requests; /* [I] by handler.method */
+    struct histogram hooks[HOOK_COUNT]; /* decisions that were put off */
     uint64_t fanout_began_ns; /* [L] */
     _Atomic uint64_t closes[MEASURE_CLOSES];
 };

@@ -331,6 +331,9 @@ static void write_gauges(struct prom *text, const struct worker *worker)
     prom_family(text, "peal_requests_pending", PROM_GAUGE, NULL,
                 "Requests, of either side, that wait for their answer.");
     samples(text, engine, "peal_requests_pending", "", GAUGE_REQUESTS);
+    prom_family(text, "peal_hook_queue_length", PROM_GAUGE, NULL,
+                "Decisions that the application has put off and not made.");
+    samples(text, engine, "peal_hook_queue_length", "", GAUGE_DECISIONS);
     prom_gauge(text, "peal_send_queue_bytes", "bytes",
                "What waits for sockets that are full.",
                stats_queued_bytes(engine));

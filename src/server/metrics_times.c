@@ -85,6 +85,27 @@ static void write_requests(struct prom *text, const struct engine *engine)
     }
 }
 
+static void write_hooks(struct prom *text, const struct engine *engine)
+{
+    static const char *const labels[HOOK_COUNT] = {
+        [HOOK_CONNECT] = "event=\"connect\",",
+        [HOOK_MESSAGE] = "event=\"message\",",
+    };
+
+    prom_family(text, "peal_hook_duration_seconds", PROM_HISTOGRAM, "seconds",
+                "How long decisions took that the application has put off.");
+    for (enum measure_hook hook = 0; hook < HOOK_COUNT; hook++) {
+        struct sums sums = {.sum_ns = 0};
+
+        for (int k = 0; k < engine->worker_count; k++) {
+            for (int i = 0; i < engine->space_count; i++) {
+                add(&sums, &engine->spaces[i]->seats[k].measures.hooks[hook]);
+            }
+        }
+        write_samples(text, "peal_hook_duration_seconds", labels[hook], &sums);
+    }
+}
+
 void metrics_times_write(struct prom *text, const struct engine *engine)
 {
     struct sums fanouts = {.sum_ns = 0};
@@ -97,6 +118,7 @@ void metrics_times_write(struct prom *text, const struct engine *engine)
         }
     }
     write_requests(text, engine);
+    write_hooks(text, engine);
     prom_family(text, "peal_fanout_duration_seconds", PROM_HISTOGRAM, "seconds",
                 "Of queueing an event for the receivers on one loop, 16 or "
                 "more of them.");

@@ -133,6 +133,7 @@ enum counter {
     GAUGE_DEFLATE_STATE_BYTES,
     GAUGE_TLS_HANDSHAKES,
     GAUGE_BACKLOG_BYTES,
+    GAUGE_DECISIONS, /* put off, and not made */
     GAUGE_KTLS,
     COUNTER_COUNT
 };

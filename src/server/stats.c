@@ -125,6 +125,7 @@ static const struct {
     FIELD(COUNT_DROPPED_OLDEST, dropped_oldest),
     FIELD(COUNT_DROPPED_NEWEST, dropped_newest),
     FIELD(COUNT_CONFLATED, conflated),
+    FIELD(GAUGE_DECISIONS, decisions_pending),
     FIELD(COUNT_REFUSED_MEMORY, refused_memory),
     FIELD(COUNT_CLOSED_MEMORY, closed_memory),
     FIELD(COUNT_TRACKER_FAILED, address_tracker_failed),

@@ -13,6 +13,7 @@
 #include <peal/policy.h>
 
 #include "support/host.h"
+#include "support/http.h"
 #include "support/member.h"
 
 #include <pthread.h>
@@ -154,7 +155,8 @@ static void test_a_limiter_that_takes_its_time(void **state)
 
     (void)state;
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        begin((struct peal_server_options){.loops = 2});
+        begin((struct peal_server_options){.loops = 2,
+                                           .metrics_path = "/metrics"});
         member_open(&member, host_address(&host, is_tcp), is_tcp);
         member_open(&other, host_address(&host, is_tcp), is_tcp);
         member_ask_too_much(&member, "no", 1);
@@ -168,6 +170,7 @@ static void test_a_limiter_that_takes_its_time(void **state)
             member_ask(&other, "x", i);
         }
         CHECK_EQUAL(atomic_load(&handled), 5);
+        CHECK_SOON(host_stats(&host).decisions_pending == 1);
         CHECK_EQUAL(peal_ticket_decide(asked_ticket(0), PEAL_LATER),
                     PEAL_EINVAL);
         CHECK_EQUAL(peal_ticket_decide(asked_ticket(0), PEAL_ALLOW), 0);
@@ -181,6 +184,10 @@ static void test_a_limiter_that_takes_its_time(void **state)
         CHECK_EQUAL(peal_ticket_decide(asked_ticket(1), PEAL_REFUSE), 0);
         member_expect_failure(&member, "30", RATE_LIMITED);
         member_ask(&member, "x", 31);
+        CHECK_EQUAL(host_stats(&host).decisions_pending, 0);
+        CHECK_EQUAL(http_metric(host.ws, "peal_hook_duration_seconds_count"
+                                         "{event=\"message\"}"),
+                    2);
         member_close(&member);
         member_close(&other);
         host_stop(&host);

@@ -12,6 +12,7 @@
 #include <peal/policy.h>
 
 #include "support/host.h"
+#include "support/http.h"
 #include "support/member.h"
 
 #include <pthread.h>
@@ -176,6 +177,7 @@ static void begin(struct peal_server_options options)
     memset(seen.asked, 0, sizeof seen.asked);
     options.on_connect = on_connect;
     options.loops = 2;
+    options.metrics_path = "/metrics";
     host_start(&host, &options, setup);
     CHECK_EQUAL(peal_server_use(host.server, first, NULL), PEAL_ESTATE);
 }
@@ -248,6 +250,9 @@ static void test_yes_and_no_at_once(void **state)
     host_stop(&host);
 }
 
+#define DECIDED(part, labels)                                                  \
+    "peal_hook_duration_seconds" part "{event=\"" labels "}"
+
 static void test_yes_later(void **state)
 {
     struct peer peer;
@@ -258,6 +263,8 @@ static void test_yes_later(void **state)
     (void)seen_admission(0);
     CHECK(!peer_has_input(&peer, 20));
     CHECK_EQUAL(atomic_load(&connected), 0);
+    CHECK_SOON(host_stats(&host).decisions_pending == 1);
+    CHECK_EQUAL(http_metric(host.ws, "peal_hook_queue_length"), 1);
     CHECK_EQUAL(peal_admission_set(seen_admission(0), "token", "late"), 0);
     CHECK_EQUAL(peal_admission_set(seen_admission(0), "gone", "x"), 0);
     CHECK_EQUAL(peal_admission_set(seen_admission(0), "gone", NULL), 0);
@@ -275,6 +282,11 @@ static void test_yes_later(void **state)
     CHECK_EQUAL(seen_asked(0), 1);
     CHECK_EQUAL(seen_asked(1), 1);
     CHECK_EQUAL(atomic_load(&handled), 1);
+    CHECK_EQUAL(host_stats(&host).decisions_pending, 0);
+    /* The first one waited for 20 ms at least. */
+    CHECK_EQUAL(http_metric(host.ws, DECIDED("_count", "connect\"")), 2);
+    CHECK(http_metric(host.ws, DECIDED("_sum", "connect\"")) >= 0.02);
+    CHECK_EQUAL(http_metric(host.ws, DECIDED("_count", "message\"")), 0);
     host_stop(&host);
 }
 
@@ -608,6 +620,7 @@ static void test_leaving_while_waiting(void **state)
     (void)seen_admission(0);
     peer_reset(&peer);
     host_await_empty(&host);
+    CHECK_SOON(host_stats(&host).decisions_pending == 0);
     CHECK_EQUAL(peal_admission_decide(seen_admission(0), PEAL_ALLOW, NULL), 0);
     ask_and_talk(&peer, "/later");
     (void)seen_admission(1);
