@@ -32,7 +32,7 @@ const FANOUT = ["fanout", "--conns", "1000"];
 const MANY = ["--sources", "8"];
 
 // For cases that need no look at peal's dialects and transports.
-const PEERS = ["peal", "Bun", "ws"];
+const PEERS = ["peal", "peal uring", "Bun", "ws"];
 
 const EXCHANGE = ["--exchange", "--size", "2048"];
 
@@ -55,7 +55,7 @@ const CASES = [
   {
     name: "echo 64 B, 10,000 conns", kind: "rate", role: "echo",
     args: ["echo", "--conns", "10000", ...MANY],
-    servers: ["peal", "peal json", "peal tcp", "Bun", "ws"],
+    servers: ["peal", "peal uring", "peal json", "peal tcp", "Bun", "ws"],
   },
   {
     name: "fan-out to 1,000, 1 in flight", kind: "rate", role: "fanout",
@@ -106,7 +106,7 @@ const CASES = [
   {
     name: "idle, 10,000 conns", kind: "idle", role: "echo",
     args: ["idle", "--conns", "10000", ...MANY],
-    servers: ["peal", "peal json", "peal tcp", "Bun", "ws"],
+    servers: ["peal", "peal uring", "peal json", "peal tcp", "Bun", "ws"],
   },
   {
     name: "idle, 19,000 conns", kind: "idle", role: "echo",

@@ -145,35 +145,35 @@ export function allServers(build) {
   const example = (name) => join(build, "examples", name);
   const peal = ["--dialect", "peal"];
   const tcp = ["--wire", "tcp"];
-  const io = (backend) => ["--io", backend];
+  const epoll = ["--io", "epoll"];
 
   return [
     {
       name: "peal",
-      command: (role) => [example(role), "--port", "0", ...io("epoll")],
+      command: (role) => [example(role), "--port", "0", ...epoll],
       args: () => [],
     },
     {
       name: "peal uring",
-      command: (role) => [example(role), "--port", "0", ...io("io_uring")],
+      command: (role) => [example(role), "--port", "0", "--io", "io_uring"],
       args: () => [],
     },
     {
       name: "peal json",
-      command: (role) => [bench(`peal_${role}`), "--port", "0"],
+      command: (role) => [bench(`peal_${role}`), "--port", "0", ...epoll],
       args: (role) => [...peal, ...pealArgs(role, "ws")],
     },
     {
       name: "peal tcp",
       command: (role) => role === "echo"
-        ? [example("echo"), "--port", "0", "--tcp-port", "0"]
+        ? [example("echo"), "--port", "0", "--tcp-port", "0", ...epoll]
         : undefined,
       args: () => tcp,
     },
     {
       name: "peal json tcp",
       command: (role) =>
-        [bench(`peal_${role}`), "--port", "0", "--tcp-port", "0"],
+        [bench(`peal_${role}`), "--port", "0", "--tcp-port", "0", ...epoll],
       args: (role) => [...tcp, ...peal, ...pealArgs(role, "tcp")],
     },
     {

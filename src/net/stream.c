@@ -306,7 +306,8 @@ void stream_flush_all(struct loop *loop)
 {
     struct stream *blocked = NULL;
 
-    if (loop->batch != NULL) {
+    if (loop->batch != NULL && loop->unflushed != NULL &&
+        loop->unflushed->next_unflushed != NULL) {
         blocked = stream_batch_flush(loop);
     }
     while (loop->unflushed != NULL) {

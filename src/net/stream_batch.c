@@ -95,8 +95,12 @@ static void stream_batch_run(struct loop *loop)
         }
     }
     for (size_t i = 0; i < count; i++) {
-        stream_settle(batch->streams[i], batch->sends[i].size,
-                      batch->sends[i].result);
+        struct loop_send *send = &batch->sends[i];
+
+        if (send->result != (ssize_t)send->size ||
+            batch->streams[i]->queued_bytes > 0) {
+            stream_settle(batch->streams[i], send->size, send->result);
+        }
     }
 }
 
