@@ -12,6 +12,8 @@
 #include "support/http.h"
 #include "support/member.h"
 
+#include <jansson.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -686,6 +688,124 @@ static void test_readiness_has_reasons(void **state)
     host_stop(&host);
 }
 
+static struct peal_server *annex;
+
+static void add_annex(struct peal_server *server)
+{
+    struct peal_server_options options = {
+        .size = sizeof options,
+        .clients_may_join = true,
+        .address_rate = {.capacity = 1000, .refill = 1},
+    };
+    struct peal_route here = {.size = sizeof here, .path = "/"};
+    struct peal_route there = {.size = sizeof there, .path = "/annex"};
+
+    CHECK_EQUAL(peal_server_space(server, "annex", &options, &annex), 0);
+    CHECK_EQUAL(peal_server_route(server, &here), 0);
+    CHECK_EQUAL(peal_server_route(annex, &there), 0);
+}
+
+static uint64_t number_in(json_t *json, const char *name)
+{
+    json_t *number = json_object_get(json, name);
+
+    CHECK(json_is_integer(number));
+    return (uint64_t)json_integer_value(number);
+}
+
+/* All that /health counts, over namespaces; each is another number here. */
+static void expect_numbers(const struct host *host, const char *status)
+{
+    struct peal_server_stats own = host_stats(host);
+    struct peal_server_stats other = {.size = sizeof other};
+    uint64_t uptime_ms;
+    json_t *memory;
+    json_t *json;
+
+    CHECK_EQUAL(peal_server_stats(annex, &other), 0);
+    json = json_loads(get(host, "/health"), 0, NULL);
+    CHECK(json != NULL);
+    assert_string_equal(json_string_value(json_object_get(json, "status")),
+                        status);
+    assert_string_equal(json_string_value(json_object_get(json, "version")),
+                        peal_version());
+    CHECK_EQUAL(number_in(json, "totalConnections"), 7);
+    CHECK_EQUAL(number_in(json, "activeConnections"), 6);
+    CHECK_EQUAL(number_in(json, "wsConnections"), 4);
+    CHECK_EQUAL(number_in(json, "tcpConnections"), 2);
+    CHECK_EQUAL(number_in(json, "totalRooms"), 3);
+    CHECK_EQUAL(number_in(json, "rateLimiterEntries"), 2);
+    CHECK_EQUAL(number_in(json, "totalMessagesReceived"), 12);
+    CHECK_EQUAL(number_in(json, "totalMessagesSent"),
+                own.messages_out + other.messages_out);
+    CHECK(own.messages_out > 0 && other.messages_out > 0);
+    CHECK(own.messages_out + other.messages_out != 12);
+    uptime_ms = number_in(json, "uptime");
+    CHECK(uptime_ms >= own.uptime_ms && own.uptime_ms > 0);
+    CHECK(uptime_ms <= host_stats(host).uptime_ms);
+    CHECK_EQUAL(number_in(json, "uptimeSeconds"), uptime_ms / 1000);
+    memory = json_object_get(json, "memoryUsage");
+    CHECK(number_in(memory, "rss") > 1 << 20);
+    CHECK(number_in(memory, "rss") < (uint64_t)1 << 34);
+    CHECK(fabs(json_number_value(json_object_get(json, "memoryMB")) -
+               (double)number_in(memory, "rss") / (1 << 20)) < 0.01);
+    json_decref(json);
+}
+
+static void test_health_tells_numbers(void **state)
+{
+    struct peal_server_options options = {
+        .internal_listen = "127.0.0.1:0",
+        .health_path = "/health",
+        .clients_may_join = true,
+        .address_rate = {.capacity = 1000, .refill = 1},
+        .stop_delay_ms = 600000,
+    };
+    struct member members[7];
+    struct host internal;
+    struct host host;
+
+    (void)state;
+    host_start(&host, &options, add_annex);
+    internal = host;
+    CHECK_EQUAL(peal_server_address(host.server, 2, internal.ws), 0);
+    for (int i = 0; i < 6; i++) {
+        member_open(&members[i], host_address(&host, i >= 4), i >= 4);
+    }
+    memset(&members[6], 0, sizeof members[6]);
+    ws_open(&members[6].peer, host.ws, "/annex");
+    member_welcome(&members[6]);
+    member_close(&members[0]);
+    CHECK_SOON(host_stats(&host).clients == 5);
+    member_join(&members[1], "a");
+    member_join(&members[1], "b");
+    member_join(&members[6], "a");
+    for (int i = 0; i < 11; i++) {
+        member_say(&members[1], "{'event':'nothing','id':1}");
+        member_expect_failure(&members[1], "1", 101);
+    }
+    member_say(&members[6], "{'event':'nothing','id':1}");
+    member_expect_failure(&members[6], "1", 101);
+    expect_numbers(&host, "ok");
+
+    /* While it stops, it says so, wherever it is asked, and is measured. */
+    peal_server_stop(host.server);
+    CHECK_SOON((get(&internal, "/readyz"), reply.status == 503));
+    expect_numbers(&internal, "stopping");
+    CHECK_EQUAL(reply.status, 503);
+    get(&internal, "/livez");
+    CHECK_EQUAL(reply.status, 200);
+    get(&internal, "/metrics");
+    CHECK_EQUAL(reply.status, 200);
+    CHECK_EQUAL(http_sample(reply.body, "peal_ready"), 0);
+    peal_server_cut(host.server);
+    CHECK_EQUAL(peal_server_wait(host.server), 0);
+    peal_server_free(host.server);
+    for (int i = 1; i < 7; i++) {
+        peer_close(&members[i].peer);
+    }
+}
+
 static long on_health(struct peal_health *health, void *user)
 {
     static const char text[] = "<p>fine</p>";
@@ -807,6 +927,7 @@ int main(void)
         cmocka_unit_test(test_browsers_may_ask),
         cmocka_unit_test(test_origins_may_ask),
         cmocka_unit_test(test_readiness_has_reasons),
+        cmocka_unit_test(test_health_tells_numbers),
         cmocka_unit_test(test_the_application_answers),
         cmocka_unit_test(test_a_stuck_loop_is_noticed),
     };
