@@ -204,7 +204,46 @@ static void health_may_be_read_from_other_pages(void **state)
     CHECK(http_header(&reply, "Access-Control-Allow-Methods", reply.body,
                       sizeof reply.body));
     CHECK(strstr(reply.body, "GET") != NULL);
-    expect_status("POST /health HTTP/1.1\r\nHost: x\r\n\r\n", 405);
+    expect_header(&reply, "Access-Control-Max-Age", "86400");
+    http_ask(host.ws, "POST /health HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+    CHECK_EQUAL(reply.status, 405);
+    expect_header(&reply, "Allow", "GET, HEAD, OPTIONS");
+}
+
+/* A head has what GET's would have, and nobody may keep an answer. */
+static void health_has_a_head(void **state)
+{
+    struct http_reply reply;
+    struct peer peer;
+    char origin[900];
+    char request[1024];
+
+    (void)state;
+    peer_dial(&peer, host.ws);
+    for (int i = 0; i < 2; i++) {
+        static const char head[] =
+            "HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n";
+
+        peer_send(&peer, head, sizeof head - 1);
+        http_read(&peer, &reply, false);
+        CHECK_EQUAL(reply.status, 200);
+        expect_header(&reply, "Content-Type", "application/json");
+        expect_header(&reply, "Cache-Control", "no-store");
+    }
+    peer_close(&peer);
+    http_ask(host.ws, GET("/health") "Origin: https://a.example\r\n\r\n",
+             &reply);
+    expect_header(&reply, "Cache-Control", "no-store");
+
+    /* An origin longer than any is not repeated. */
+    memset(origin, 'o', sizeof origin - 1);
+    origin[sizeof origin - 1] = '\0';
+    snprintf(request, sizeof request, GET("/health") "Origin: %s\r\n\r\n",
+             origin);
+    http_ask(host.ws, request, &reply);
+    CHECK_EQUAL(reply.status, 200);
+    expect_header(&reply, "Access-Control-Allow-Origin", NULL);
+    expect_header(&reply, "Cache-Control", "no-store");
 }
 
 /* --- Several requests on a connection ------------------------------------ */
@@ -469,6 +508,7 @@ int main(void)
         cmocka_unit_test(what_is_not_there_is_refused),
         cmocka_unit_test(health_is_json),
         cmocka_unit_test(health_may_be_read_from_other_pages),
+        cmocka_unit_test(health_has_a_head),
         cmocka_unit_test(connections_are_kept),
         cmocka_unit_test(connections_close_when_asked),
         cmocka_unit_test(old_clients_are_told_that_they_are_kept),

@@ -64,7 +64,8 @@ static void set_descriptors(rlim_t most)
 
 static void clients_max(void **state)
 {
-    struct peal_server_options options = {.clients_max = FEW};
+    struct peal_server_options options = {.clients_max = FEW,
+                                          .metrics_path = "/metrics"};
     struct member members[FEW];
     struct http_reply reply;
     struct peer peer;
@@ -80,6 +81,11 @@ static void clients_max(void **state)
     peer_close(&peer);
     expect_tcp_refusal();
     CHECK_EQUAL(host_stats(&host).refused_clients, 2);
+    CHECK_EQUAL(
+        http_metric(
+            host.ws,
+            "peal_connections_rejected_total{reason=\"clients_max\"}"),
+        2);
     CHECK_EQUAL(host_stats(&host).refused_clients_per_address, 0);
     CHECK_EQUAL(host_stats(&host).clients, FEW);
 

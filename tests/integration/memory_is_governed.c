@@ -51,6 +51,7 @@ static int start(void **state)
         .queue_bytes_max = 256 * MIB,
         .dialect = PEAL_DIALECT_RAW,
         .readyz_path = "/readyz",
+        .metrics_path = "/metrics",
         .on_connect = on_connect,
         .on_disconnect = on_disconnect,
     };
@@ -443,6 +444,13 @@ static void nobody_new_without_memory(void **state)
     peer_drain(&other);
     peer_close(&other);
     CHECK_EQUAL(host_stats(&host).refused_memory, 2);
+    CHECK_EQUAL(
+        http_metric(
+            host.ws,
+            "peal_connections_rejected_total{reason=\"memory_bytes_max\"}"),
+        2);
+    CHECK_EQUAL(http_metric(host.ws, "peal_memory_budget_bytes"), 1);
+    CHECK_EQUAL(http_metric(host.ws, "peal_ready"), 0);
 
     /* Who owes nothing has nothing to fear. */
     CHECK_EQUAL(host_stats(&host).clients, 1);

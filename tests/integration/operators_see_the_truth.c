@@ -587,6 +587,8 @@ static void test_browsers_may_ask(void **state)
                       sizeof value));
     assert_string_equal(value, "GET, HEAD, OPTIONS");
     CHECK(http_header(&reply, "Vary", value, sizeof value));
+    CHECK(http_header(&reply, "Cache-Control", value, sizeof value));
+    assert_string_equal(value, "no-store");
     get(&host, "/health");
     CHECK(!http_header(&reply, "Access-Control-Allow-Origin", value,
                        sizeof value));
@@ -639,6 +641,7 @@ static void test_origins_may_ask(void **state)
                     cases[i].allowed != NULL);
         CHECK_EQUAL(http_header(&reply, "Vary", value, sizeof value),
                     cases[i].varies);
+        CHECK(http_header(&reply, "Cache-Control", value, sizeof value));
     }
     CHECK_EQUAL(host_stats(&host).refused_origins, 0);
     host_stop(&host);
@@ -811,11 +814,23 @@ static long on_health(struct peal_health *health, void *user)
     static const char text[] = "<p>fine</p>";
 
     (void)user;
+    CHECK(peal_slice_equal(health->path, peal_slice("/health")));
+    if (peal_slice_equal(health->query, peal_slice("status"))) {
+        health->status = 700;
+        return 0;
+    }
+    if (peal_slice_equal(health->query, peal_slice("size"))) {
+        return (long)health->body_size_max + 1;
+    }
     if (health->query.size > 0) {
         return -1;
     }
     CHECK(health->body_size_max > sizeof text);
-    CHECK(health->is_ready && health->status == 200);
+    CHECK(health->is_ready == (health->status == 200));
+    if (!health->is_ready) {
+        CHECK_EQUAL(health->status, 503);
+        return 0;
+    }
     memcpy(health->body, text, sizeof text - 1);
     health->status = 418;
     health->type = "text/html";
@@ -824,17 +839,29 @@ static long on_health(struct peal_health *health, void *user)
 
 static void test_the_application_answers(void **state)
 {
+    static const char *const no_answers[] = {"/health?json", "/health?status",
+                                             "/health?size"};
     struct peal_server_options options = with_health;
     struct host host;
+    char type[64];
 
     (void)state;
     options.on_health = on_health;
     host_start(&host, &options, NULL);
     assert_string_equal(get(&host, "/health"), "<p>fine</p>");
     CHECK_EQUAL(reply.status, 418);
-    get(&host, "/health?json");
-    CHECK_EQUAL(reply.status, 200);
-    CHECK(reply.body[0] == '{');
+    CHECK(http_header(&reply, "Content-Type", type, sizeof type));
+    assert_string_equal(type, "text/html");
+
+    /* What is no answer leaves it to the server. */
+    for (size_t i = 0; i < ARRAY_SIZE(no_answers); i++) {
+        get(&host, no_answers[i]);
+        CHECK_EQUAL(reply.status, 200);
+        CHECK(reply.body[0] == '{');
+    }
+    peal_server_set_ready(host.server, false);
+    assert_string_equal(get(&host, "/health"), "");
+    CHECK_EQUAL(reply.status, 503);
     host_stop(&host);
 }
 

@@ -11,6 +11,7 @@
 #include "support/suite.h"
 
 #include "support/host.h"
+#include "support/http.h"
 #include "support/member.h"
 
 #include <peal/policy.h>
@@ -23,6 +24,9 @@
 #define FILL_BYTES 16384
 #define QUEUED_MIN 65536 /* so the socket is full for good */
 #define LONG 20000       /* a message of which few fit */
+
+#define DROPPED(reason)                                                        \
+    "peal_messages_dropped_total{reason=\"" reason "\"}"
 
 static struct host host;
 static struct member slow;
@@ -130,6 +134,7 @@ static void dial(bool is_tcp)
 static void begin(struct peal_server_options options, bool is_tcp)
 {
     options.on_connect = on_connect;
+    options.metrics_path = "/metrics";
     if (options.queue_bytes_max == 0) {
         options.queue_bytes_max = 64 << 20;
     }
@@ -317,6 +322,7 @@ static void keys_are_told_apart(void **state)
     settle();
     CHECK_EQUAL(host_stats(&host).conflated, count);
     CHECK_EQUAL(dropped(), count);
+    CHECK_EQUAL(http_metric(host.ws, DROPPED("conflate")), count);
     hear_fills();
     expect_gap("a", (int)count - 2, "conflate");
     expect_gap("b", 1, "conflate");
@@ -375,6 +381,9 @@ static void each_policy_has_its_victims(void **state)
         settle();
         CHECK_EQUAL(host_stats(&host).dropped_oldest, 3);
         CHECK_EQUAL(dropped(), 5);
+        CHECK_EQUAL(http_metric(host.ws, DROPPED("drop_oldest")), 3);
+        CHECK_EQUAL(http_metric(host.ws, DROPPED("drop_newest")), 2);
+        CHECK_EQUAL(http_metric(host.ws, DROPPED("conflate")), 0);
 
         hear_fills();
         expect_long("n-0");
@@ -793,6 +802,7 @@ static void what_cannot_be_said_is_counted(void **state)
     send_json("oldest", "connect", "1");
     settle();
     CHECK_EQUAL(host_stats(&host).messages_unsayable, 1);
+    CHECK_EQUAL(http_metric(host.ws, DROPPED("unsayable")), 1);
     CHECK_EQUAL(dropped(), 0);
     peer_close(&slow.peer);
     host_await_empty(&host);
