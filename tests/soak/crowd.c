@@ -634,6 +634,8 @@ static void hear_close(struct crowd *crowd, struct place *place,
                      message->size >= 2 ? 2 : 0);
             line_move(&place->line);
         }
+    } else if (code == 1013) {
+        crowd->tally.slow++; /* it heard only now that it was too slow */
     } else {
         crowd->tally.farewells++;
     }
