@@ -326,9 +326,8 @@ JSON_INLINE const char *json_read_value(const char *at, const char *end,
     return at;
 }
 
-int json_check(const char *text, size_t size)
+int json_read(const char *text, size_t size, struct json_value *value)
 {
-    struct json_value value;
     const char *end;
     const char *at;
 
@@ -336,11 +335,19 @@ int json_check(const char *text, size_t size)
         return PEAL_EPROTOCOL;
     }
     end = text + size;
-    at = json_read_value(text, end, 0, &value);
+    at = json_read_value(text, end, 0, value);
     if (at == NULL || json_skip_blanks(at, end) != end) {
         return PEAL_EPROTOCOL;
     }
-    return (int)value.type;
+    return PEAL_OK;
+}
+
+int json_check(const char *text, size_t size)
+{
+    struct json_value value;
+    int rc = json_read(text, size, &value);
+
+    return rc < 0 ? rc : (int)value.type;
 }
 
 /* The index of `key` among the names, or `count`. */

@@ -40,6 +40,9 @@ struct json_value {
  */
 int json_check(const char *text, size_t size);
 
+/* The same, with its value. Returns 0 or PEAL_EPROTOCOL. */
+int json_read(const char *text, size_t size, struct json_value *value);
+
 /*
  * Validates one JSON text that is an object, and finds members in it:
  * values[i] becomes the value of the member names[i], JSON_TYPE_ABSENT where

@@ -63,32 +63,10 @@ bool wire_read_name(const struct json_value *value, struct peal_slice *name)
            name->size <= WIRE_NAME_MAX;
 }
 
-static bool wire_is_blank(char byte)
-{
-    return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
-}
-
 bool wire_read_json(const char *payload, size_t size, struct json_value *value)
 {
-    int type;
-
-    if (size == 0 || !utf8_is_valid(payload, size)) {
-        return false;
-    }
-    type = json_check(payload, size);
-    if (type < 0) {
-        return false;
-    }
-    while (wire_is_blank(*payload)) {
-        payload++;
-        size--;
-    }
-    while (wire_is_blank(payload[size - 1])) {
-        size--;
-    }
-    value->type = (enum json_type)type;
-    value->raw = slice_make(payload, size);
-    return true;
+    return size > 0 && utf8_is_valid(payload, size) &&
+           json_read(payload, size, value) == PEAL_OK;
 }
 
 bool wire_split_binary(char *data, size_t size, struct peal_slice *header,
