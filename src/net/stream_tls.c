@@ -445,7 +445,13 @@ enum stream_tls_status stream_tls_shake_hands(struct stream *stream)
     rc = SSL_do_handshake(tls->ssl);
     stream_tls_account_state(tls, before);
     if (rc != 1) {
-        return stream_tls_failed(stream, rc);
+        enum stream_tls_status status = stream_tls_failed(stream, rc);
+
+        if (status == STREAM_TLS_END) {
+            tls->is_broken = true;
+            status = stream_tls_fail(stream, "the peer ended the handshake");
+        }
+        return status;
     }
     stream->flags &= ~(uint32_t)STREAM_SECURING;
     return STREAM_TLS_SECURED;

@@ -1,7 +1,7 @@
 /*
  * Goal: what guards the way in holds with TLS as it does without: one deadline
  * for all of it, bounds for each address before and after the handshake, and
- * refusals that say what is meant.
+ * refusals that say what is meant. Whoever ends a handshake ends nothing else.
  *
  * Method: connections that say nothing, say it late, or say it byte by byte. No
  * test measures how long anything takes: who came before is cut before.
@@ -237,6 +237,75 @@ static void bytes_buy_no_time(void **state)
     }
 }
 
+/* --- Handshakes that are ended -------------------------------------------- */
+
+/* A client's first words, as they stand on the wire. Returns their size. */
+static size_t make_hello(int version, char *out, size_t size)
+{
+    SSL_CTX *own = SSL_CTX_new(TLS_client_method());
+    BIO *said = BIO_new(BIO_s_mem());
+    SSL *ssl;
+    int got;
+
+    CHECK(own != NULL && said != NULL);
+    CHECK(SSL_CTX_set_min_proto_version(own, version) == 1);
+    CHECK(SSL_CTX_set_max_proto_version(own, version) == 1);
+    ssl = SSL_new(own);
+    CHECK(ssl != NULL);
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), said);
+    CHECK(SSL_connect(ssl) < 0);
+    got = BIO_read(said, out, (int)size);
+    CHECK(got > 0);
+    SSL_free(ssl);
+    SSL_CTX_free(own);
+    return (size_t)got;
+}
+
+/* A close_notify in the clear, where the handshake should go on. */
+static void end_a_handshake(int version, bool is_tcp, const char *header,
+                            bool has_hello)
+{
+    static const char close_notify[] = "\x15\x03\x03\x00\x02\x01";
+    char said[2048];
+    size_t size = strlen(header);
+    struct peer peer;
+
+    memcpy(said, header, size);
+    if (has_hello) {
+        size += make_hello(version, said + size, sizeof said - size - 7);
+    }
+    memcpy(said + size, close_notify, 7);
+    peer_dial(&peer, host_address(&host, is_tcp));
+    (void)peer_send_if_open(&peer, said, size + 7);
+    peer_drain(&peer);
+    peer_close(&peer);
+}
+
+static void handshakes_may_be_ended(void **state)
+{
+    static const char proxied[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
+
+    (void)state;
+    for (int i = 0; i < 16; i++) {
+        bool is_proxy = (i & 8) != 0;
+        struct tls_wish wish = {.name = "localhost",
+                                .header = is_proxy ? proxied : NULL};
+        struct tls_peer client;
+
+        begin((struct peal_server_options){
+            .trusted_proxies = is_proxy ? here : NULL,
+            .proxy_protocol = is_proxy ? PEAL_PROXY_REQUIRED : PEAL_PROXY_OFF,
+        });
+        end_a_handshake((i & 1) != 0 ? TLS1_3_VERSION : TLS1_2_VERSION,
+                        (i & 2) != 0, is_proxy ? proxied : "", (i & 4) != 0);
+        CHECK_SOON(host_stats(&host).tls_failed == 1);
+        CHECK(tls_dial(&client, host.tcp, &wish));
+        CHECK_SOON(host_stats(&host).clients == 1);
+        tls_hang_up(&client);
+        end();
+    }
+}
+
 /* --- Addresses ------------------------------------------------------------ */
 
 static void handshakes_count_by_address(void **state)
@@ -319,6 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_deadline_covers_it_all),
         cmocka_unit_test(bytes_buy_no_time),
+        cmocka_unit_test(handshakes_may_be_ended),
         cmocka_unit_test(handshakes_count_by_address),
         cmocka_unit_test(clients_count_by_address),
     };
