@@ -130,6 +130,7 @@ static void begin(struct worker *worker)
     if (worker->is_stopping) {
         return; /* it was cut short meanwhile, or some loop did not turn */
     }
+    timer_stop(&worker->loop->timers, &worker->pace_timer);
     if (delay_ms == 0 || delay_ms == PEAL_OFF) {
         go_on(&worker->pace_timer, worker->loop->now_ms);
     } else {

@@ -294,6 +294,47 @@ static void test_a_stop_can_be_cut_short(void **state)
     }
 }
 
+static void start_with_the_deaf(struct host *host, int loops,
+                                uint32_t timeout_ms, struct peer peers[16])
+{
+    struct peal_server_options options = {
+        .loops = loops,
+        .stop_timeout_ms = timeout_ms,
+        .close_timeout_ms = 600000,
+    };
+
+    host_start(host, &options, NULL);
+    for (int i = 0; i < 16; i++) {
+        peer_dial(&peers[i], host->ws);
+        ws_ask(&peers[i], "/", "");
+        ws_expect_open(&peers[i]);
+    }
+}
+
+/* However many loops there are: who has nearly twice the time is cut later. */
+static void test_the_deadline_is_one_for_all_loops(void **state)
+{
+    struct peer short_of[16];
+    struct peer patient[16];
+    struct host quick;
+    struct host slow;
+
+    (void)state;
+    start_with_the_deaf(&quick, 4, 1000, short_of);
+    start_with_the_deaf(&slow, 1, 1900, patient);
+    peal_server_stop(quick.server);
+    peal_server_stop(slow.server);
+    CHECK_EQUAL(peal_server_wait(quick.server), 0);
+    CHECK_EQUAL(host_stats(&slow).connections, 16);
+    CHECK_EQUAL(peal_server_wait(slow.server), 0);
+    peal_server_free(quick.server);
+    peal_server_free(slow.server);
+    for (int i = 0; i < 16; i++) {
+        peer_close(&short_of[i]);
+        peer_close(&patient[i]);
+    }
+}
+
 /* --- Signals ------------------------------------------------------------- */
 
 static _Atomic int own_signals;
@@ -441,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_strangers_are_not_waited_for),
         cmocka_unit_test(test_other_dialects_hear_a_plain_close),
         cmocka_unit_test(test_a_stop_can_be_cut_short),
+        cmocka_unit_test(test_the_deadline_is_one_for_all_loops),
         cmocka_unit_test(test_signals_only_when_asked),
         cmocka_unit_test(test_nothing_is_left_behind),
     };
