@@ -421,7 +421,7 @@ int server_start(struct peal_server *server, int first)
                  (unsigned long long)stats_rings(server->engine));
     }
     if (rc < 0) {
-        peal_server_stop(server);
+        peal_server_cut(server);
         server_end(server->engine);
     }
     return rc;
