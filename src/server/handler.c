@@ -80,12 +80,17 @@ int peal_server_on(struct peal_server *server, const char *name,
     return 0;
 }
 
-/* Has its requests measured, apart from others if that can be. */
+/*
+ * Has its requests measured, apart from others if that can be: not under the
+ * name that all others have.
+ */
 static int add_method(struct peal_server *server, struct handler *handler)
 {
     int rc;
 
     if (server->method_count == METHODS_MAX ||
+        peal_slice_equal(slice_make(handler->name, handler->name_size),
+                         peal_slice("other")) ||
         handler->name_size > METHOD_NAME_MAX ||
         !utf8_is_valid(handler->name, handler->name_size)) {
         handler->method = METHOD_OTHER;

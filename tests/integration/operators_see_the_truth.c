@@ -277,6 +277,7 @@ static void odd_handlers(struct peal_server *server)
     name[sizeof name - 1] = '\0';
     CHECK_EQUAL(peal_server_on_request(server, name, on_sum, NULL), 0);
     CHECK_EQUAL(peal_server_on_request(server, "\xff", on_sum, NULL), 0);
+    CHECK_EQUAL(peal_server_on_request(server, "other", on_sum, NULL), 0);
     for (int i = 0; i < 100; i++) {
         snprintf(name, sizeof name, "method%d", i);
         CHECK_EQUAL(peal_server_on_request(server, name, on_sum, NULL), 0);
@@ -288,6 +289,7 @@ static void test_methods_are_bounded(void **state)
     const char *tool = getenv("PEAL_PROMTOOL");
     struct member member;
     struct host host;
+    const char *twice;
     const char *text;
     size_t count = 0;
 
@@ -298,12 +300,17 @@ static void test_methods_are_bounded(void **state)
     member_expect(&member, "{'event':'peal:ok','id':1,'data':3}");
     member_say(&member, "{'event':'method99','id':2}");
     member_expect(&member, "{'event':'peal:ok','id':2,'data':3}");
+    member_say(&member, "{'event':'other','id':3}");
+    member_expect(&member, "{'event':'peal:ok','id':3,'data':3}");
     text = get(&host, "/metrics");
     if (tool != NULL) {
         promtool(tool, text);
     }
     CHECK_EQUAL(http_sample(text, REQUESTS("count", "\"method0\"")), 1);
-    CHECK_EQUAL(http_sample(text, REQUESTS("count", "\"other\"")), 1);
+    CHECK_EQUAL(http_sample(text, REQUESTS("count", "\"other\"")), 2);
+    twice = strstr(text, REQUESTS("sum", "\"other\""));
+    CHECK(twice != NULL &&
+          strstr(twice + 1, REQUESTS("sum", "\"other\"")) == NULL);
     CHECK_EQUAL(
         http_sample(text, REQUESTS("count", "\"a\\\"b\\\\c\\nd\"")), 0);
     for (const char *at = text; at != NULL; count++) {
