@@ -222,7 +222,8 @@ PEAL_API int peal_server_on_request(struct peal_server *server,
 /*
  * Runs on the calling thread, with further threads for further loops, until
  * peal_server_stop has been called and all is closed. Returns 0 after a
- * graceful stop, or PEAL_ESTATE, PEAL_ENOMEM, PEAL_ESYSTEM.
+ * graceful stop, or PEAL_ESTATE, PEAL_ENOMEM, PEAL_ESYSTEM, PEAL_ENOTSUP for a
+ * namespace, or what `io_backend` says.
  */
 PEAL_API int peal_server_run(struct peal_server *server);
 
