@@ -5,12 +5,12 @@
 #include "base/mem.h"
 #include "net/ktls.h"
 #include "net/stream_queue.h"
+#include "net/stream_tls_bio.h"
 #include "net/tls.h"
 #include "net/tls_memory.h"
 
 #include <errno.h>
 #include <openssl/err.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,26 +35,6 @@ _Static_assert(STREAM_TLS_RECORD <= LOOP_SEND_BYTES,
  * ends a peer that provokes answers and does not read them.
  */
 #define STREAM_TLS_UNSENT_MAX (256 * 1024)
-
-struct stream_tls {
-    struct stream_events events; /* first: stream->events points here */
-    struct stream *stream;
-    SSL *ssl;
-    const char *in; /* received in this turn and not yet read */
-    size_t in_size;
-    struct buffer unsent;        /* encrypted */
-    uint32_t encrypted;          /* bytes of the queue that are in `unsent` */
-    int error;                   /* errno of the socket, or 0 */
-    const char *problem;         /* what TLS itself has failed for, or NULL */
-    struct tls_session *session; /* of the side that connects */
-    int64_t bytes;               /* of MEM_TLS that are its share */
-    int64_t bytes_at_rest;       /* estimated: between two records */
-    bool has_ended;              /* nothing more can be received */
-    bool is_broken; /* OpenSSL must not be asked to write any more */
-    uint8_t ktls;        /* enum stream_ktls */
-    uint8_t record_type; /* of what OpenSSL writes when the kernel encrypts */
-    struct ktls_account kernels; /* what that has encrypted */
-};
 
 static struct stream_tls *stream_tls_of(const struct stream *stream)
 {
@@ -117,130 +97,6 @@ size_t stream_tls_bytes(const struct stream *stream)
     return tls->bytes > 0 ? (size_t)tls->bytes : 0;
 }
 
-/* --- Between OpenSSL and the socket --------------------------------------- */
-
-static int stream_tls_bio_read(BIO *bio, char *out, size_t size, size_t *got)
-{
-    struct stream_tls *tls = BIO_get_data(bio);
-
-    BIO_clear_retry_flags(bio);
-    *got = size < tls->in_size ? size : tls->in_size;
-    if (*got == 0) {
-        if (!tls->has_ended) {
-            BIO_set_retry_read(bio);
-        }
-        return 0;
-    }
-    memcpy(out, tls->in, *got);
-    tls->in += *got;
-    tls->in_size -= *got;
-    return 1;
-}
-
-/* Sends what the socket takes; `size` becomes that. False when it is broken. */
-static bool stream_tls_send(struct stream_tls *tls, const char *data,
-                            size_t *size)
-{
-    struct stream *stream = tls->stream;
-    ssize_t sent;
-
-    do {
-        sent = tls->ktls == STREAM_KTLS_SENDS
-                   ? ktls_send(stream->fd, tls->record_type, data, *size)
-                   : send(stream->fd, data, *size, MSG_NOSIGNAL | MSG_DONTWAIT);
-        loop_count(&stream->loop->sends);
-    } while (sent < 0 && errno == EINTR);
-    *size = sent > 0 ? (size_t)sent : 0;
-    tls->kernels.bytes += *size;
-    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
-        tls->error = errno;
-        tls->is_broken = true;
-        return false;
-    }
-    return true;
-}
-
-/* Takes everything: what the socket does not take is kept. */
-static int stream_tls_bio_write(BIO *bio, const char *data, size_t size,
-                                size_t *written)
-{
-    struct stream_tls *tls = BIO_get_data(bio);
-    size_t sent = size;
-
-    BIO_clear_retry_flags(bio);
-    *written = size;
-    if (buffer_size(&tls->unsent) > 0) {
-        sent = 0;
-    } else if (!stream_tls_send(tls, data, &sent)) {
-        return 0;
-    }
-    if (sent < size &&
-        buffer_append(&tls->unsent, data + sent, size - sent) < 0) {
-        tls->error = ENOBUFS;
-        tls->is_broken = true;
-        return 0;
-    }
-    return 1;
-}
-
-/*
- * The kernel takes over behind all that OpenSSL has written. That it cannot is
- * no error: OpenSSL goes on as if it had not asked.
- */
-static bool stream_tls_hand_over(struct stream_tls *tls, void *keys)
-{
-    if (buffer_size(&tls->unsent) > 0) {
-        tls->ktls = STREAM_KTLS_LATE;
-        return false;
-    }
-    tls->ktls = (uint8_t)ktls_begin(tls->stream->fd, keys, &tls->kernels);
-    if (tls->ktls != STREAM_KTLS_SENDS) {
-        ERR_clear_error();
-        return false;
-    }
-    tls->stream->flags |= STREAM_KTLS;
-    return true;
-}
-
-static long stream_tls_bio_control(BIO *bio, int command, long number,
-                                   void *pointer)
-{
-    struct stream_tls *tls = BIO_get_data(bio);
-
-    switch (command) {
-    case BIO_CTRL_FLUSH:
-        /* A record of another type waits for what is kept of the last one. */
-        return tls->ktls != STREAM_KTLS_SENDS || buffer_size(&tls->unsent) == 0;
-    case BIO_CTRL_GET_KTLS_SEND:
-        return tls->ktls == STREAM_KTLS_SENDS;
-    case KTLS_CONTROL_KEYS:
-        return number != 0 && stream_tls_hand_over(tls, pointer);
-    case KTLS_CONTROL_TYPE:
-        tls->record_type = (uint8_t)number;
-        return 0;
-    case BIO_CTRL_EOF:
-        return tls->has_ended && tls->in_size == 0;
-    default:
-        return 0;
-    }
-}
-
-static pthread_once_t stream_tls_once = PTHREAD_ONCE_INIT;
-static BIO_METHOD *stream_tls_method; /* NULL: there was no memory */
-
-static void stream_tls_make_method(void)
-{
-    BIO_METHOD *method =
-        BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "peal stream");
-
-    if (method != NULL) {
-        BIO_meth_set_read_ex(method, stream_tls_bio_read);
-        BIO_meth_set_write_ex(method, stream_tls_bio_write);
-        BIO_meth_set_ctrl(method, stream_tls_bio_control);
-    }
-    stream_tls_method = method;
-}
-
 /* --- Life ----------------------------------------------------------------- */
 
 /*
@@ -252,9 +108,8 @@ static int stream_tls_open(struct stream *stream, struct stream_tls *tls,
 {
     BIO *bio = NULL;
 
-    pthread_once(&stream_tls_once, stream_tls_make_method);
-    if (tls != NULL && ssl != NULL && stream_tls_method != NULL) {
-        bio = BIO_new(stream_tls_method);
+    if (tls != NULL && ssl != NULL) {
+        bio = stream_tls_bio_new(tls);
     }
     if (bio == NULL) {
         SSL_free(ssl);
@@ -262,8 +117,6 @@ static int stream_tls_open(struct stream *stream, struct stream_tls *tls,
         ERR_clear_error();
         return PEAL_ENOMEM;
     }
-    BIO_set_data(bio, tls);
-    BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
     buffer_init(&tls->unsent, STREAM_TLS_UNSENT_MAX);
     tls->ssl = ssl;
