@@ -288,8 +288,8 @@ async function main() {
     command: ["bench/run", ...process.argv.slice(2).map(quoted)].join(" "),
     lines: [
       `Medians (lowest-highest) of ${options.rounds} rounds of `
-        + `${options.seconds} s. Bun ${bunVersion(options)} has uWebSockets `
-        + "inside and is the yardstick: above 1.00x is better than Bun.",
+        + `${options.seconds} s. Bun ${bunVersion(options)} has uWebSockets`,
+      "inside and is the yardstick: above 1.00x is better than Bun.",
     ],
   });
   if (options.write !== undefined) {
