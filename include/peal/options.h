@@ -241,7 +241,8 @@ enum peal_deflate {
  * too slowly: what it has not taken yet may be queue_bytes_max. Only such
  * messages are ever dropped; answers, what is sent to a client alone, joins and
  * heartbeats are not: for those room is made, and the client is closed with
- * 1013 when they alone are too much.
+ * 1013 when they are too much together with what is on its way already, of
+ * which a message may be as long as the queue.
  *
  * What is dropped leaves a gap: the client is told in its place (docs/
  * protocol.md: Gaps), where its dialect can say it, the application by
