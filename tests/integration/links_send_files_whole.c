@@ -169,7 +169,7 @@ static bool parse_tcp(struct side *side, struct frame *frame)
     if (side->size < size) {
         return false;
     }
-    frame->type = side->bytes[4];
+    frame->type = (unsigned char)side->bytes[4];
     frame->data = side->bytes + TCP_HEAD_SIZE;
     frame->whole = (size_t)size;
     frame->size = frame->whole - TCP_HEAD_SIZE;
