@@ -11,8 +11,8 @@
 #include "support/handlers.h"
 #include "support/host.h"
 #include "support/link.h"
+#include "support/listener.h"
 
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -675,21 +675,15 @@ static void test_the_handshake_says_what_it_is_told(void **state)
         "server_no_context_takeover; client_no_context_takeover; "
         "server_max_window_bits=10; client_max_window_bits=10\r\n",
     };
-    struct sockaddr_in in = {.sin_family = AF_INET};
     struct listener listener = {.request = ""};
-    socklen_t size = sizeof in;
     struct scene scene = {.link = NULL};
+    char address[64];
     pthread_t thread;
 
     (void)state;
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    listener.fd = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(bind(listener.fd, (struct sockaddr *)&in, size) == 0);
-    CHECK(listen(listener.fd, 1) == 0);
-    CHECK(getsockname(listener.fd, (struct sockaddr *)&in, &size) == 0);
+    listener.fd = listener_open(address, sizeof address);
     CHECK(pthread_create(&thread, NULL, keep_request, &listener) == 0);
-    snprintf(scene.url, sizeof scene.url, "ws://127.0.0.1:%d/chat?x=1",
-             ntohs(in.sin_port));
+    snprintf(scene.url, sizeof scene.url, "ws://%s/chat?x=1", address);
     scene.options = link_test_options(scene.url, &scene.notes);
     scene.options.origin = "https://example.com";
     scene.options.protocols = "mine, other";

@@ -9,8 +9,8 @@
 
 #include "support/host.h"
 #include "support/link.h"
+#include "support/listener.h"
 
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -302,20 +302,6 @@ static void test_names_are_resolved(void **state)
     end(&fixture);
 }
 
-static int listen_somewhere(char *address, size_t size)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    socklen_t length = sizeof in;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK(bind(fd, (struct sockaddr *)&in, length) == 0);
-    CHECK(listen(fd, 1) == 0);
-    CHECK(getsockname(fd, (struct sockaddr *)&in, &length) == 0);
-    snprintf(address, size, "127.0.0.1:%d", ntohs(in.sin_port));
-    return fd;
-}
-
 struct proxy {
     int fd;
     const char *answer;
@@ -352,7 +338,7 @@ static void ask_proxy(const char *answer, size_t size, int http_status)
     pthread_t thread;
 
     begin(&fixture);
-    proxy.fd = listen_somewhere(address, sizeof address);
+    proxy.fd = listener_open(address, sizeof address);
     CHECK(pthread_create(&thread, NULL, serve_proxy, &proxy) == 0);
     fixture.options.proxy = address;
     fixture.options.url = "tcp://far.example:99";
@@ -398,7 +384,7 @@ static void test_joins_that_are_not_answered_are_reported(void **state)
 
     (void)state;
     begin(&fixture);
-    proxy.fd = listen_somewhere(address, sizeof address);
+    proxy.fd = listener_open(address, sizeof address);
     CHECK(pthread_create(&thread, NULL, serve_proxy, &proxy) == 0);
     fixture.options.proxy = address;
     fixture.options.url = "tcp://far.example:99";

@@ -11,11 +11,11 @@
 #include "support/suite.h"
 
 #include "support/link.h"
+#include "support/listener.h"
 #include "support/tcp.h"
 #include "support/ws.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,20 +58,13 @@ struct scene {
 
 static void open_side(struct side *side, char *address, size_t size)
 {
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    socklen_t in_size = sizeof in;
     int small = 65536;
 
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     side->fd = -1;
-    side->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    CHECK(side->listener >= 0);
+    side->listener = listener_open(address, size);
+    CHECK(fcntl(side->listener, F_SETFL, O_NONBLOCK) == 0);
     CHECK(setsockopt(side->listener, SOL_SOCKET, SO_RCVBUF, &small,
                      sizeof small) == 0);
-    CHECK(bind(side->listener, (struct sockaddr *)&in, in_size) == 0);
-    CHECK(listen(side->listener, 1) == 0);
-    CHECK(getsockname(side->listener, (struct sockaddr *)&in, &in_size) == 0);
-    snprintf(address, size, "127.0.0.1:%d", ntohs(in.sin_port));
     side->bytes = malloc(FILE_BYTES + (1 << 20));
     CHECK(side->bytes != NULL);
 }

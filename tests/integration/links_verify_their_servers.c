@@ -12,10 +12,10 @@
 #include "support/certificates.h"
 #include "support/host.h"
 #include "support/link.h"
+#include "support/listener.h"
 #include "support/tcp.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -632,20 +632,6 @@ static void test_old_versions_are_refused_on_request(void **state)
 /* --- Servers without TLS, and proxies --------------------------------------
  */
 
-static int listen_somewhere(char *address, size_t size)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    socklen_t length = sizeof in;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK(bind(fd, (struct sockaddr *)&in, length) == 0);
-    CHECK(listen(fd, 4) == 0);
-    CHECK(getsockname(fd, (struct sockaddr *)&in, &length) == 0);
-    snprintf(address, size, "127.0.0.1:%d", ntohs(in.sin_port));
-    return fd;
-}
-
 struct stranger {
     int listener;
     const char *says;
@@ -702,7 +688,7 @@ static void test_strangers_to_tls_are_recognised(void **state)
         char address[64];
         pthread_t thread;
 
-        stranger.listener = listen_somewhere(address, sizeof address);
+        stranger.listener = listener_open(address, sizeof address);
         CHECK(pthread_create(&thread, NULL, be_strange, &stranger) == 0);
         prepare(&scene, address, "localhost", i % 2 == 0);
         scene.options.connect_timeout_ms = 200;
@@ -794,7 +780,7 @@ static void go_through_proxy(const char *answer, bool is_tcp)
 
     serve(&scene, "main");
     relay.target = host_address(&scene.host, is_tcp);
-    relay.listener = listen_somewhere(address, sizeof address);
+    relay.listener = listener_open(address, sizeof address);
     CHECK(pthread_create(&thread, NULL, relay_once, &relay) == 0);
     prepare(&scene, ":443", "localhost", is_tcp);
     scene.options.proxy = address;

@@ -9,8 +9,8 @@
 
 #include "support/certificates.h"
 #include "support/link.h"
+#include "support/listener.h"
 
-#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -139,19 +139,6 @@ struct side {
     SSL *ssl; /* NULL: not encrypted */
 };
 static char address[64];
-
-static void open_listener(void)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    socklen_t size = sizeof in;
-
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    listener = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(bind(listener, (struct sockaddr *)&in, size) == 0);
-    CHECK(listen(listener, 16) == 0);
-    CHECK(getsockname(listener, (struct sockaddr *)&in, &size) == 0);
-    snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(in.sin_port));
-}
 
 static struct side accept_side(bool has_tls)
 {
@@ -507,6 +494,6 @@ int main(void)
         cmocka_unit_test(test_links_come_back_when_they_are_told),
     };
 
-    open_listener();
+    listener = listener_open(address, sizeof address);
     return cmocka_run_group_tests(tests, set_up_tls, tear_down_tls);
 }
