@@ -388,6 +388,17 @@ static void test_waiting_is_no_silence(void **state)
 
 /* --- Deciding ------------------------------------------------------------- */
 
+/* One waits for a decision about what it has said; another is there, too. */
+static void begin_waiting(struct member *member, struct member *other,
+                          bool is_tcp, const char *text)
+{
+    begin((struct peal_server_options){.loops = 1});
+    member_open(member, host_address(&host, is_tcp), is_tcp);
+    member_open(other, host_address(&host, !is_tcp), !is_tcp);
+    member_say(member, text);
+    (void)asked_ticket(0);
+}
+
 static void test_decisions_on_the_loop(void **state)
 {
     struct member member;
@@ -395,11 +406,7 @@ static void test_decisions_on_the_loop(void **state)
 
     (void)state;
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        begin((struct peal_server_options){.loops = 1});
-        member_open(&member, host_address(&host, is_tcp), is_tcp);
-        member_open(&other, host_address(&host, !is_tcp), !is_tcp);
-        member_say(&member, "{'event':'later','id':1}");
-        (void)asked_ticket(0);
+        begin_waiting(&member, &other, is_tcp, "{'event':'later','id':1}");
         member_ask(&other, "decide", 2);
         member_expect(&member, "{'event':'peal:ok','id':1}");
         member_close(&member);
@@ -416,11 +423,7 @@ static void test_closing_who_waits(void **state)
 
     (void)state;
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        begin((struct peal_server_options){.loops = 1});
-        member_open(&member, host_address(&host, is_tcp), is_tcp);
-        member_open(&other, host_address(&host, !is_tcp), !is_tcp);
-        member_say(&member, "{'event':'later'}");
-        (void)asked_ticket(0);
+        begin_waiting(&member, &other, is_tcp, "{'event':'later'}");
         member_ask(&other, "close", 1);
         member_expect_close(&member, 4000);
         CHECK_EQUAL(atomic_load(&handled), 1); /* "close" */
