@@ -43,10 +43,10 @@ static size_t cost_bytes(const struct conn *conn)
            stream_tls_bytes(&conn->stream);
 }
 
-/* Puts it into its place, if it is among the worst. */
-static void consider(struct offenders *offenders, struct conn *conn)
+/* Puts one that costs so much into its place, if it is among the worst. */
+static void consider(struct offenders *offenders, struct conn *conn,
+                     size_t bytes)
 {
-    size_t bytes = cost_bytes(conn);
     size_t at = offenders->count;
 
     if (bytes < OFFENCE_BYTES) {
@@ -82,11 +82,13 @@ static void review_list(struct review *review, struct list *list)
         struct conn *conn = CONTAINER_OF(link, struct conn, link);
 
         if (conn_is_open(conn) || conn->state == CONN_TLS) {
-            consider(&review->open, conn);
+            consider(&review->open, conn, cost_bytes(conn));
         } else if (conn->state == CONN_WS_CLOSING ||
                    conn->state == CONN_DRAINING) {
-            consider(&review->going, conn);
-            review->going_bytes += cost_bytes(conn);
+            size_t bytes = cost_bytes(conn);
+
+            consider(&review->going, conn, bytes);
+            review->going_bytes += bytes;
         }
     }
 }
